@@ -1,0 +1,28 @@
+import { Kysely } from "kysely";
+import { Migrator } from "kysely/migration";
+import * as core from "./migrations/0001-core.ts";
+import * as identity from "./migrations/0002-identity.ts";
+import { openSqlite, sqliteDialect } from "./sqlite.ts";
+import type { Tables } from "./tables.ts";
+
+/** The state of an installation. Inside `transaction()`, use the transaction it gives: it holds the one connection. */
+export type Database = Kysely<Tables>;
+
+const MIGRATIONS = { "0001-core": core, "0002-identity": identity };
+
+/**
+ * Opens the state in the file `path` (":memory:" for tests) and brings its tables up to date.
+ * Throws where the file is of a newer version, or is no database.
+ */
+export async function openDatabase(path: string): Promise<Database> {
+  const db = new Kysely<Tables>({ dialect: sqliteDialect(openSqlite(path)) });
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } });
+  const { error } = await migrator.migrateToLatest();
+  if (error) throw new Error(`Cannot bring the database ${path} up to date`, { cause: error });
+  return db;
+}
+
+/** Opens the state to look at it, beside a process that may be using it. */
+export function openDatabaseReadOnly(path: string): Database {
+  return new Kysely<Tables>({ dialect: sqliteDialect(openSqlite(path, { readOnly: true })) });
+}

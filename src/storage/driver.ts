@@ -1,0 +1,150 @@
+import type { Disk } from "#/domain/disk.ts";
+import type { DiskId } from "#/domain/ids.ts";
+
+/**
+ * A storage driver keeps disks in one pool of one backend.
+ *
+ * What holds for every method, and is checked for every driver by `contract.ts`:
+ * - it throws only `AppError`, with the backend's own error as `cause`;
+ * - it may be repeated after a crash: making what is there and deleting what is gone succeed;
+ * - names come from disk ids alone, so that a repeated call finds its own earlier work;
+ * - when it throws, it has left nothing behind under the target's id;
+ * - `signal` ends it soon, with the code `cancelled`, and what it had begun is removed.
+ *
+ * The caller (`storage/pool.ts`) guarantees that sizes are whole numbers of bytes ≥ 0, that ids are UUIDs, that a
+ * disk is not deleted while another method works on it, and that the parent of a disk is not deleted before it.
+ */
+export interface StorageDriver extends AsyncDisposable {
+  /** The kind of driver: "file", "memory", … */
+  readonly kind: string;
+  readonly can: Capabilities;
+
+  /** Total and free bytes of the place itself, as it is now; `pool_unavailable` where it cannot be reached. */
+  capacity(): Promise<Capacity>;
+
+  /** Every disk that has bytes here, whole or partial, in any order. The audit compares it with the records. */
+  list(): AsyncIterable<StoredDisk>;
+
+  /** What is stored under the id, or undefined. Partial work counts as nothing. */
+  stat(id: DiskId): Promise<StoredDisk | undefined>;
+
+  /** Makes a raw disk that reads as zeroes and takes (nearly) no space. */
+  create(target: NewDisk, options?: WorkOptions): Promise<void>;
+
+  /** Opens a new disk of any format to be filled from its first byte on; nothing is visible until `finish()`. */
+  receive(target: NewDisk, options?: WorkOptions): Promise<DiskWriter>;
+
+  /** Bytes `start` up to, not with, `end` of the stored content, in order. Buffers are reused: consume each before the next. */
+  read(source: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<Uint8Array>;
+
+  /**
+   * Makes `target` with the content `source` has now, by sharing its bytes, in constant time; larger where
+   * `target.virtualSizeBytes` is (raw only). Where `can.clone` is `dependent`, the source must never change
+   * again. Only where `can.clone` is not `none`.
+   */
+  clone(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
+
+  /**
+   * Freezes what `source` holds now under the id of `target`, in constant time, while `source` goes on with the
+   * same content. Raw disks only, and only where `can.snapshot`. With a dependent pool, `source` comes to stand on `target`.
+   */
+  snapshot(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
+
+  /** Makes `target` as a full copy of `source` without the bytes passing through us. Only where `can.offloadCopy`. */
+  copy(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<void>;
+
+  /**
+   * Makes `target` with `fill` writing into the block node it is given (a raw disk of `virtualSizeBytes`, reading as
+   * zeroes; or, for other formats, a file that a tool creates). Nothing is visible under the id until `fill` has ended well.
+   * Only where `can.addressable`.
+   */
+  fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options?: WorkOptions): Promise<void>;
+
+  /** Makes a raw disk larger; the new end reads as zeroes. Never smaller: a repeated call finds it done. */
+  resize(disk: StoredRef, virtualSizeBytes: number, options?: WorkOptions): Promise<void>;
+
+  /** Makes a disk independent of its parent, by copying what it shares. The content never changes; no-op where it stands alone. */
+  flatten(disk: StoredRef, options?: WorkOptions): Promise<void>;
+
+  /** Removes the disk and any partial work under its id. */
+  delete(id: DiskId): Promise<void>;
+
+  /**
+   * The disk as QEMU's block layer addresses it in place, with every format named, never probed. Only where `can.addressable`.
+   */
+  open(disk: StoredRef, mode: "read" | "write"): Promise<BlockNode>;
+}
+
+/** What the planner may count on: data, decided by the driver after probing at start. `why` has the reason for each weak answer. */
+export interface Capabilities {
+  /** `independent`: clones stand alone (reflink). `dependent`: a clone reads through its parent (overlay, RBD). */
+  readonly clone: "independent" | "dependent" | "none";
+  readonly snapshot: boolean;
+  /** The storage copies by itself (copy_file_range, NFS COPY). */
+  readonly offloadCopy: boolean;
+  /** QEMU can open disks of this pool in place, so any byte of any format can be read or written without staging. */
+  readonly addressable: boolean;
+  /** Holes take no space. */
+  readonly sparse: boolean;
+  /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */
+  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "sparse", string>>>;
+}
+
+export interface Capacity {
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+/** As much of a disk as a driver needs to find it again. */
+export type StoredRef = Pick<Disk, "id" | "format" | "virtualSizeBytes" | "parent">;
+/** As much of a disk as a driver needs to make it. */
+export type NewDisk = Pick<Disk, "id" | "format" | "virtualSizeBytes">;
+
+export interface StoredDisk {
+  readonly id: DiskId;
+  /** The length of the content: what `read` can give. For a raw disk its virtual size. */
+  readonly sizeBytes: number;
+  /** Bytes taken in the pool; shared bytes count where the file system says so. */
+  readonly allocatedBytes: number;
+  readonly parent?: DiskId | undefined;
+  /** Only partial work is there (a crash in the middle). */
+  readonly partial?: boolean;
+}
+
+/** The parents after a clone or snapshot. A key that is absent has not changed; undefined means: stands alone. */
+export interface Lineage {
+  readonly target: DiskId | undefined;
+  readonly source?: DiskId | undefined;
+}
+
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface WorkOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** From 0 to 1, as often as the driver likes. */
+  readonly onProgress?: ((fraction: number) => void) | undefined;
+}
+
+/**
+ * Fills a new disk in order. `write` may be called while an earlier call is under way, up to `concurrency` at once,
+ * with page-aligned blocks of any length that is a multiple of 4096, but for the last. Exactly one of `finish` and `abort` ends it.
+ */
+export interface DiskWriter {
+  readonly concurrency: number;
+  write(block: Uint8Array, offsetBytes: number): Promise<void>;
+  /** Makes the disk visible, whole and on stable storage, `sizeBytes` long. */
+  finish(sizeBytes: number): Promise<void>;
+  abort(): Promise<void>;
+}
+
+/**
+ * A block node of QEMU's block layer (`qapi/block-core.json` BlockdevOptions, QEMU 7.2), as it goes into a `json:`
+ * filename or `blockdev-add`. The format is always named.
+ */
+export type BlockNode =
+  | { readonly driver: "file"; readonly filename: string }
+  | { readonly driver: "raw"; readonly file: BlockNode; readonly size?: number }
+  | { readonly driver: "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi" | "luks"; readonly file: BlockNode; readonly backing?: BlockNode | null };
