@@ -1,0 +1,52 @@
+import Value from "typebox/value";
+import { allowedWords } from "./allowed.ts";
+import type { OptionSchema } from "./options.ts";
+import type { Config } from "./schema.ts";
+
+/** What is wrong with one value, as sentences that begin with the option's key; empty where it is right. */
+export function problemsOf(key: string, schema: OptionSchema, value: unknown): string[] {
+  const problems = Value.Errors(schema, value).flatMap(({ keyword, instancePath, params }) => {
+    const path = instancePath.split("/").slice(1);
+    const at = path.reduce((name, step) => (/^\d+$/.test(step) ? `${name}[${step}]` : `${name}.${step}`), key);
+    // TypeBox reports an unknown or missing property at its object, and the unknown one once more as "schema is false".
+    if (keyword === "additionalProperties") return names(params, "additionalProperties").map((name) => `${at}.${name} is unknown`);
+    if (keyword === "required") return names(params, "requiredProperties").map((name) => `${at}.${name} is missing`);
+    if (keyword === "boolean") return [];
+    const allowed = allowedWords(path.reduce(childSchema, schema));
+    return [`${at} is ${shown(valueAt(value, path), schema)}, but must be ${allowed}`];
+  });
+  return [...new Set(problems)];
+}
+
+/** What no single option can know: names that collide, limits that cross. */
+export function crossProblems({ pools, pages }: Config): string[] {
+  const problems: string[] = [];
+  for (const property of ["name", "path"] as const) {
+    const seen = new Set<string>();
+    for (const pool of pools) {
+      if (seen.has(pool[property])) problems.push(`pools: two of them have the ${property} "${pool[property]}"`);
+      seen.add(pool[property]);
+    }
+  }
+  for (const role of ["images", "volumes"] as const) {
+    if (!pools.some(({ roles }) => roles.includes(role))) problems.push(`pools: none of them has the role "${role}"`);
+  }
+  if (pages.defaultLimit > pages.maxLimit) problems.push(`pages.defaultLimit is ${pages.defaultLimit}, but must be at most pages.maxLimit, ${pages.maxLimit}`);
+  return problems;
+}
+
+function names(params: object, property: string): string[] {
+  return (params as Record<string, string[]>)[property] ?? [];
+}
+
+function childSchema(schema: OptionSchema, step: string): OptionSchema {
+  return schema.items ?? schema.properties?.[step] ?? schema;
+}
+
+function valueAt(value: unknown, path: readonly string[]): unknown {
+  return path.reduce<unknown>((at, step) => (at as Record<string, unknown>)[step], value);
+}
+
+function shown(value: unknown, { secret }: OptionSchema): string {
+  return secret ? "(secret)" : JSON.stringify(value);
+}

@@ -1,0 +1,178 @@
+/**
+ * Every option of Mica, in the order of docs/configuration.md, which is made from this file.
+ *
+ * An option has a type with its bounds, a unit where it is a number of something, a default, and the reason for that
+ * default (`description`). Its name in the environment and on the command line follow from its key: `quotas.volumes`
+ * is `MICA_QUOTAS_VOLUMES` and `--quotas-volumes`. Where a default depends on other options, `derived` says how in words, and
+ * `load.ts` computes it.
+ */
+import Type from "typebox";
+import { DAY_MS, HOUR_MS, SECOND_MS, GiB, TiB } from "#/lib/units.ts";
+
+/** What an option says about itself beside JSON Schema's own words. */
+export interface OptionNotes {
+  readonly description: string;
+  readonly unit?: "bytes" | "ms" | "GiB" | "bytes/s" | "CPU seconds" | "%" | "records";
+  /** The default in words, where it depends on something else. */
+  readonly derived?: string;
+  /** A file or folder: made absolute, from where the value was written. */
+  readonly path?: boolean;
+  /** Never shown, never a flag, never in the file. */
+  readonly secret?: boolean;
+  /** 0 stands for "no limit". */
+  readonly zeroIsUnlimited?: boolean;
+}
+
+const whole = (fallback: number, minimum: number, notes: OptionNotes) => Type.Integer({ default: fallback, minimum, ...notes });
+const text = (notes: OptionNotes & { default?: string; pattern?: string; says?: string }) => Type.String({ minLength: 1, ...notes });
+
+/** What a pool may be used for. Uploaded images go to the first pool with `images`; caches are kept in pools with `cache`. */
+export const POOL_ROLES = ["images", "volumes", "cache"] as const;
+export type PoolRole = (typeof POOL_ROLES)[number];
+
+const poolName = text({
+  description: "Names the pool in records, messages and volume types; never change it while the pool holds disks.",
+  pattern: "^[a-z][a-z0-9-]{0,62}$",
+  says: "a lower-case letter, then up to 62 lower-case letters, digits and dashes",
+});
+
+export const POOL_SCHEMA = Type.Object(
+  {
+    name: poolName,
+    driver: Type.Enum(["file"], { default: "file", description: "How the pool keeps bytes: `file` is a folder of a local file system." }),
+    path: text({ description: "The folder of the pool. On XFS or btrfs clones are reflinks; elsewhere qcow2 overlays.", path: true }),
+    roles: Type.Array(Type.Enum([...POOL_ROLES]), {
+      default: [...POOL_ROLES],
+      minItems: 1,
+      uniqueItems: true,
+      description: "One pool with all roles makes every clone possible: images and volumes share bytes only inside a pool.",
+    }),
+    overSubscriptionRatioMax: Type.Number({
+      default: 20,
+      minimum: 1,
+      description: "Promised bytes may be this many times the real ones. Cinder's `max_over_subscription_ratio`.",
+    }),
+    reservedPercentage: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 100,
+      unit: "%",
+      description: "Kept free of the pool's total for others on the same file system. Cinder's `reserved_percentage`.",
+    }),
+    cloneDepthMax: whole(5, 0, {
+      description: "Clones upon clones up to here; a deeper one is flattened in the background, 0 always copies. Cinder's `rbd_max_clone_depth`.",
+    }),
+    cacheSizeBytesMax: whole(0, 0, {
+      unit: "bytes",
+      zeroIsUnlimited: true,
+      description: "The least recently used cache entries are dropped beyond this. Cinder's `image_volume_cache_max_size_gb` is unlimited too.",
+    }),
+    cacheCountMax: whole(0, 0, {
+      zeroIsUnlimited: true,
+      description: "As above, in entries. Cinder's `image_volume_cache_max_count`.",
+    }),
+    concurrencyMax: whole(8, 1, {
+      description: "Heavy operations (convert, copy, flatten) at once; more of them wait. Past a few, a disk only gets slower for all.",
+    }),
+    bandwidthBytesPerSecondMax: whole(0, 0, {
+      unit: "bytes/s",
+      zeroIsUnlimited: true,
+      description: "For bytes that pass through Mica, so that running guests keep their share. Cinder's `volume_copy_bps_limit`.",
+    }),
+  },
+  { additionalProperties: false },
+);
+export type PoolConfig = Type.Static<typeof POOL_SCHEMA>;
+
+export const CONFIG_SCHEMA = Type.Object({
+  dataDir: text({
+    path: true,
+    derived: "`$XDG_DATA_HOME/mica`, else `~/.local/share/mica`",
+    description: "The database, keys, staging and the default pool. One folder to back up, move or delete.",
+  }),
+  listen: text({
+    default: "127.0.0.1:6422",
+    pattern: "^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):\\d{1,5}$",
+    says: "HOST:PORT, an IPv6 host in [ ], port 0 for any free one",
+    description: "Loopback, since there is no TLS here. 6422 spells MICA on a phone, is assigned to nobody, and is no port of an OpenStack service.",
+  }),
+  publicUrl: Type.Optional(
+    text({
+      pattern: "^https?://[^\\s?#]+$",
+      says: "an http or https URL",
+      derived: "`http://` and the address that `listen` got",
+      description: "What the catalog tells clients; set it behind a proxy or TLS.",
+    }),
+  ),
+  adminPassword: Type.Optional(
+    text({
+      secret: true,
+      derived: "made at the first start, written to `clouds.yaml`",
+      description: "Password of the user `admin`. Environment only: files are copied, and flags are seen by every process.",
+    }),
+  ),
+  tokenLifetimeMs: whole(HOUR_MS, 60 * SECOND_MS, {
+    unit: "ms",
+    description: "Keystone's `[token] expiration`: long enough for a session, short enough for a lost token.",
+  }),
+  logLevel: Type.Enum(["trace", "debug", "info", "warn", "error", "silent"], {
+    default: "info",
+    description: "`info` has one line per request and two per step of an operation.",
+  }),
+  region: text({ default: "RegionOne", description: "The catalog's region: the name that DevStack gives and examples use." }),
+  availabilityZone: text({ default: "nova", description: "The zone of volumes and their service: Cinder's `storage_availability_zone`." }),
+  defaultVolumeType: text({ default: "__DEFAULT__", description: "The type of a volume that names none: Cinder's own name for it." }),
+  enableForceUpload: Type.Boolean({
+    default: false,
+    description: "Whether a volume in use may become an image with `force`: its content may be torn. Cinder's `enable_force_upload`.",
+  }),
+  imageSizeBytesMax: whole(TiB, 1, { unit: "bytes", description: "The longest upload. Glance's `image_size_cap`." }),
+  volumeSizeBytesMax: whole(64 * TiB, GiB, {
+    unit: "bytes",
+    description: "The largest volume: beyond it file systems and qcow2 with 64 KiB clusters come to their limits.",
+  }),
+  pages: Type.Object({
+    defaultLimit: whole(25, 1, { unit: "records", description: "A list of images without `limit`. Glance's `limit_param_default`." }),
+    maxLimit: whole(1000, 1, { unit: "records", description: "The longest page. Glance's `api_limit_max`, Cinder's `osapi_max_limit`." }),
+  }),
+  quotas: Type.Object({
+    volumes: whole(10, -1, { description: "Volumes of a project without quotas of its own; −1 for no limit. Cinder's `quota_volumes`." }),
+    snapshots: whole(10, -1, { description: "As above. Cinder's `quota_snapshots`." }),
+    gigabytes: whole(1000, -1, { unit: "GiB", description: "Volumes and snapshots together. Cinder's `quota_gigabytes`." }),
+    perVolumeGigabytes: whole(-1, -1, { unit: "GiB", description: "One volume. Cinder's `per_volume_size_limit`." }),
+  }),
+  tools: Type.Object({
+    addressSpaceBytesMax: whole(GiB, 256 * 1024 * 1024, {
+      unit: "bytes",
+      description: "For qemu-img on bytes that a user wrote: a crafted image must not eat the host. Cinder's `image_conversion_address_space_limit`.",
+    }),
+    cpuSecondsMax: whole(3600, 1, {
+      unit: "CPU seconds",
+      description: "For the same. Cinder's 60 cut off honest images: compressed ones take about 8 CPU seconds per GiB.",
+    }),
+    timeLimitMs: whole(6 * HOUR_MS, SECOND_MS, { unit: "ms", description: "No run of a tool waits longer, whatever the storage does." }),
+  }),
+  staging: Type.Object({
+    dir: text({
+      path: true,
+      derived: "`<dataDir>/staging`",
+      description: "For the few sources that cannot be read in place (a stream of an unknown format).",
+    }),
+    sizeBytesMax: whole(100 * GiB, 0, { unit: "bytes", description: "Reserved before the first byte, so that staging never fills the host." }),
+  }),
+  operations: Type.Object({
+    leaseMs: whole(30 * SECOND_MS, SECOND_MS, {
+      unit: "ms",
+      description: "How long a silent process keeps its operations. Three lost renewals in a row are a dead process, one is a busy disk.",
+    }),
+    retentionMs: whole(30 * DAY_MS, 0, { unit: "ms", description: "Ended operations are shown this long, for the question \"what happened last week?\"." }),
+  }),
+  pools: Type.Array(POOL_SCHEMA, {
+    minItems: 1,
+    derived: "one pool `local` in `<dataDir>/pools/local`",
+    description: "Where bytes live, in order of preference.",
+  }),
+});
+
+/** The effective configuration: every option has its value, paths are absolute. */
+export type Config = Type.Static<typeof CONFIG_SCHEMA>;
