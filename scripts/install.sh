@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs the programs that Mica runs, as far as they are missing: scripts/install.sh [real]
+# With "real" also what test/real and test/openstack need. Does nothing, quickly, when all is there.
+set -eu
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # where Debian keeps mke2fs, and users do not look
+
+# command:package, and what it is for.
+needed="
+qemu-img:qemu-utils
+bwrap:bubblewrap
+prlimit:util-linux
+mke2fs:e2fsprogs
+debugfs:e2fsprogs
+sfdisk:fdisk
+"
+real="
+openstack:python3-openstackclient
+cinder:python3-cinderclient
+glance:python3-glanceclient
+mkfs.xfs:xfsprogs
+mkfs.btrfs:btrfs-progs
+mount:mount
+curl:curl
+"
+
+missing() {
+  for pair in $1; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair#*:}"
+  done | sort -u
+}
+
+[ "${1:-}" = real ] && needed="$needed$real"
+packages=$(missing "$needed")
+[ -n "$packages" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "Missing on this machine, and not Debian: install what Debian calls" $packages "and run this again." >&2
+  exit 1
+fi
+as_root=
+if [ "$(id -u)" != 0 ]; then
+  as_root=sudo
+  command -v sudo >/dev/null 2>&1 || { echo "Missing:" $packages ". Run as root: apt-get install" $packages >&2; exit 1; }
+fi
+echo "Installing" $packages
+export DEBIAN_FRONTEND=noninteractive
+# The package lists of a fresh machine are empty: try without, then with a fresh one.
+$as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null 2>&1 || {
+  $as_root apt-get update -qq
+  $as_root apt-get install -y -qq --no-install-recommends $packages >/dev/null
+}
+still=$(missing "$needed")
+[ -z "$still" ] || { echo "Still missing after the installation:" $still >&2; exit 1; }

@@ -1,0 +1,17 @@
+#!/bin/bash
+# Runs the tests that need the real things. A test that is skipped here is a failure: nothing may hide.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+node_modules/.bin/node --test --test-concurrency=1 --test-timeout=900000 "$@" 2>&1 | tee "$log"
+status=$?
+if grep -qE '^ℹ (skipped|todo) [1-9]' "$log"; then
+  echo "Skipped tests count as failures here: see the lines with # SKIP above." >&2
+  exit 1
+fi
+if ! grep -qE '^ℹ tests [1-9]' "$log"; then
+  echo "No test ran." >&2
+  exit 1
+fi
+exit $status
