@@ -1,0 +1,57 @@
+import type { IncomingMessage } from "node:http";
+import type { FastifyInstance } from "fastify";
+import { AppError } from "#/domain/errors.ts";
+
+/**
+ * Reads JSON bodies. An empty one is no body: OpenStack's clients send the content type with requests that have none.
+ * A body that is cut off, or shorter than its Content-Length says, ends in 408 or 400, never in a handler.
+ */
+export function acceptJsonBodies(app: FastifyInstance, { bytesMax, timeoutMs }: { bytesMax: number; timeoutMs: number }): void {
+  app.removeContentTypeParser(["application/json", "text/plain"]);
+  app.addContentTypeParser("application/json", async (_request: unknown, payload: IncomingMessage) =>
+    parseJson(await readText(payload, bytesMax, timeoutMs)),
+  );
+}
+
+/** Whatever happens here, the connection lives on, so that the client can read the refusal. */
+async function readText(payload: IncomingMessage, bytesMax: number, timeoutMs: number): Promise<string> {
+  refuseLargerThan(Number(payload.headers["content-length"] ?? 0), bytesMax);
+  const tooSlow = Promise.withResolvers<never>();
+  const timer = setTimeout(() => tooSlow.reject(new AppError("request_timeout", `The body did not arrive within ${timeoutMs / 1000} s.`)), timeoutMs);
+  try {
+    return await Promise.race([readAll(payload, bytesMax), tooSlow.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readAll(payload: IncomingMessage, bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let lengthBytes = 0;
+  for await (const chunk of payload.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    lengthBytes += chunk.length;
+    refuseLargerThan(lengthBytes, bytesMax);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function refuseLargerThan(lengthBytes: number, bytesMax: number): void {
+  if (lengthBytes > bytesMax) throw new AppError("too_large", `The body may have at most ${bytesMax} bytes.`);
+}
+
+function parseJson(text: string): unknown {
+  if (text === "") return undefined;
+  try {
+    return JSON.parse(text, refusePrototype);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError("bad_request", `The body is not valid JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** `__proto__` as a key would become a prototype wherever the object is copied by assignment. */
+function refusePrototype(key: string, value: unknown): unknown {
+  if (key === "__proto__") throw new AppError("bad_request", 'The body may not have a property "__proto__".');
+  return value;
+}

@@ -1,0 +1,47 @@
+import type { FastifySchemaCompiler } from "fastify";
+import type { TSchema } from "typebox";
+import { Compile } from "typebox/compile";
+import { Value } from "typebox/value";
+import type { TLocalizedValidationError } from "typebox/error";
+import { AppError } from "#/domain/errors.ts";
+
+/**
+ * Checks requests against their TypeBox schemas. What arrives as text (path, query, headers) is converted to the schema's
+ * types first; a body must have them already. A refusal names the field: "volume.size must be integer".
+ */
+export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
+  const validator = Compile(schema);
+  return (received: unknown) => {
+    const value = httpPart === "body" ? received : Value.Convert(schema, received);
+    if (validator.Check(value)) return { value };
+    return { error: new AppError("bad_request", validationMessage(validator.Errors(value), httpPart ?? "body")) };
+  };
+};
+
+/** The first of the most deeply nested complaints: inside a union it is the one about the alternative that was meant. */
+export function validationMessage(errors: readonly TLocalizedValidationError[], httpPart: string): string {
+  const depth = ({ instancePath }: TLocalizedValidationError) => instancePath.split("/").length;
+  const telling = errors.filter(({ keyword }) => keyword !== "anyOf" && keyword !== "boolean");
+  const deepest = Math.max(...telling.map(depth));
+  const error = telling.find((candidate) => depth(candidate) === deepest) ?? errors[0];
+  if (!error) return `The ${httpPart} is not valid.`;
+  return `Invalid ${PART_NAMES[httpPart] ?? httpPart}: ${complaint(error)}.`;
+}
+
+const PART_NAMES: Readonly<Record<string, string>> = { params: "path", querystring: "query", headers: "header" };
+
+function complaint(error: TLocalizedValidationError): string {
+  const field = error.instancePath.slice(1).replaceAll("/", ".") || "it";
+  switch (error.keyword) {
+    case "additionalProperties":
+      return `${field} has unknown properties: ${error.params.additionalProperties.join(", ")}`;
+    case "required":
+      return `${field} must have: ${error.params.requiredProperties.join(", ")}`;
+    case "enum":
+      return `${field} must be one of: ${error.params.allowedValues.join(", ")}`;
+    case "const":
+      return `${field} must be ${JSON.stringify(error.params.allowedValue)}`;
+    default:
+      return `${field} ${error.message}`;
+  }
+}
