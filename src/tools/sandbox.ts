@@ -56,6 +56,8 @@ const NAMESPACES = [
   ...["--symlink", "usr/sbin", "/sbin"],
   ...["--symlink", "usr/lib", "/lib"],
   ...["--symlink", "usr/lib64", "/lib64"],
+  // QEMU tries its file locks on it (util/osdep.c, qemu_probe_lock_ops).
+  ...["--dev-bind", "/dev/null", "/dev/null"],
 ] as const;
 
 function limitArguments({ addressSpaceBytes, cpuSeconds }: Confinement): string[] {
