@@ -1,7 +1,9 @@
 import type { Database } from "#/db/database.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Clock } from "#/lib/clock.ts";
+import type { KeyedLocks } from "#/lib/keyed-locks.ts";
 import type { Log } from "#/lib/log.ts";
+import type { Plan } from "#/planner/plan.ts";
 import type { SagaRunner } from "#/saga/runner.ts";
 import type { Pools } from "#/storage/pools.ts";
 
@@ -11,11 +13,21 @@ export interface SagaServices {
   readonly pools: Pools;
   readonly clock: Clock;
   readonly log: Log;
+  /** One at a time works on a disk that others may be reading: snapshot, resize, flatten, release. */
+  readonly locks: KeyedLocks;
+  readonly limits: SagaLimits;
+}
+
+export interface SagaLimits {
+  /** For what cannot be read in place; see the configuration. */
+  readonly staging: { readonly dir: string; readonly sizeBytesMax: number };
 }
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */
 export interface SagaContext<P extends object> extends SagaServices {
   readonly params: P;
+  /** The plan that the operation was begun with. */
+  readonly plan: Plan | undefined;
   readonly operationId: OperationId;
   readonly requestId: string;
   /** Adds to the facts that are kept beside the plan's estimate. */

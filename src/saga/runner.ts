@@ -226,6 +226,7 @@ export class SagaRunner {
       operationId: id,
       requestId: row.request_id ?? "",
       params: JSON.parse(row.params),
+      plan: row.plan ? JSON.parse(row.plan) : undefined,
       report: async (facts) => {
         Object.assign(actual, facts);
         await updateOperation(this.#services.db, id, { actual: JSON.stringify(actual) });

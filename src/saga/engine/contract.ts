@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Entry, type Journal, runSaga, type Saga, type Step } from "./saga.ts";
+import { type Entry, type Failure, type Journal, runSaga, type Saga, type Step } from "./saga.ts";
 
 /** One fresh place to run a saga in, and the two questions to ask of it afterwards. */
 export interface World<Context> extends AsyncDisposable {
@@ -94,9 +94,9 @@ function repeatingAt<C>(saga: Saga<C>, index: number): Saga<C> {
 function undoingTwice<C>(saga: Saga<C>): Saga<C> {
   const steps = saga.steps.map((step) => ({
     ...step,
-    async undo(context: C) {
-      await step.undo?.(context);
-      await step.undo?.(context);
+    async undo(context: C, because: Failure) {
+      await step.undo?.(context, because);
+      await step.undo?.(context, because);
     },
   }));
   return { ...saga, steps };

@@ -15,7 +15,7 @@ export interface Saga<Context> {
 export interface Step<Context> {
   readonly name: string;
   run(context: Context, scope: StepScope): Promise<void>;
-  undo?(context: Context): Promise<void>;
+  undo?(context: Context, because: Failure): Promise<void>;
   /** False where only the process that began it can do it, since it feeds on a stream: after a crash the saga is undone. */
   readonly resumable?: boolean;
 }
@@ -71,7 +71,7 @@ export async function runSaga<C>(saga: Saga<C>, context: C, journal: Journal, op
   const because = failureIn(history) ?? (await goForward({ saga, context, history, append, options }));
   if (because === "suspended") return { ended: "suspended" };
   if (because === undefined) return { ended: "done" };
-  await goBack(saga, context, history, append);
+  await goBack({ saga, context, history, append, options }, because);
   return { ended: "undone", because };
 }
 
@@ -128,12 +128,12 @@ async function attempt<C>(step: Step<C>, context: C, { signal, onProgress }: Run
 }
 
 /** Undoes, last first, whatever was started: a step that failed may have done half of its work. */
-async function goBack<C>(saga: Saga<C>, context: C, history: readonly Entry[], append: Course<C>["append"]): Promise<void> {
+async function goBack<C>({ saga, context, history, append }: Course<C>, because: Failure): Promise<void> {
   const started = stepsWith("started", history);
   const undone = stepsWith("undone", history);
   for (const step of saga.steps.toReversed()) {
     if (!started.has(step.name) || undone.has(step.name)) continue;
-    await step.undo?.(context);
+    await step.undo?.(context, because);
     await append({ step: step.name, event: "undone" });
   }
 }

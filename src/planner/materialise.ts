@@ -1,0 +1,277 @@
+import type { DiskFormat } from "#/domain/disk.ts";
+import type { PoolName } from "#/domain/ids.ts";
+import { formatBytes } from "#/lib/units.ts";
+import type { Capabilities } from "#/storage/driver.ts";
+import { type Plan, type PlanBytes, type PlanStep, STRATEGIES, type Strategy } from "./plan.ts";
+
+/** What the planner looks at, gathered beforehand: choosing needs no I/O and no clock. Sizes in bytes. */
+export interface Facts {
+  readonly source: SourceFacts;
+  readonly target: TargetFacts;
+}
+
+export interface SourceFacts {
+  readonly kind: "image" | "volume" | "snapshot";
+  readonly id: string;
+  readonly pool: PoolName;
+  readonly can: Capabilities;
+  readonly format: DiskFormat;
+  readonly virtualSizeBytes: number;
+  /** What its content takes in its pool: the most that reading it can cost. */
+  readonly allocatedBytes: number;
+  /** How many disks it reads through. */
+  readonly depth: number;
+  /** Its bytes may still change: a volume. Images and snapshots are frozen. */
+  readonly live: boolean;
+}
+
+export interface TargetFacts {
+  readonly kind: "volume" | "image";
+  readonly pool: PoolName;
+  readonly can: Capabilities;
+  readonly format: DiskFormat;
+  readonly virtualSizeBytes: number;
+  /** Clones upon clones up to here; ≤ 0: no clone at all. */
+  readonly cloneDepthMax: number;
+  readonly cache: CacheFacts;
+}
+
+/** The pool's cache of images. `entry`: it has this image, at this depth. `closed`: why it will not take it. */
+export interface CacheFacts {
+  readonly entry?: { readonly depth: number } | undefined;
+  readonly closed?: string | undefined;
+}
+
+/**
+ * Chooses the cheapest way that is open, and keeps the reason against every cheaper one.
+ * The rules: format and size fit, same place, clone depth, cache limits, and what the pools can do.
+ */
+export function planMaterialise(facts: Facts): Plan {
+  const passedOver: { strategy: Strategy; because: string }[] = [];
+  for (const [index, strategy] of STRATEGIES.entries()) {
+    const because = obstacle(strategy, facts);
+    if (because !== undefined) {
+      passedOver.push({ strategy, because });
+      continue;
+    }
+    const fallbacks = STRATEGIES.slice(index + 1).filter((dearer) => obstacle(dearer, facts) === undefined);
+    return { ...planFor(strategy, facts), passedOver, fallbacks };
+  }
+  throw new Error("Broken invariant: one of stream_convert and staged_convert is always open");
+}
+
+/** The plan of a new disk that reads as zeroes. */
+export function planBlank(target: { pool: PoolName; virtualSizeBytes: number }): Plan {
+  return {
+    source: { kind: "blank" },
+    target: { kind: "volume", format: "raw", ...target },
+    strategy: "blank",
+    reason: "There is no source: the disk is made empty and takes space only as it is written.",
+    steps: [{ name: "create", description: `Make a sparse disk of ${formatBytes(target.virtualSizeBytes)}.` }],
+    bytes: NOTHING,
+    dependsOnParent: false,
+    depth: 0,
+    flattenAfter: false,
+    fillsCache: false,
+    passedOver: [],
+    fallbacks: [],
+  };
+}
+
+/** Undefined where the way is open, else the reason against it, as words for an operator. */
+function obstacle(strategy: Strategy, facts: Facts): string | undefined {
+  switch (strategy) {
+    case "adopt":
+      return whyNotAdopt(facts);
+    case "clone":
+      return whyNotClone(facts);
+    case "clone_cached":
+      return whyNotCloneCached(facts);
+    case "offload_copy":
+      return whyNotOffloadCopy(facts);
+    case "stream_convert":
+      return readableInPlace(facts.source) ? undefined : `${aFormat(facts.source.format)} cannot be read in place: ${why(facts.source.can, "addressable")}`;
+    case "staged_convert":
+      return undefined;
+    default:
+      return strategy satisfies never;
+  }
+}
+
+/**
+ * Adopting keeps the very bytes: a pool whose snapshots move the volume onto an overlay can give what is frozen below
+ * to an image. Where clones are independent, a clone costs as little and leaves the volume as it is.
+ */
+function whyNotAdopt({ source, target }: Facts): string | undefined {
+  if (target.kind === "volume") return `the ${source.kind} keeps its disk`;
+  const elsewhere = whyNotShared({ source, target });
+  if (elsewhere) return elsewhere;
+  if (!source.can.snapshot) return `the pool cannot freeze the volume's disk: ${why(source.can, "snapshot")}`;
+  if (source.can.clone === "independent") return "the volume keeps its disk, since the pool's clones cost nothing";
+  if (source.depth > 0) return standsOn(source.depth);
+  if (target.cloneDepthMax <= 0) return "the pool's cloneDepthMax is 0, and the volume would come to stand on the image";
+  return undefined;
+}
+
+function whyNotClone({ source, target }: Facts): string | undefined {
+  const elsewhere = whyNotShared({ source, target });
+  if (elsewhere) return elsewhere;
+  const unable = whyPoolCannotClone(target);
+  if (unable) return unable;
+  if (target.kind === "image" && target.can.clone === "dependent") return "an image stands alone, and the pool's clones read through their parent";
+  if (source.live && target.can.clone === "dependent" && !target.can.snapshot) return "the volume may still change, and the pool cannot freeze it";
+  return undefined;
+}
+
+function whyNotCloneCached({ source, target }: Facts): string | undefined {
+  if (target.kind !== "volume" || source.kind !== "image") return `the cache is for volumes from images, not for ${a(target.kind)} from ${a(source.kind)}`;
+  const unable = whyPoolCannotClone(target);
+  if (unable) return unable;
+  if (target.cache.entry) return undefined;
+  return target.cache.closed ?? "the pool's cache has no copy of the image yet";
+}
+
+function whyNotOffloadCopy({ source, target }: Facts): string | undefined {
+  const elsewhere = whyNotShared({ source, target });
+  if (elsewhere) return elsewhere;
+  if (!target.can.offloadCopy) return `the pool cannot copy by itself: ${why(target.can, "offloadCopy")}`;
+  if (source.depth > 0) return standsOn(source.depth);
+  return undefined;
+}
+
+/** What all ways but conversion need: the same bytes in the same place. */
+function whyNotShared({ source, target }: Facts): string | undefined {
+  if (source.format !== target.format) return whyNotFormat(source.format, target.format);
+  if (source.pool !== target.pool) return `the ${source.kind} is in pool "${source.pool}", the ${target.kind} goes to "${target.pool}"`;
+  return undefined;
+}
+
+/** An uploaded qcow2 is never used in place: its metadata is the uploader's, and would be parsed at every read for as long as the volume lives. */
+function whyNotFormat(source: DiskFormat, target: DiskFormat): string {
+  if (target === "raw") return `the source is ${source}, and a volume's bytes must be plain: foreign ${source} metadata is read once, by a conversion, and never kept in use`;
+  return `the source is ${source}, and the image is to be ${target}`;
+}
+
+function whyPoolCannotClone({ can, cloneDepthMax }: TargetFacts): string | undefined {
+  if (can.clone === "none") return `the pool cannot clone: ${why(can, "clone")}`;
+  if (can.clone === "dependent" && cloneDepthMax <= 0) return "the pool's cloneDepthMax is 0: disks are always copied";
+  return undefined;
+}
+
+function planFor(strategy: Strategy, { source, target }: Facts): Omit<Plan, "passedOver" | "fallbacks"> {
+  const fillsCache = (strategy === "stream_convert" || strategy === "staged_convert") && fillsTheCache(source, target);
+  const depth = depthAfter(strategy, source, target, fillsCache);
+  const { kind, pool, format, virtualSizeBytes } = target;
+  return {
+    source: { kind: source.kind, id: source.id, pool: source.pool, format: source.format },
+    target: { kind, pool, format, virtualSizeBytes },
+    strategy,
+    reason: reasonFor(strategy, source, target, fillsCache),
+    steps: stepsOf(strategy, source, target, fillsCache),
+    bytes: bytesOf(strategy, source),
+    dependsOnParent: depth > 0,
+    depth,
+    flattenAfter: depth > target.cloneDepthMax,
+    fillsCache,
+  };
+}
+
+/** A conversion of an image is worth keeping where later volumes can be clones of it. */
+function fillsTheCache(source: SourceFacts, target: TargetFacts): boolean {
+  const useful = source.kind === "image" && target.kind === "volume" && whyPoolCannotClone(target) === undefined;
+  return useful && target.cache.closed === undefined;
+}
+
+function depthAfter(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): number {
+  if (target.can.clone !== "dependent") return 0;
+  if (strategy === "clone") return source.depth + 1;
+  if (strategy === "clone_cached") return (target.cache.entry?.depth ?? 0) + 1;
+  return fillsCache ? 1 : 0;
+}
+
+const NOTHING: PlanBytes = { read: 0, written: 0, throughUs: 0, temporary: 0 };
+
+function bytesOf(strategy: Strategy, { allocatedBytes }: SourceFacts): PlanBytes {
+  switch (strategy) {
+    case "adopt":
+    case "clone":
+    case "clone_cached":
+      return NOTHING;
+    case "offload_copy":
+      return { read: allocatedBytes, written: allocatedBytes, throughUs: 0, temporary: 0 };
+    case "stream_convert":
+      return { read: allocatedBytes, written: allocatedBytes, throughUs: allocatedBytes, temporary: 0 };
+    case "staged_convert":
+      return { read: 2 * allocatedBytes, written: 2 * allocatedBytes, throughUs: 2 * allocatedBytes, temporary: allocatedBytes };
+    default:
+      return strategy satisfies never;
+  }
+}
+
+function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): string {
+  const kept = fillsCache ? " The result is kept in the pool's cache, so that the next volume of this image is a clone." : "";
+  switch (strategy) {
+    case "adopt":
+      return "The volume's bytes, frozen, become the image's; the volume goes on as an overlay on them. Nothing is moved.";
+    case "clone":
+      return `The ${source.kind}'s bytes lie in the same pool, which shares them with the new disk. Nothing is moved.`;
+    case "clone_cached":
+      return "The pool's cache has this image already converted, and shares its bytes with the new disk. Nothing is moved.";
+    case "offload_copy":
+      return "The storage copies the bytes by itself; none pass through here.";
+    case "stream_convert":
+      return `The source is read where it lies and written as ${target.format} in one pass, holes skipped, without a temporary file.${kept}`;
+    case "staged_convert":
+      return `The source cannot be read in place, so that its bytes are staged in a temporary file, whose space is reserved first, and converted from there.${kept}`;
+    default:
+      return strategy satisfies never;
+  }
+}
+
+function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): PlanStep[] {
+  const reserve = { name: "reserve", description: `Record the disk and reserve its space in pool "${target.pool}".` };
+  const where = fillsCache ? "the pool's cache" : `the new ${target.kind}`;
+  const fromCache = { name: "clone", description: "Clone the cached disk." };
+  switch (strategy) {
+    case "adopt":
+      return [
+        { name: "freeze", description: "Freeze the volume's disk and put the volume on an overlay." },
+        { name: "adopt", description: "Give the frozen disk to the image." },
+      ];
+    case "clone":
+      return source.live && target.can.clone === "dependent"
+        ? [{ name: "freeze", description: "Freeze the volume's disk." }, { name: "clone", description: "Clone the frozen disk." }]
+        : [{ name: "clone", description: `Clone the ${source.kind}'s disk.` }];
+    case "clone_cached":
+      return [fromCache];
+    case "offload_copy":
+      return [reserve, { name: "copy", description: "Have the storage copy the disk." }];
+    case "stream_convert":
+      return [reserve, { name: "convert", description: `Convert ${source.format} to ${target.format} into ${where}.` }, ...(fillsCache ? [fromCache] : [])];
+    case "staged_convert":
+      return [
+        reserve,
+        { name: "stage", description: "Copy the source to a temporary file." },
+        { name: "convert", description: `Convert it to ${target.format} into ${where}.` },
+        ...(fillsCache ? [fromCache] : []),
+      ];
+    default:
+      return strategy satisfies never;
+  }
+}
+
+/** A raw disk can be streamed by us from any pool; other formats need a tool that jumps to and fro in them. */
+function readableInPlace({ can, format }: SourceFacts): boolean {
+  return can.addressable || format === "raw";
+}
+
+function standsOn(depth: number): string {
+  return `the source reads through ${depth === 1 ? "a parent disk" : `${depth} parent disks`}, and the result is to stand alone`;
+}
+
+function why(can: Capabilities, capability: keyof Capabilities["why"]): string {
+  return can.why[capability] ?? "its storage has no such call";
+}
+
+const a = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`);
+const aFormat = (format: DiskFormat): string => (format === "iso" || format === "opaque" ? `an ${format} disk` : `a ${format} disk`);

@@ -1,0 +1,65 @@
+import type { DiskFormat } from "#/domain/disk.ts";
+import type { PoolName } from "#/domain/ids.ts";
+
+/** The ways to materialise a disk from a source, cheapest first. */
+export const STRATEGIES = ["adopt", "clone", "clone_cached", "offload_copy", "stream_convert", "staged_convert"] as const;
+export type Strategy = (typeof STRATEGIES)[number];
+
+/**
+ * How a disk will come to be, and why so. Frozen data: shown by a dry run, kept with the operation, and held against
+ * what really happened. All sizes in bytes.
+ */
+export interface Plan {
+  readonly source: PlanSource;
+  readonly target: PlanTarget;
+  /** `blank` where there is no source: the disk reads as zeroes. */
+  readonly strategy: Strategy | "blank";
+  readonly reason: string;
+  readonly steps: readonly PlanStep[];
+  readonly bytes: PlanBytes;
+  /** The result cannot be read without another disk. */
+  readonly dependsOnParent: boolean;
+  /** How many disks the result reads through. */
+  readonly depth: number;
+  /** The result is deeper than its pool likes, and is made independent in the background afterwards. */
+  readonly flattenAfter: boolean;
+  /** The bytes are converted once into the pool's cache, and the result is a clone of that. */
+  readonly fillsCache: boolean;
+  /** Why each cheaper way was passed over. */
+  readonly passedOver: readonly PassedOver[];
+  /** The dearer ways that are open too, should this one break. */
+  readonly fallbacks: readonly Strategy[];
+}
+
+export type SourceKind = "blank" | "image" | "volume" | "snapshot";
+export interface PlanSource {
+  readonly kind: SourceKind;
+  readonly id?: string | undefined;
+  readonly pool?: PoolName | undefined;
+  readonly format?: DiskFormat | undefined;
+}
+
+export interface PlanTarget {
+  readonly kind: "volume" | "image" | "snapshot";
+  readonly pool: PoolName;
+  readonly format: DiskFormat;
+  readonly virtualSizeBytes: number;
+}
+
+export interface PlanStep {
+  readonly name: string;
+  readonly description: string;
+}
+
+/** What is expected to be read and written in the pools, to pass through this machine, and to lie in temporary files. */
+export interface PlanBytes {
+  readonly read: number;
+  readonly written: number;
+  readonly throughUs: number;
+  readonly temporary: number;
+}
+
+export interface PassedOver {
+  readonly strategy: Strategy;
+  readonly because: string;
+}

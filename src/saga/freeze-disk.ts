@@ -1,0 +1,60 @@
+import { findDisk, getDisk, insertDisk, removeDisk, setDiskHolder, setDiskParent, setDiskReady } from "#/db/disks.ts";
+import type { Disk, Holder } from "#/domain/disk.ts";
+import type { DiskId } from "#/domain/ids.ts";
+import type { SagaServices } from "#/saga/context.ts";
+import { releaseDisk } from "#/saga/release-disk.ts";
+
+type Services = Pick<SagaServices, "db" | "pools" | "clock" | "locks">;
+
+/**
+ * Freezes what the disk `source` holds now as the new disk `target`, held by `holder`; `source` goes on.
+ *
+ * Where the pool's clones are dependent, `source` comes to stand on `target`: the very bytes change their name. So
+ * the lineage is recorded *before* the storage changes, and a crash between the two never lets anybody remove bytes
+ * that the source needs. Repeatable.
+ */
+export async function freezeDisk(services: Services, source: DiskId, target: DiskId, holder: Holder): Promise<Disk> {
+  const { db, pools } = services;
+  await using _ = await services.locks.take(source);
+  const live = await getDisk(db, source);
+  const pool = pools.get(live.pool);
+  const dependent = pool.can.clone === "dependent";
+  await recordFreeze(services, live, { target, holder, dependent });
+  await pool.snapshot(live, { id: target, format: live.format, virtualSizeBytes: live.virtualSizeBytes });
+  await db.transaction().execute((trx) => setDiskReady(trx, target));
+  return getDisk(db, target);
+}
+
+async function recordFreeze({ db, clock }: Services, live: Disk, { target, holder, dependent }: { target: DiskId; holder: Holder; dependent: boolean }): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    if (await findDisk(trx, target)) return;
+    const parent = dependent ? live.parent : undefined;
+    await insertDisk(trx, { ...live, id: target, parent, holder }, { reservedBytes: 0, nowMs: clock.nowMs() });
+    if (dependent) await setDiskParent(trx, live.id, target);
+  });
+}
+
+/**
+ * Takes back a freeze. Where the source already stands on the frozen disk, that stays as its ancestor, since going back
+ * would mean to copy; the content of the source is the same either way. Repeatable.
+ */
+export async function unfreezeDisk(services: Services, source: DiskId, target: DiskId): Promise<void> {
+  const frozen = await findDisk(services.db, target);
+  if (!frozen) return;
+  const pool = services.pools.get(frozen.pool);
+  if (pool.can.clone !== "dependent") return releaseDisk(services, target);
+  const happened = (await pool.stat(target)) !== undefined;
+  if (happened) return keepAsAncestor(services, source, target);
+  await services.db.transaction().execute(async (trx) => {
+    const live = await findDisk(trx, source);
+    if (live?.parent === target) await setDiskParent(trx, source, frozen.parent);
+    await removeDisk(trx, target);
+  });
+}
+
+/** The freeze may have got half-way: it is finished first, then its holder lets go. */
+async function keepAsAncestor(services: Services, source: DiskId, target: DiskId): Promise<void> {
+  if (await findDisk(services.db, source)) await freezeDisk(services, source, target, { kind: "ancestor", id: target });
+  await services.db.transaction().execute((trx) => setDiskHolder(trx, target, { kind: "ancestor", id: target }));
+  await releaseDisk(services, target);
+}

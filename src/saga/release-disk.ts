@@ -1,0 +1,43 @@
+import { findDisk, hasChildren, removeDisk, setDiskDeleting, setDiskHolder } from "#/db/disks.ts";
+import type { DiskId } from "#/domain/ids.ts";
+import type { SagaServices } from "#/saga/context.ts";
+
+type Services = Pick<SagaServices, "db" | "pools" | "locks">;
+
+/**
+ * Ends the hold of a record on its disk. The bytes go, or, where other disks still read through them, stay as an
+ * ancestor that goes with the last of those. A delete therefore never has to wait for, or fail because of, clones.
+ * Repeatable; no-op where there is no such disk.
+ */
+export async function releaseDisk(services: Services, id: DiskId): Promise<void> {
+  const parent = await releaseOne(services, id);
+  if (parent) await releaseAncestors(services, parent);
+}
+
+/** Removes the ancestor `id`, and those that it stands on, as far as nothing stands on them any more. */
+export async function releaseAncestors(services: Services, id: DiskId): Promise<void> {
+  for (let next: DiskId | undefined = id; next; ) {
+    const disk = await findDisk(services.db, next);
+    if (disk?.holder.kind !== "ancestor") return;
+    next = await releaseOne(services, next);
+  }
+}
+
+/** The parent of what was removed; undefined where nothing was, or it stood alone. */
+async function releaseOne({ db, pools, locks }: Services, id: DiskId): Promise<DiskId | undefined> {
+  await using _ = await locks.take(id);
+  const disk = await db.transaction().execute(async (trx) => {
+    const found = await findDisk(trx, id);
+    if (!found) return undefined;
+    if (await hasChildren(trx, id)) {
+      await setDiskHolder(trx, id, { kind: "ancestor", id });
+      return undefined;
+    }
+    await setDiskDeleting(trx, id);
+    return found;
+  });
+  if (!disk) return undefined;
+  await pools.get(disk.pool).delete(id);
+  await db.transaction().execute((trx) => removeDisk(trx, id));
+  return disk.parent;
+}
