@@ -9,7 +9,7 @@ install: node_modules/.package-lock.json ## Debian packages and npm packages, as
 	@./scripts/install.sh
 
 # npm writes this file last. The engine warnings of npm on an older Node are off in .npmrc: Mica brings its own Node.
-node_modules/.package-lock.json: package-lock.json package.json .npmrc
+node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@test -x node_modules/.bin/node || { echo "npm did not install Node for this machine: Mica runs on Linux on x64 and arm64." >&2; exit 1; }
 	@touch $@
