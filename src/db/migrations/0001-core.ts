@@ -128,10 +128,8 @@ async function volumes(db: Kysely<unknown>): Promise<void> {
     .addColumn("created_at", "bigint", (c) => c.notNull())
     .addColumn("updated_at", "bigint", (c) => c.notNull())
     .execute();
-  await index(db, "volume", ["created_at", "id"]);
-  await index(db, "volume", ["project_id", "created_at", "id"]);
+  await listIndexes(db, "volume", ["size_bytes"]);
   await index(db, "volume", ["volume_type_id"]);
-  await index(db, "volume", ["name"]);
   await keyValues(db, "volume_metadata", "volume_id", "volume.id");
   await keyValues(db, "volume_image_metadata", "volume_id", "volume.id");
 }
@@ -149,9 +147,8 @@ async function snapshots(db: Kysely<unknown>): Promise<void> {
     .addColumn("created_at", "bigint", (c) => c.notNull())
     .addColumn("updated_at", "bigint", (c) => c.notNull())
     .execute();
-  await index(db, "snapshot", ["created_at", "id"]);
-  await index(db, "snapshot", ["project_id", "created_at", "id"]);
-  await index(db, "snapshot", ["volume_id", "created_at"]);
+  await listIndexes(db, "snapshot", []);
+  await index(db, "snapshot", ["volume_id", "created_at", "id"]);
   await keyValues(db, "snapshot_metadata", "snapshot_id", "snapshot.id");
 }
 
@@ -196,6 +193,7 @@ async function quotas(db: Kysely<unknown>): Promise<void> {
     .addColumn("expires_at", "bigint", (c) => c.notNull())
     .execute();
   await index(db, "message", ["project_id", "created_at", "id"]);
+  await index(db, "message", ["expires_at"]);
 }
 
 async function operations(db: Kysely<unknown>): Promise<void> {
@@ -250,6 +248,20 @@ async function keyValues(db: Kysely<unknown>, table: string, owner: string, refe
     .addColumn("value", "text", (c) => c.notNull())
     .addPrimaryKeyConstraint(`${table}_key`, [owner, "name"] as never)
     .execute();
+}
+
+/**
+ * For lists of one project, and of all: newest first, by name, by status, and what else they are sorted by. Every order ends in
+ * (created_at, id), as `db/page.ts` makes it, so the same index serves a filter on the column and a sort by it.
+ */
+async function listIndexes(db: Kysely<unknown>, table: string, columns: string[]): Promise<void> {
+  for (const scope of [[], ["project_id"]]) {
+    await index(db, table, [...scope, "created_at", "id"]);
+    for (const column of ["status", ...columns]) await index(db, table, [...scope, column, "created_at", "id"]);
+    const byName = [...scope.map((column) => sql.ref(column)), sql`coalesce(name, '')`, sql.ref("created_at"), sql.ref("id")];
+    const name = sql.id([table, ...scope, "name_created_at_id"].join("_"));
+    await sql`create index ${name} on ${sql.table(table)} (${sql.join(byName)})`.execute(db);
+  }
 }
 
 async function index(db: Kysely<unknown>, table: string, columns: string[]): Promise<void> {
