@@ -90,6 +90,11 @@ export async function hasChildren(db: Database, id: DiskId): Promise<boolean> {
   return (await db.selectFrom("disk").select("id").where("parent_id", "=", id).limit(1).executeTakeFirst()) !== undefined;
 }
 
+export async function disksOf(db: Database, holder: Holder): Promise<Disk[]> {
+  const rows = await db.selectFrom("disk").selectAll().where("holder_kind", "=", holder.kind).where("holder_id", "=", holder.id).execute();
+  return rows.map(toDisk);
+}
+
 /** How many disks this one reads through; 0 where it stands alone. Chains are as short as the pools' depth limits. */
 export async function depthOf(db: Database, id: DiskId): Promise<number> {
   let depth = 0;

@@ -1,4 +1,5 @@
-import { findDisk, hasChildren, removeDisk, setDiskDeleting, setDiskHolder } from "#/db/disks.ts";
+import { disksOf, findDisk, hasChildren, removeDisk, setDiskDeleting, setDiskHolder } from "#/db/disks.ts";
+import type { Holder } from "#/domain/disk.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import type { SagaServices } from "#/saga/context.ts";
 
@@ -12,6 +13,12 @@ type Services = Pick<SagaServices, "db" | "pools" | "locks">;
 export async function releaseDisk(services: Services, id: DiskId): Promise<void> {
   const parent = await releaseOne(services, id);
   if (parent) await releaseAncestors(services, parent);
+}
+
+/** Ends a record's hold on whatever it has, whole or partial. Its own reference to the disk is gone by then. */
+export async function releaseDisksOf(services: Services, holder: Holder): Promise<void> {
+  const disks = await disksOf(services.db, holder);
+  for (const { id } of disks) await releaseDisk(services, id);
 }
 
 /** Removes the ancestor `id`, and those that it stands on, as far as nothing stands on them any more. */

@@ -1,0 +1,92 @@
+import { randomUUID } from "node:crypto";
+import { findCacheEntry, insertCacheEntry, removeCacheEntry, touchCacheEntry } from "#/db/cache-entries.ts";
+import { findDisk, getDisk } from "#/db/disks.ts";
+import type { CacheEntryTable } from "#/db/tables.ts";
+import { AppError, type ErrorCode } from "#/domain/errors.ts";
+import { type DiskId, diskId, operationId } from "#/domain/ids.ts";
+import type { Plan } from "#/planner/plan.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import type { StepScope } from "#/saga/engine/saga.ts";
+import { type FillCache, fillCache, makeRoomInCache } from "#/saga/fill-cache.ts";
+
+/**
+ * The cached disk of the plan's image in the target's pool. Where it is missing, it is filled, once, however many ask at
+ * the same time: the first to record the entry begins the fill, the others wait for that same operation.
+ * Undefined where the cache does not take the image: then the conversion goes into the target itself.
+ */
+export async function cachedImage(context: SagaContext<object>, plan: Plan, source: DiskId, scope: StepScope): Promise<DiskId | undefined> {
+  const imageId = plan.source.id ?? "";
+  const { pool } = plan.target;
+  for (;;) {
+    scope.signal.throwIfAborted();
+    const entry = await findCacheEntry(context.db, imageId, pool);
+    if (!entry) {
+      if (!(await beginFill(context, plan, source))) return undefined;
+      continue;
+    }
+    if (entry.state === "filling") {
+      await waitForFill(context, entry, scope);
+      continue;
+    }
+    const disk = await findDisk(context.db, diskId(entry.disk_id));
+    if (disk?.state === "ready") {
+      await touchCacheEntry(context.db, imageId, pool, context.clock.nowMs());
+      return disk.id;
+    }
+    await context.db.transaction().execute((trx) => removeCacheEntry(trx, imageId, pool));
+  }
+}
+
+async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskId): Promise<boolean> {
+  const { db, clock, runner } = context;
+  const disk = await getDisk(db, source);
+  if (!(await makeRoomInCache(context, plan.target.pool, disk.virtualSizeBytes))) return false;
+  const params: FillCache = {
+    imageId: plan.source.id ?? "",
+    pool: plan.target.pool,
+    diskId: randomUUID(),
+    sourceDiskId: source,
+    virtualSizeBytes: disk.virtualSizeBytes,
+    strategy: plan.strategy === "staged_convert" ? "staged_convert" : "stream_convert",
+  };
+  await db.transaction().execute(async (trx) => {
+    const filledBy = await runner.begin(trx, fillCache, params, {
+      projectId: null,
+      userId: null,
+      requestId: context.requestId,
+      subject: { kind: "image", id: params.imageId },
+    });
+    const now = clock.nowMs();
+    const row: CacheEntryTable = {
+      image_id: params.imageId,
+      pool: params.pool,
+      disk_id: params.diskId,
+      state: "filling",
+      filled_by: filledBy,
+      size_bytes: 0,
+      hits: 0,
+      created_at: now,
+      last_used_at: now,
+    };
+    const mine = await insertCacheEntry(trx, row);
+    if (!mine) await trx.deleteFrom("operation").where("id", "=", filledBy).execute();
+  });
+  return true;
+}
+
+/** Waits for the filler, showing its progress as ours. Its failure is ours; our cancel is not its: others may be waiting. */
+async function waitForFill({ runner, report }: SagaContext<object>, entry: CacheEntryTable, scope: StepScope): Promise<void> {
+  const id = operationId(entry.filled_by);
+  const unwatch = runner.watch(id, () => scope.progress(runner.live(id)?.fraction ?? 0));
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = () => aborted.reject(scope.signal.reason);
+  scope.signal.addEventListener("abort", onAbort);
+  try {
+    const ended = await Promise.race([runner.run(id), aborted.promise]);
+    if (ended.state !== "done") throw new AppError((ended.error_code ?? "unavailable") as ErrorCode, ended.error_message ?? "The cache could not be filled.");
+    if (ended.actual) await report(JSON.parse(ended.actual));
+  } finally {
+    unwatch();
+    scope.signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,0 +1,79 @@
+import { getDisk, setDiskSize } from "#/db/disks.ts";
+import { addQuotaUsage } from "#/db/quota-usage.ts";
+import { findVolume, updateVolume } from "#/db/volumes.ts";
+import { AppError } from "#/domain/errors.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
+import { volumeQuota } from "#/domain/quota.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import { volumeTypeOf } from "#/saga/delete-snapshot.ts";
+import type { Failure, Saga } from "#/saga/engine/saga.ts";
+import { tellUser } from "#/saga/tell-user.ts";
+
+export interface ExtendVolume {
+  readonly volumeId: string;
+  /** The new size. */
+  readonly sizeBytes: number;
+  /** The size and status that the volume had, and goes back to when this fails. */
+  readonly previousSizeBytes: number;
+  readonly previousStatus: string;
+}
+
+type Context = SagaContext<ExtendVolume>;
+
+/**
+ * Makes a volume larger. The record is `extending`, and the quota is taken already. Bytes that were added are never taken
+ * away again: where a later step fails, the disk stays longer than its volume, and the next extend finds it so.
+ */
+export const extendVolume: Saga<Context> = {
+  name: "extend-volume",
+  steps: [
+    {
+      name: "record",
+      run: async (context) => void (await volumeDisk(context)),
+      undo: giveUp,
+    },
+    {
+      name: "resize",
+      run: resize,
+    },
+    {
+      name: "publish",
+      run: async ({ db, clock, params }) =>
+        updateVolume(db, params.volumeId, { size_bytes: params.sizeBytes, status: params.previousStatus, previous_status: null, updated_at: clock.nowMs() }),
+      undo: ({ db, params }) => updateVolume(db, params.volumeId, { size_bytes: params.previousSizeBytes }),
+    },
+  ],
+};
+
+async function resize(context: Context): Promise<void> {
+  const { db, pools, locks, params } = context;
+  const id = await volumeDisk(context);
+  await using _ = await locks.take(id);
+  const disk = await getDisk(db, id);
+  if (disk.virtualSizeBytes >= params.sizeBytes) return;
+  await pools.get(disk.pool).resize(disk, params.sizeBytes);
+  await db.transaction().execute((trx) => setDiskSize(trx, id, params.sizeBytes));
+}
+
+async function volumeDisk({ db, params }: Context): Promise<DiskId> {
+  const volume = await findVolume(db, params.volumeId);
+  if (!volume?.disk_id) throw new AppError("gone", "The volume was deleted before it could be extended.");
+  return diskId(volume.disk_id);
+}
+
+async function giveUp(context: Context, because: Failure): Promise<void> {
+  const { db, clock, params } = context;
+  await db.transaction().execute(async (trx) => {
+    const volume = await findVolume(trx, params.volumeId);
+    if (!volume || volume.status === "error_extending") return;
+    await updateVolume(trx, volume.id, { status: "error_extending", previous_status: null, updated_at: clock.nowMs() });
+    await addQuotaUsage(trx, volume.project_id, difference(params, await volumeTypeOf(trx, volume.id)));
+    await tellUser(trx, context, { kind: "volume", id: volume.id, projectId: volume.project_id }, "EXTEND_VOLUME", because);
+  });
+}
+
+/** What the failed extend had taken of the quota, to be given back. */
+function difference({ sizeBytes, previousSizeBytes }: ExtendVolume, type: string): Record<string, number> {
+  const before = volumeQuota(previousSizeBytes, type);
+  return Object.fromEntries(Object.entries(volumeQuota(sizeBytes, type)).map(([resource, amount]) => [resource, (before[resource] ?? 0) - amount]));
+}

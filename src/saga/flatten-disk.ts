@@ -1,0 +1,39 @@
+import { depthOf, findDisk, setDiskParent } from "#/db/disks.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import type { Saga, StepScope } from "#/saga/engine/saga.ts";
+import { releaseAncestors } from "#/saga/release-disk.ts";
+
+export interface FlattenDisk {
+  readonly diskId: string;
+}
+
+/** Makes a disk independent of those it reads through. It never changes content, so that there is nothing to undo. */
+export const flattenDisk: Saga<SagaContext<FlattenDisk>> = {
+  name: "flatten-disk",
+  steps: [{ name: "flatten", run: flatten }],
+};
+
+async function flatten(context: SagaContext<FlattenDisk>, { signal, progress }: StepScope): Promise<void> {
+  const { db, pools, locks, params } = context;
+  const id = diskId(params.diskId);
+  const parent = await (async () => {
+    await using _ = await locks.take(id);
+    const disk = await findDisk(db, id);
+    if (disk?.state !== "ready" || !disk.parent) return undefined;
+    await pools.get(disk.pool).flatten(disk, { signal, onProgress: progress });
+    await db.transaction().execute((trx) => setDiskParent(trx, id, undefined));
+    return disk.parent;
+  })();
+  if (parent) await releaseAncestors(context, parent);
+}
+
+/** Begins to flatten the disk in the background where it is deeper than its pool likes: the user does not wait for it. */
+export async function flattenBeyondLimit(context: SagaContext<object>, id: DiskId): Promise<void> {
+  const { db, pools, runner } = context;
+  const disk = await findDisk(db, id);
+  if (!disk?.parent || (await depthOf(db, id)) <= pools.get(disk.pool).limits.cloneDepthMax) return;
+  const meta = { projectId: null, userId: null, requestId: context.requestId, subject: { kind: "disk", id } };
+  const operation = await db.transaction().execute((trx) => runner.begin(trx, flattenDisk, { diskId: id }, meta));
+  void runner.run(operation);
+}

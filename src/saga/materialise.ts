@@ -1,0 +1,131 @@
+import { findDisk, getDisk, insertDisk, removeDisk, setDiskReady } from "#/db/disks.ts";
+import type { Disk, DiskFormat, Holder } from "#/domain/disk.ts";
+import { AppError } from "#/domain/errors.ts";
+import { type DiskId, diskId, type PoolName } from "#/domain/ids.ts";
+import type { Plan, Strategy } from "#/planner/plan.ts";
+import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
+import type { StepScope } from "#/saga/engine/saga.ts";
+import { releaseAncestors } from "#/saga/release-disk.ts";
+import { reserveSpace } from "#/saga/reserve-space.ts";
+import { convert, measure, stageThenConvert } from "#/transfer/convert.ts";
+
+/** A disk to be made, and the disk whose content it gets. */
+export interface Materialisation {
+  readonly strategy: Exclude<Strategy, "adopt"> | "blank";
+  /** Undefined only for `blank`. */
+  readonly source: DiskId | undefined;
+  readonly target: NewDiskRecord;
+}
+
+export interface NewDiskRecord {
+  readonly id: DiskId;
+  readonly pool: PoolName;
+  readonly format: DiskFormat;
+  readonly virtualSizeBytes: number;
+  readonly holder: Holder;
+}
+
+/**
+ * Records the target, with its space reserved, before the first byte is written. While it is being filled the source
+ * counts as its parent: whoever deletes the source meanwhile leaves its bytes in place. Repeatable.
+ */
+export async function recordTarget(services: SagaServices, { strategy, source, target }: Materialisation): Promise<void> {
+  if (await findDisk(services.db, target.id)) return;
+  const reservedBytes = await bytesNeeded(services, { strategy, source, target });
+  await reserveSpace(services, target, reservedBytes, async (trx) => {
+    const from = source && (await findDisk(trx, source));
+    if (source && from?.state !== "ready") throw new AppError("gone", "The source was deleted before its bytes could be read.");
+    await insertDisk(trx, { ...target, parent: source }, { reservedBytes, nowMs: services.clock.nowMs() });
+  });
+}
+
+/** Makes the bytes of the target. Repeatable: a target that is whole is left as it is. */
+export async function fillTarget(services: SagaServices, { strategy, source, target }: Materialisation, scope: StepScope): Promise<Actual> {
+  const pool = services.pools.get(target.pool);
+  const options = { signal: scope.signal, onProgress: scope.progress };
+  const disk = await getDisk(services.db, target.id);
+  if (disk.state === "ready") return {};
+  if (strategy === "blank") {
+    await pool.create(target, options);
+    return finish(services, disk, undefined, NOTHING);
+  }
+  const from = await getDisk(services.db, mustHave(source));
+  switch (strategy) {
+    case "clone":
+    case "clone_cached": {
+      const lineage = await pool.clone(from, target, options);
+      return finish(services, disk, lineage.target, NOTHING);
+    }
+    case "offload_copy":
+      await pool.copy(from, target, options);
+      return finish(services, disk, undefined, await copied(services, target));
+    case "stream_convert": {
+      const moved = await convert({ source: { pool: services.pools.get(from.pool), disk: from }, target: { pool, disk: target }, ...options });
+      return finish(services, disk, undefined, { ...moved, bytesThroughUs: moved.bytesRead, bytesTemporary: 0 });
+    }
+    case "staged_convert": {
+      const { dir, sizeBytesMax } = services.limits.staging;
+      const staged = await stageThenConvert({
+        source: { pool: services.pools.get(from.pool), disk: from },
+        target: { pool, disk: target },
+        staging: { path: `${dir}/${target.id}`, sizeBytesMax },
+        ...options,
+      });
+      return finish(services, disk, undefined, { ...staged, bytesThroughUs: staged.bytesRead });
+    }
+    default:
+      return strategy satisfies never;
+  }
+}
+
+/** Removes whatever there is of the target: partial work, the whole disk, its record and reservation. Repeatable. */
+export async function discardTarget(services: SagaServices, target: Pick<NewDiskRecord, "id" | "pool">): Promise<void> {
+  const { db, pools } = services;
+  const disk = await findDisk(db, target.id);
+  if (!disk) return;
+  await using _ = await services.locks.take(target.id);
+  await pools.get(target.pool).delete(target.id);
+  await db.transaction().execute((trx) => removeDisk(trx, target.id));
+  if (disk.parent) await releaseAncestors(services, disk.parent);
+}
+
+/** The disk that a record holds and that a plan names as its source. */
+export async function sourceDisk({ db }: Pick<SagaServices, "db">, { source }: Plan): Promise<DiskId | undefined> {
+  if (source.kind === "blank" || source.id === undefined) return undefined;
+  const row = await db.selectFrom(source.kind).select("disk_id").where("id", "=", source.id).executeTakeFirst();
+  if (!row?.disk_id) throw new AppError("gone", `The ${source.kind} ${source.id} was deleted before its bytes could be read.`);
+  return diskId(row.disk_id);
+}
+
+/** The plan that the operation was begun with. */
+export function planOf({ plan }: Pick<SagaContext<object>, "plan">): Plan {
+  if (!plan) throw new Error("Broken invariant: the operation has no plan");
+  return plan;
+}
+
+const NOTHING: Actual = { bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 };
+
+/** The target is whole: it keeps only the parent that it really reads through. */
+async function finish(services: SagaServices, disk: Disk, parent: DiskId | undefined, actual: Actual): Promise<Actual> {
+  await services.db.transaction().execute((trx) => setDiskReady(trx, disk.id, { parent }));
+  if (disk.parent && disk.parent !== parent) await releaseAncestors(services, disk.parent);
+  return actual;
+}
+
+async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, target }: Materialisation): Promise<number> {
+  if (strategy === "blank" || strategy === "clone" || strategy === "clone_cached" || !source) return 0;
+  const from = await getDisk(db, source);
+  const stored = await pools.get(from.pool).stat(source);
+  if (strategy === "offload_copy") return stored?.allocatedBytes ?? 0;
+  return measure({ source: { pool: pools.get(from.pool), disk: from }, targetFormat: target.format });
+}
+
+async function copied({ pools }: SagaServices, target: NewDiskRecord): Promise<Actual> {
+  const bytes = (await pools.get(target.pool).stat(target.id))?.allocatedBytes ?? 0;
+  return { bytesRead: bytes, bytesWritten: bytes, bytesThroughUs: 0, bytesTemporary: 0 };
+}
+
+function mustHave(source: DiskId | undefined): DiskId {
+  if (!source) throw new Error("Broken invariant: only a blank disk has no source");
+  return source;
+}
