@@ -1,0 +1,21 @@
+import { describe } from "node:test";
+import { contractOfAddressing } from "#/storage/contract/addressing.ts";
+import type { OpenDriver } from "#/storage/contract/bench.ts";
+import { contractOfCloning } from "#/storage/contract/cloning.ts";
+import { contractOfMaking } from "#/storage/contract/making.ts";
+import { contractOfReading } from "#/storage/contract/reading.ts";
+import { contractOfSnapshots } from "#/storage/contract/snapshots.ts";
+
+/**
+ * The tests that every storage driver passes: each sentence of `driver.ts`. A driver's own test adds only what is its own.
+ * Where drivers differ, a test asks `driver.can`, and checks that what is not offered is refused.
+ */
+export function storageDriverContract(name: string, openDriver: OpenDriver): void {
+  describe(`${name} keeps the storage driver contract`, () => {
+    contractOfMaking(openDriver);
+    contractOfReading(openDriver);
+    contractOfCloning(openDriver);
+    contractOfSnapshots(openDriver);
+    contractOfAddressing(openDriver);
+  });
+}

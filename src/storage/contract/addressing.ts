@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import type { BlockNode } from "#/domain/block-node.ts";
+import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
+import * as bench from "#/storage/contract/bench.ts";
+import { convert, filesOf, jsonFilename } from "#/tools/qemu-img.ts";
+import { run } from "#/tools/run.ts";
+
+/** fill() and open(): disks as QEMU reaches them. */
+export function contractOfAddressing(openDriver: bench.OpenDriver): void {
+  it("fill() and open() are refused where no other program can reach the disks", async () => {
+    await using driver = await openDriver();
+    if (driver.can.addressable) return;
+    const disk = await bench.putNew(driver, bench.dense(MiB, 1));
+    const target = bench.newDisk(MiB);
+    await bench.rejectsWith("not_supported", () => driver.fill(target, async () => {}));
+    await bench.rejectsWith("not_supported", () => driver.open(disk, "read"));
+    await bench.assertGone(driver, target.id);
+  });
+
+  it("fill() gives a raw disk of the exact size that reads as zeroes, and shows it when it is done", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    for (const sizeBytes of [64 * KiB, MiB, MiB + 512, MiB + 1]) {
+      const disk = bench.newDisk(sizeBytes);
+      await driver.fill(disk, async (node) => {
+        await bench.writeNode(node, 7, { start: 4 * KiB, end: 8 * KiB });
+        assert.equal(await driver.stat(disk.id), undefined);
+        assert.equal((await bench.listed(driver)).find(({ id }) => id === disk.id)?.partial, true);
+      });
+      const expected = new Uint8Array(sizeBytes).fill(7, 4 * KiB, 8 * KiB);
+      await bench.assertContent(driver, disk, expected);
+    }
+  });
+
+  it("fill() takes the file that a tool creates", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    const bytes = bench.content(2 * MiB, 1);
+    const source = await bench.putNew(driver, bytes);
+    const packed = bench.newDisk(2 * MiB, "qcow2");
+    const from = await driver.open(source, "read");
+    await driver.fill(packed, async (node) => convert(from, { filename: fileOf(node), format: "qcow2", compress: true }));
+    const stored = await driver.stat(packed.id);
+    assert.ok(stored && stored.sizeBytes > 0);
+    assert.deepEqual((await bench.get(driver, packed)).subarray(0, 4), Buffer.from("QFI\xfb", "latin1"));
+    await assertSameDisk(from, await driver.open(packed, "read"));
+  });
+
+  it("fill() may be repeated: what is whole is not filled again", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    const disk = bench.newDisk(MiB);
+    await driver.fill(disk, (node) => bench.writeNode(node, 7, { start: 0, end: MiB }));
+    await driver.fill(disk, () => assert.fail("it is filled already"));
+    await bench.assertContent(driver, disk, new Uint8Array(MiB).fill(7));
+  });
+
+  it("fill() leaves nothing when what fills it fails, and passes the reason on", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    const disk = bench.newDisk(MiB);
+    const reason = new Error("the source broke");
+    const work = driver.fill(disk, async (node) => {
+      await bench.writeNode(node, 7, { start: 0, end: MiB });
+      throw reason;
+    });
+    await assert.rejects(work, (error) => error === reason);
+    await bench.assertGone(driver, disk.id);
+  });
+
+  it("fill() leaves nothing when it is cancelled", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    const disk = bench.newDisk(MiB);
+    await bench.rejectsWith("cancelled", () => driver.fill(disk, () => assert.fail("never called"), bench.cancelled));
+    const stop = new AbortController();
+    await bench.rejectsWith("cancelled", () => driver.fill(disk, async () => stop.abort(), { signal: stop.signal }));
+    await bench.assertGone(driver, disk.id);
+  });
+
+  it("open() names every format and every file of the chain", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    const bytes = bench.content(MiB, 1);
+    const source = await bench.putNew(driver, bytes);
+    const flat = await driver.open(source, "read");
+    assert.equal(flat.driver, "raw");
+    if (driver.can.clone === "none") return;
+    const [middle, top] = [bench.newDisk(MiB), bench.newDisk(MiB)];
+    await driver.clone(source, middle);
+    await driver.clone(middle, top);
+    const node = await driver.open(top, "read");
+    if (driver.can.clone === "dependent") assert.ok(filesOf(node).length === 3);
+    await assertSameDisk(flat, node);
+  });
+
+  it("open() says disk_not_found for what is not there", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    await bench.rejectsWith("disk_not_found", () => driver.open(bench.newDisk(MiB), "read"));
+  });
+
+  it("open() names the format of an image, and refuses one that no tool may open", async () => {
+    await using driver = await openDriver();
+    if (!driver.can.addressable) return;
+    const drivers = { qcow2: "qcow2", vmdk: "vmdk", vhd: "vpc", vhdx: "vhdx", vdi: "vdi", iso: "raw" } as const;
+    for (const [format, expected] of Object.entries(drivers)) {
+      const disk = bench.newDisk(MiB, format as keyof typeof drivers);
+      await bench.put(driver, disk, bench.dense(4 * KiB, 1));
+      assert.equal((await driver.open(disk, "read")).driver, expected);
+    }
+    const opaque = bench.newDisk(0, "opaque");
+    await bench.put(driver, opaque, bench.dense(4 * KiB, 1));
+    await bench.rejectsWith("not_supported", () => driver.open(opaque, "read"));
+  });
+}
+
+function fileOf(node: BlockNode): string {
+  const [file] = filesOf(node);
+  assert.ok(file);
+  return file;
+}
+
+async function assertSameDisk(a: BlockNode, b: BlockNode): Promise<void> {
+  await run("qemu-img", ["compare", "-q", jsonFilename(a), jsonFilename(b)], { timeoutMs: 30 * SECOND_MS });
+}

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import type { BlockNode } from "#/domain/block-node.ts";
+import type { DiskFormat } from "#/domain/disk.ts";
+import { AppError, type ErrorCode } from "#/domain/errors.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
+import { alignedBlocks } from "#/lib/aligned-memory.ts";
+import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
+import type { ByteRange, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
+import { jsonFilename } from "#/tools/qemu-img.ts";
+import { run } from "#/tools/run.ts";
+
+/** What the parts of the contract share: making content, putting it into disks, reading it back. */
+
+/** What a driver's test hands over: how to get an empty pool. */
+export type OpenDriver = () => Promise<StorageDriver>;
+
+/** Lengths around every boundary that a driver could trip over. */
+export const ODD_SIZES_BYTES = [0, 1, 511, 512, 513, 4095, 4096, 4097, 64 * KiB, 64 * KiB + 1, 256 * KiB - 1, 5 * MiB + 777];
+
+export function newDisk(virtualSizeBytes: number, format: DiskFormat = "raw"): NewDisk & StoredRef {
+  return { id: diskId(randomUUID()), format, virtualSizeBytes };
+}
+
+/** Content that a seed repeats: runs of noise between runs of zeroes, of 4 to 132 KiB each. */
+export function content(sizeBytes: number, seed: number): Uint8Array {
+  const bytes = new Uint8Array(sizeBytes);
+  let state = seed * 2654435761 + 1;
+  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
+  for (let start = 0, noise = true; start < sizeBytes; noise = !noise) {
+    const end = Math.min(sizeBytes, start + 4 * KiB + (random() % (128 * KiB)));
+    if (noise) for (let i = start; i < end; i++) bytes[i] = (random() >>> 24) | 1;
+    start = end;
+  }
+  return bytes;
+}
+
+/** Noise without a zero in it. */
+export function dense(sizeBytes: number, seed: number): Uint8Array {
+  return content(sizeBytes, seed).map((byte, i) => byte || ((i * 31 + seed) % 255) + 1);
+}
+
+const BLOCK_BYTES = MiB;
+
+/** Stores bytes as an upload does: in order, in page-aligned blocks. */
+export async function put(driver: StorageDriver, disk: NewDisk, bytes: Uint8Array, options?: WorkOptions): Promise<void> {
+  const writer = await driver.receive(disk, options);
+  const [block] = alignedBlocks(1, BLOCK_BYTES);
+  assert.ok(block);
+  for (let offset = 0; offset < bytes.length; offset += BLOCK_BYTES) {
+    const part = bytes.subarray(offset, offset + BLOCK_BYTES);
+    block.set(part);
+    await writer.write(block.subarray(0, part.length), offset);
+  }
+  await writer.finish(bytes.length);
+}
+
+/** Stores bytes in a new raw disk of that size. */
+export async function putNew(driver: StorageDriver, bytes: Uint8Array): Promise<NewDisk & StoredRef> {
+  const disk = newDisk(bytes.length);
+  await put(driver, disk, bytes);
+  return disk;
+}
+
+export async function get(driver: StorageDriver, ref: StoredRef, range?: ByteRange): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  const stored = await driver.stat(ref.id);
+  for await (const part of driver.read(ref, range ?? { start: 0, end: stored?.sizeBytes ?? 0 })) parts.push(part.slice());
+  return Buffer.concat(parts);
+}
+
+export async function assertContent(driver: StorageDriver, ref: StoredRef, expected: Uint8Array): Promise<void> {
+  assert.equal((await driver.stat(ref.id))?.sizeBytes, expected.length);
+  const found = await get(driver, ref);
+  assert.equal(found.length, expected.length);
+  const difference = Buffer.compare(found, expected) === 0 ? -1 : found.findIndex((byte, i) => byte !== expected[i]);
+  assert.equal(difference, -1, `the first byte that differs is ${difference}`);
+}
+
+/** `bytes` followed by zeroes. */
+export function padded(bytes: Uint8Array, sizeBytes: number): Uint8Array {
+  const larger = new Uint8Array(sizeBytes);
+  larger.set(bytes);
+  return larger;
+}
+
+/** Writes into a disk as its user would, and returns its new content: in place where QEMU can open it, else all of it anew. */
+export async function scribble(driver: StorageDriver, ref: StoredRef, before: Uint8Array, seed: number): Promise<Uint8Array> {
+  const after = before.slice();
+  const start = Math.min(8 * KiB, before.length & ~511);
+  const end = Math.min(start + 96 * KiB, before.length & ~511);
+  after.fill(seed, start, end);
+  if (driver.can.addressable) await writeNode(await driver.open(ref, "write"), seed, { start, end });
+  else await put(driver, ref, after);
+  return after;
+}
+
+/** Has QEMU write one byte over a range of a node. */
+export async function writeNode(node: BlockNode, byte: number, { start, end }: ByteRange): Promise<void> {
+  const write = `write -P ${byte} ${start} ${end - start}`;
+  await run("qemu-io", ["-c", write, "-c", "flush", jsonFilename(node)], { timeoutMs: 30 * SECOND_MS });
+}
+
+/** Neither whole nor partial: nothing at all. */
+export async function assertGone(driver: StorageDriver, id: DiskId): Promise<void> {
+  assert.equal(await driver.stat(id), undefined);
+  assert.deepEqual((await listed(driver)).filter((disk) => disk.id === id), []);
+}
+
+export async function listed(driver: StorageDriver): Promise<StoredDisk[]> {
+  return Array.fromAsync(driver.list());
+}
+
+export async function rejectsWith(code: ErrorCode, work: () => Promise<unknown>): Promise<void> {
+  await assert.rejects(work, (error) => {
+    assert.ok(error instanceof AppError, `it is an AppError: ${error}`);
+    assert.equal(error.code, code, error.message);
+    return true;
+  });
+}
+
+/** A signal that is set before the call. */
+export const cancelled: WorkOptions = { signal: AbortSignal.abort() };
+
+/** Options that cancel at the first sign of progress. */
+export function cancelInTheMiddle(): WorkOptions {
+  const stop = new AbortController();
+  return { signal: stop.signal, onProgress: () => stop.abort() };
+}

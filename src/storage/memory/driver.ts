@@ -1,0 +1,248 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { BlockNode } from "#/domain/block-node.ts";
+import { throwIfCancelled } from "#/domain/cancel.ts";
+import type { DiskFormat } from "#/domain/disk.ts";
+import { AppError } from "#/domain/errors.ts";
+import type { DiskId } from "#/domain/ids.ts";
+import { GiB } from "#/lib/units.ts";
+import { dataRuns, isZero, ZEROES } from "#/lib/zeroes.ts";
+import type {
+  ByteRange,
+  Capabilities,
+  Capacity,
+  DiskWriter,
+  Lineage,
+  NewDisk,
+  StorageDriver,
+  StoredDisk,
+  StoredRef,
+  WorkOptions,
+} from "#/storage/driver.ts";
+import { CHUNK_BYTES, ChunkSpace, SparseBytes } from "#/storage/memory/chunks.ts";
+
+export interface MemoryDriverOptions {
+  /** As much as all disks together may hold. */
+  readonly capacityBytes?: number;
+  /** Clones that stand alone, as on XFS, or that read through their parent, as overlays do. */
+  readonly clone?: "independent" | "dependent";
+}
+
+/** Disks in the memory of this process, sparse: for tests, for simulation, and to learn what a driver must do. */
+export class MemoryDriver implements StorageDriver {
+  readonly kind = "memory";
+  readonly can: Capabilities;
+  readonly #space: ChunkSpace;
+  readonly #disks = new Map<DiskId, MemoryDisk>();
+  /** Disks that are being written; they count as partial. */
+  readonly #partial = new Map<DiskId, MemoryDisk>();
+
+  constructor({ capacityBytes = GiB, clone = "independent" }: MemoryDriverOptions = {}) {
+    this.#space = new ChunkSpace(capacityBytes);
+    this.can = {
+      clone,
+      snapshot: true,
+      offloadCopy: true,
+      addressable: false,
+      sparse: true,
+      why: { addressable: "no other program can open disks in this one's memory" },
+    };
+  }
+
+  async capacity(): Promise<Capacity> {
+    return { totalBytes: this.#space.totalBytes, freeBytes: this.#space.freeBytes };
+  }
+
+  async *list(): AsyncIterable<StoredDisk> {
+    for (const [id, disk] of [...this.#disks]) yield stored(id, disk);
+    for (const [id, disk] of [...this.#partial]) if (!this.#disks.has(id)) yield { ...stored(id, disk), partial: true };
+  }
+
+  async stat(id: DiskId): Promise<StoredDisk | undefined> {
+    const disk = this.#disks.get(id);
+    return disk && stored(id, disk);
+  }
+
+  async create(target: NewDisk, { signal }: WorkOptions = {}): Promise<void> {
+    throwIfCancelled(signal, `create disk ${target.id}`);
+    if (target.format !== "raw") throw new AppError("not_supported", `Cannot create disk ${target.id}: blank disks are raw`);
+    if (!this.#disks.has(target.id)) this.#disks.set(target.id, this.#blank(target, target.virtualSizeBytes));
+  }
+
+  async receive(target: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
+    const doing = `fill disk ${target.id}`;
+    throwIfCancelled(signal, doing);
+    this.#forgetPartial(target.id);
+    const disk = this.#blank(target, 0);
+    this.#partial.set(target.id, disk);
+    return {
+      concurrency: 4,
+      write: async (block, offsetBytes) => {
+        throwIfCancelled(signal, doing);
+        if (this.#partial.get(target.id) !== disk) throw new AppError("cancelled", `Cannot ${doing}: it was given up`);
+        for (const { start, end } of dataRuns(block, CHUNK_BYTES)) disk.bytes.write(block.subarray(start, end), offsetBytes + start);
+      },
+      finish: async (sizeBytes) => {
+        if (signal?.aborted) this.#forgetPartial(target.id);
+        throwIfCancelled(signal, doing);
+        this.#publish(target.id, { ...disk, sizeBytes });
+      },
+      abort: async () => this.#forgetPartial(target.id),
+    };
+  }
+
+  async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
+    const disk = this.#find(source.id);
+    if (range.end > disk.sizeBytes) {
+      throw new AppError("disk_not_found", `Cannot read disk ${source.id} to byte ${range.end}: it has ${disk.sizeBytes}`);
+    }
+    for (let offset = range.start; offset < range.end; ) {
+      throwIfCancelled(signal, `read disk ${source.id}`);
+      const part = this.#at(disk, offset).subarray(0, range.end - offset);
+      yield part;
+      offset += part.length;
+    }
+  }
+
+  async clone(source: StoredRef, target: NewDisk, { signal }: WorkOptions = {}): Promise<Lineage> {
+    throwIfCancelled(signal, `clone disk ${source.id}`);
+    requireSameFormat(source, target);
+    const present = this.#disks.get(target.id);
+    if (present) return { target: present.parent };
+    const made = this.#offspring(this.#find(source.id), source.id, target);
+    this.#disks.set(target.id, made);
+    return { target: made.parent };
+  }
+
+  async snapshot(source: StoredRef, target: NewDisk, { signal }: WorkOptions = {}): Promise<Lineage> {
+    throwIfCancelled(signal, `snapshot disk ${source.id}`);
+    if (source.format !== "raw") throw new AppError("not_supported", `Cannot snapshot disk ${source.id}: it is not raw`);
+    if (this.can.clone === "independent") return this.clone(source, target);
+    const frozen = this.#disks.get(target.id) ?? this.#find(source.id);
+    if (!this.#disks.has(target.id)) {
+      this.#disks.set(target.id, frozen);
+      this.#disks.set(source.id, this.#offspring(frozen, target.id, source));
+    }
+    return { target: frozen.parent, source: target.id };
+  }
+
+  async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
+    if (this.#disks.has(target.id)) return;
+    requireSameFormat(source, target);
+    const writer = await this.receive(target, options);
+    try {
+      await this.#pour(source, (block, offset) => writer.write(block, offset), options);
+      await writer.finish(target.format === "raw" ? target.virtualSizeBytes : this.#find(source.id).sizeBytes);
+    } catch (error) {
+      await writer.abort();
+      throw error;
+    }
+  }
+
+  async fill(target: NewDisk): Promise<void> {
+    throw new AppError("not_supported", `Cannot fill disk ${target.id}: ${this.can.why.addressable}`);
+  }
+
+  async resize(ref: StoredRef, virtualSizeBytes: number, { signal }: WorkOptions = {}): Promise<void> {
+    throwIfCancelled(signal, `resize disk ${ref.id}`);
+    if (ref.format !== "raw") throw new AppError("not_supported", `Cannot resize disk ${ref.id}: it is not raw`);
+    const disk = this.#find(ref.id);
+    disk.sizeBytes = Math.max(disk.sizeBytes, virtualSizeBytes);
+  }
+
+  async flatten(ref: StoredRef, options: WorkOptions = {}): Promise<void> {
+    const disk = this.#find(ref.id);
+    if (!disk.parent) return;
+    const flat: MemoryDisk = { ...disk, bytes: new SparseBytes(this.#space), parent: undefined };
+    try {
+      await this.#pour(ref, (block, offset) => flat.bytes.write(block, offset), options);
+    } catch (error) {
+      flat.bytes.release();
+      throw error;
+    }
+    this.#publish(ref.id, flat);
+  }
+
+  async delete(id: DiskId): Promise<void> {
+    this.#forgetPartial(id);
+    this.#disks.get(id)?.bytes.release();
+    this.#disks.delete(id);
+  }
+
+  async open(ref: StoredRef): Promise<BlockNode> {
+    throw new AppError("not_supported", `Cannot open disk ${ref.id}: ${this.can.why.addressable}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disks.clear();
+    this.#partial.clear();
+  }
+
+  #find(id: DiskId): MemoryDisk {
+    const disk = this.#disks.get(id);
+    if (!disk) throw new AppError("disk_not_found", `Cannot find disk ${id} in memory`);
+    return disk;
+  }
+
+  #blank({ format }: NewDisk, sizeBytes: number): MemoryDisk {
+    return { format, sizeBytes, bytes: new SparseBytes(this.#space), parent: undefined };
+  }
+
+  /** A new disk with the content of another: by sharing its chunks, or by reading through it. */
+  #offspring(parent: MemoryDisk, parentId: DiskId, target: NewDisk): MemoryDisk {
+    const sizeBytes = Math.max(parent.sizeBytes, target.format === "raw" ? target.virtualSizeBytes : 0);
+    if (this.can.clone === "dependent") return { ...this.#blank(target, sizeBytes), parent: parentId };
+    return { ...parent, sizeBytes, bytes: parent.bytes.share() };
+  }
+
+  /** The bytes from `offset` on that lie together; at most as many as one block of zeroes has. */
+  #at(disk: MemoryDisk, offset: number): Uint8Array {
+    const own = disk.bytes.at(offset);
+    if (own) return own;
+    const parent = disk.parent === undefined ? undefined : this.#find(disk.parent);
+    if (!parent || offset >= parent.sizeBytes) return ZEROES.subarray(0, CHUNK_BYTES - (offset % CHUNK_BYTES));
+    return this.#at(parent, offset).subarray(0, parent.sizeBytes - offset);
+  }
+
+  /** Gives every part of the source's content that is not zero, and the event loop its turn. */
+  async #pour(source: StoredRef, write: (block: Uint8Array, offset: number) => unknown, options: WorkOptions): Promise<void> {
+    const { sizeBytes } = this.#find(source.id);
+    let offset = 0;
+    for await (const block of this.read(source, { start: 0, end: sizeBytes }, options)) {
+      if (!isZero(block)) await write(block, offset);
+      offset += block.length;
+      if (offset % TURN_BYTES === 0) await nextTurn();
+      options.onProgress?.(offset / sizeBytes);
+    }
+    throwIfCancelled(options.signal, `copy disk ${source.id}`);
+  }
+
+  #publish(id: DiskId, disk: MemoryDisk): void {
+    this.#partial.delete(id);
+    this.#disks.get(id)?.bytes.release();
+    this.#disks.set(id, disk);
+  }
+
+  #forgetPartial(id: DiskId): void {
+    this.#partial.get(id)?.bytes.release();
+    this.#partial.delete(id);
+  }
+}
+
+interface MemoryDisk {
+  readonly format: DiskFormat;
+  sizeBytes: number;
+  readonly bytes: SparseBytes;
+  readonly parent: DiskId | undefined;
+}
+
+/** Copying this much takes about a millisecond. */
+const TURN_BYTES = 16 * CHUNK_BYTES;
+
+function requireSameFormat(source: StoredRef, target: NewDisk): void {
+  if (source.format === target.format) return;
+  throw new AppError("not_supported", `Cannot copy disk ${source.id} as ${target.format}: it is ${source.format}`);
+}
+
+function stored(id: DiskId, { sizeBytes, bytes, parent }: MemoryDisk): StoredDisk {
+  return { id, sizeBytes, allocatedBytes: bytes.allocatedBytes, parent };
+}
