@@ -1,6 +1,10 @@
 import type { Database } from "./database.ts";
 import type { VolumeTable } from "./tables.ts";
 
+export async function insertVolume(trx: Database, row: VolumeTable): Promise<void> {
+  await trx.insertInto("volume").values(row).execute();
+}
+
 export async function findVolume(db: Database, id: string): Promise<VolumeTable | undefined> {
   return db.selectFrom("volume").selectAll().where("id", "=", id).executeTakeFirst();
 }
@@ -9,6 +13,20 @@ export async function updateVolume(db: Database, id: string, changes: Partial<Vo
   await db.updateTable("volume").set(changes).where("id", "=", id).execute();
 }
 
+/** Changes the volume only while its status is one of `from`; the answer is the changed row, or undefined where it is not. */
+export async function changeVolumeIn(
+  trx: Database,
+  id: string,
+  { from, changes }: { from: readonly string[]; changes: Partial<VolumeTable> },
+): Promise<VolumeTable | undefined> {
+  return trx.updateTable("volume").set(changes).where("id", "=", id).where("status", "in", from).returningAll().executeTakeFirst();
+}
+
 export async function removeVolume(db: Database, id: string): Promise<VolumeTable | undefined> {
   return db.deleteFrom("volume").where("id", "=", id).returningAll().executeTakeFirst();
+}
+
+/** Whether any volume is of the type. */
+export async function hasVolumeOfType(db: Database, volumeTypeId: string): Promise<boolean> {
+  return (await db.selectFrom("volume").select("id").where("volume_type_id", "=", volumeTypeId).limit(1).executeTakeFirst()) !== undefined;
 }
