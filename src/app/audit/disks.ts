@@ -1,0 +1,66 @@
+import type { Database } from "#/db/database.ts";
+import type { DiskTable } from "#/db/tables.ts";
+import { AppError } from "#/domain/errors.ts";
+import type { Pool } from "#/storage/pool.ts";
+import type { Pools } from "#/storage/pools.ts";
+import type { StoredDisk } from "#/storage/driver.ts";
+import { type Finding, finding } from "./finding.ts";
+import { openSubjects } from "./open-subjects.ts";
+
+/** Holds the bytes in the pools against the disks on record, both ways, and the chains between disks. */
+export async function auditDisks(db: Database, pools: Pools): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const pool of pools) {
+    try {
+      findings.push(...(await auditPool(db, pool)));
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      findings.push(finding("pool_unavailable", `pool ${pool.name}`, error.message));
+    }
+  }
+  return [...findings, ...(await unknownPools(db, pools))];
+}
+
+async function auditPool(db: Database, pool: Pool): Promise<Finding[]> {
+  // Bytes first: a disk that comes after this look has its record before its bytes.
+  const stored = new Map<string, StoredDisk>();
+  for await (const disk of pool.list()) stored.set(disk.id, disk);
+  const rows = await db.selectFrom("disk").selectAll().where("pool", "=", pool.name).execute();
+  const busy = await openSubjects(db);
+  const recorded = new Map(rows.map((row) => [row.id, row]));
+  const orphans = [...stored.values()].filter(({ id }) => !recorded.has(id)).map((disk) => orphanBytes(pool, disk));
+  return [...orphans, ...rows.flatMap((row) => auditDisk(row, { stored: stored.get(row.id), recorded, busy }))];
+}
+
+interface Known {
+  readonly stored: StoredDisk | undefined;
+  readonly recorded: ReadonlyMap<string, DiskTable>;
+  readonly busy: ReadonlySet<string>;
+}
+
+function auditDisk(row: DiskTable, { stored, recorded, busy }: Known): Finding[] {
+  const subject = `disk ${row.id}`;
+  const isBusy = [row.id, row.holder_id].some((id) => busy.has(id));
+  if (isBusy) return [];
+  if (row.state !== "ready") return [finding("unfinished", subject, `Disk ${row.id} of ${row.holder_kind} ${row.holder_id} is ${row.state}, and no operation works on it.`)];
+  if (!stored || stored.partial) return [finding("missing_bytes", subject, `Disk ${row.id} of ${row.holder_kind} ${row.holder_id} has no bytes in pool "${row.pool}".`)];
+  if (row.parent_id !== null && recorded.get(row.parent_id)?.state !== "ready") {
+    return [finding("broken_chain", subject, `Disk ${row.id} reads through disk ${row.parent_id}, which is not there.`)];
+  }
+  if (stored.parent !== (row.parent_id ?? undefined)) {
+    return [finding("broken_chain", subject, `Disk ${row.id} reads through ${stored.parent ?? "no disk"} in the pool, and through ${row.parent_id ?? "none"} on record.`)];
+  }
+  return [];
+}
+
+function orphanBytes(pool: Pool, { id, partial, allocatedBytes }: StoredDisk): Finding {
+  const what = partial ? "Partial bytes" : "Bytes";
+  return finding("orphan_bytes", `disk ${id}`, `${what} of disk ${id} (${allocatedBytes} bytes) are in pool "${pool.name}", and no record has them.`);
+}
+
+async function unknownPools(db: Database, pools: Pools): Promise<Finding[]> {
+  const used = await db.selectFrom("disk").select("pool").distinct().execute();
+  return used
+    .filter(({ pool }) => !pools.find(pool))
+    .map(({ pool }) => finding("pool_unavailable", `pool ${pool}`, `Disks are on record in pool "${pool}", which is not configured.`));
+}
