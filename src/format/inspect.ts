@@ -53,7 +53,7 @@ const READINGS: Readonly<Record<DiskFormat, (report: Report) => Reading>> = {
   raw: readRaw,
 };
 const FORMATS = Object.keys(READINGS) as readonly DiskFormat[];
-/** Formats whose bytes are the disk itself, so that its size is theirs. */
+/** Formats whose bytes are the disk itself: its size is theirs, and they may be taken as raw. */
 const PLAIN: readonly DiskFormat[] = ["raw", "iso", "luks"];
 
 /** The most that one inspector keeps of a stream: head, tail, and one wish of each reading. */
@@ -160,12 +160,11 @@ export class StreamInspector {
   }
 }
 
-const RAW_LIKE: readonly DiskFormat[] = ["raw", "iso", "luks"];
 /** Which content each disk_format may have. Kernels and ramdisks (aki, ari) are plain bytes; hybrid ISO images are disks. */
-const ACCEPTED: Readonly<Record<string, readonly DiskFormat[]>> = {
-  raw: RAW_LIKE, ami: RAW_LIKE, ari: RAW_LIKE, aki: RAW_LIKE,
-  qcow2: ["qcow2"], vmdk: ["vmdk"], vhd: ["vhd"], vhdx: ["vhdx"], vdi: ["vdi"], iso: ["iso"], luks: ["luks"],
-};
+const ACCEPTED: ReadonlyMap<string, readonly DiskFormat[]> = new Map([
+  ...["raw", "ami", "ari", "aki"].map((claim) => [claim, PLAIN] as const),
+  ...(["qcow2", "vmdk", "vhd", "vhdx", "vdi", "iso", "luks"] as const).map((format) => [format, [format]] as const),
+]);
 
 /** Why content that was inspected cannot be taken as `claimedFormat` (a disk_format); undefined where it can. */
 export function refusal(inspection: Inspection, claimedFormat: string): AppError | undefined {
@@ -178,8 +177,8 @@ export function earlyRefusal(inspector: StreamInspector, claimedFormat: string):
 }
 
 function refusalOf(claim: string, problems: readonly Problem[], formats: readonly DiskFormat[]): AppError | undefined {
-  const accepted = ACCEPTED[claim];
-  if (!accepted) return new AppError("unsupported_media", `Cannot take an image as ${JSON.stringify(claim.slice(0, 32))}: this disk_format is not supported. Use one of ${Object.keys(ACCEPTED).join(", ")}.`);
+  const accepted = ACCEPTED.get(claim);
+  if (!accepted) return new AppError("unsupported_media", `Cannot take an image as ${JSON.stringify(claim.slice(0, 32))}: this disk_format is not supported. Use one of ${[...ACCEPTED.keys()].join(", ")}.`);
 
   const problem = problems.find(({ format }) => matters(format, accepted));
   if (problem) return new AppError("image_unsafe", `Cannot take the image as ${claim}: ${problem.message}`);

@@ -50,6 +50,8 @@ function volumeSize(report: Report, sector: Uint8Array): number {
 function* readUdf(report: Report): Reading {
   for (let index = 1; index < DESCRIPTORS_MAX; index++) {
     const sector = yield* descriptor(index);
-    if (holds(sector, 1, "NSR02") || holds(sector, 1, "NSR03")) return report.match();
+    if (!holds(sector, 1, "NSR02") && !holds(sector, 1, "NSR03")) continue;
+    report.match();
+    return;
   }
 }

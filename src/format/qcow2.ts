@@ -13,9 +13,9 @@ import type { Report } from "./report.ts";
 export function* readQcow2(report: Report): Reading {
   const sector = yield* readHead(0, 512);
   if (!holds(sector, 0, "QFI\xfb")) return;
-  report.match(sector);
+  if (!report.match(sector)) return;
 
-  const header = parseHeader(padded(sector, 512));
+  const header = parseHeader(sector);
   if (!checkHeader(report, header)) return;
   checkFeatures(report, header);
   // QEMU counts whole sectors, and leaves out what is over.

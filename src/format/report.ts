@@ -23,6 +23,8 @@ export type Rule =
  */
 export const VIRTUAL_SIZE_MAX_BYTES = 64 * 1024 * GiB;
 
+const SECTOR_BYTES = 512;
+
 /** What one format's parser found out. It grows while the stream goes by; nothing in it is ever taken back. */
 export class Report {
   matched = false;
@@ -31,13 +33,15 @@ export class Report {
   readonly problems: { readonly rule: Rule; readonly message: string }[] = [];
 
   /**
-   * The content has this format's magic. `firstSector` is given by formats to which it belongs: none of them puts
-   * partitions there, so a partition table means that somebody wants the file to be read as two things.
+   * The content has this format's magic. `firstSector` is given by formats to which it belongs: it must be whole, and
+   * none of them puts partitions there, so a partition table means that somebody wants the file to be read as two
+   * things. Answers whether the sector can be read on.
    */
-  match(firstSector?: Uint8Array): void {
+  match(firstSector?: Uint8Array): boolean {
     this.matched = true;
-    const hidden = firstSector !== undefined && partitionsOf(firstSector) !== "none";
-    this.expect(!hidden, "polyglot", "The header also holds a partition table: make a clean copy with qemu-img convert.");
+    if (firstSector === undefined) return true;
+    this.expect(partitionsOf(firstSector) === "none", "polyglot", "The header also holds a partition table: make a clean copy with qemu-img convert.");
+    return this.expect(firstSector.length === SECTOR_BYTES, "truncated", "The file ends within its header: upload the whole file.");
   }
 
   /** Refuses the content where `fine` is false. Answers `fine`, for parsers that cannot go on without. */

@@ -1,5 +1,5 @@
 import { MiB } from "#/lib/units.ts";
-import { isZero, littleEndian, padded, roundUp } from "./bytes.ts";
+import { isZero, littleEndian, roundUp } from "./bytes.ts";
 import { readEnd, readHead, readTable, type Reading } from "./reading.ts";
 import type { Report } from "./report.ts";
 
@@ -10,9 +10,9 @@ import type { Report } from "./report.ts";
 export function* readVdi(report: Report): Reading {
   const sector = yield* readHead(0, 512);
   if (sector.length < 68 || littleEndian(sector).u32(64) !== SIGNATURE) return;
-  report.match(sector);
+  if (!report.match(sector)) return;
 
-  const header = parseHeader(padded(sector, 512));
+  const header = parseHeader(sector);
   if (!checkHeader(report, header)) return;
   report.setVirtualSize(roundUp(header.sizeBytes, 512));
   const allocatedBlocks = yield* readBlockMap(report, header);

@@ -79,8 +79,8 @@ function readFixed(report: Report, footer: Footer, sizeBytes: number): void {
 }
 
 function* readDynamic(report: Report, sector: Uint8Array): Reading {
-  report.match(sector);
-  const footer = parseFooter(padded(sector, FOOTER_BYTES));
+  if (!report.match(sector)) return;
+  const footer = parseFooter(sector);
   if (!checkFooter(report, footer, TYPE.dynamic)) return;
   if (!report.expect(footer.headerOffset >= FOOTER_BYTES && footer.headerOffset <= 32 * 1024, "bad_field", `The VHD has its header at byte ${footer.headerOffset}: ${REMAKE}`)) return;
 

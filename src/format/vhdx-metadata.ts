@@ -9,7 +9,8 @@ import type { Region } from "./vhdx.ts";
  * the size of a block and the entries that the block table must have; nothing where it cannot be understood.
  */
 export function* readMetadata(report: Report, region: Region): Reading<{ blockBytes: number; tableEntries: number } | undefined> {
-  const table = padded((yield* read(region.offset, TABLE_BYTES)) ?? new Uint8Array(), TABLE_BYTES);
+  const table = (yield* read(region.offset, TABLE_BYTES)) ?? new Uint8Array();
+  if (!report.expect(table.length === TABLE_BYTES, "truncated", `The metadata table of the VHDX, at byte ${region.offset}, is not in the file: upload the whole file.`)) return undefined;
   const items = checkTable(report, region, table);
   if (!items) return undefined;
 

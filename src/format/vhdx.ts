@@ -14,8 +14,7 @@ import { guidAt, readMetadata } from "./vhdx-metadata.ts";
 export function* readVhdx(report: Report): Reading {
   const sector = yield* readHead(0, 512);
   if (!holds(sector, 0, "vhdxfile")) return;
-  report.match(sector);
-  if (!(yield* readHeaders(report))) return;
+  if (!report.match(sector) || !(yield* readHeaders(report))) return;
   const regions = yield* readRegions(report);
   if (!regions) return;
 

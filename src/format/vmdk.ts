@@ -14,9 +14,9 @@ import { checkDescriptor, isDescriptorFile } from "./vmdk-descriptor.ts";
 export function* readVmdk(report: Report): Reading {
   const sector = yield* readHead(0, SECTOR_BYTES);
   if (!holds(sector, 0, "KDMV")) return yield* readOtherKinds(report, sector);
-  report.match(sector);
+  if (!report.match(sector)) return;
 
-  const header = parseHeader(padded(sector, SECTOR_BYTES));
+  const header = parseHeader(sector);
   if (!checkHeader(report, header)) return;
   report.setVirtualSize(header.sectors * SECTOR_BYTES);
   yield* readDescriptor(report, header);
