@@ -24,7 +24,7 @@ export class ChunkSpace {
 
   allocate(): Chunk {
     if (this.freeBytes < CHUNK_BYTES) {
-      throw new AppError("pool_full", `Cannot write: all of the ${formatBytes(this.totalBytes)} of memory are in use`);
+      throw new AppError("pool_full", `all of the ${formatBytes(this.totalBytes)} are in use`);
     }
     this.#usedBytes += CHUNK_BYTES;
     return { bytes: new Uint8Array(CHUNK_BYTES), shares: 1 };

@@ -42,6 +42,17 @@ describe("MemoryDriver", () => {
     }
   });
 
+  it("deletes partial work, such as a dead operation leaves", async () => {
+    const driver = new MemoryDriver({ capacityBytes: MiB });
+    const disk = newDisk(MiB);
+    const deserted = await driver.receive(disk);
+    await deserted.write(dense(64 * KiB, 1), 0);
+    await driver.delete(disk.id);
+    await assertGone(driver, disk.id);
+    await rejectsWith("cancelled", () => deserted.write(dense(64 * KiB, 1), 0));
+    assert.equal((await driver.capacity()).freeBytes, MiB);
+  });
+
   it("holds a blank disk of any size for nothing", async () => {
     const driver = new MemoryDriver({ capacityBytes: MiB });
     await driver.create(newDisk(100 * GiB));

@@ -63,27 +63,26 @@ export class MemoryDriver implements StorageDriver {
   }
 
   async create(target: NewDisk, { signal }: WorkOptions = {}): Promise<void> {
-    throwIfCancelled(signal, `create disk ${target.id}`);
-    if (target.format !== "raw") throw new AppError("not_supported", `Cannot create disk ${target.id}: blank disks are raw`);
+    throwIfCancelled(signal);
+    if (target.format !== "raw") throw new AppError("not_supported", "blank disks are raw");
     if (!this.#disks.has(target.id)) this.#disks.set(target.id, this.#blank(target, target.virtualSizeBytes));
   }
 
   async receive(target: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
-    const doing = `fill disk ${target.id}`;
-    throwIfCancelled(signal, doing);
+    throwIfCancelled(signal);
     this.#forgetPartial(target.id);
     const disk = this.#blank(target, 0);
     this.#partial.set(target.id, disk);
     return {
       concurrency: 4,
       write: async (block, offsetBytes) => {
-        throwIfCancelled(signal, doing);
-        if (this.#partial.get(target.id) !== disk) throw new AppError("cancelled", `Cannot ${doing}: it was given up`);
+        throwIfCancelled(signal);
+        if (this.#partial.get(target.id) !== disk) throw new AppError("cancelled", "it was given up");
         for (const { start, end } of dataRuns(block, CHUNK_BYTES)) disk.bytes.write(block.subarray(start, end), offsetBytes + start);
       },
       finish: async (sizeBytes) => {
         if (signal?.aborted) this.#forgetPartial(target.id);
-        throwIfCancelled(signal, doing);
+        throwIfCancelled(signal);
         this.#publish(target.id, { ...disk, sizeBytes });
       },
       abort: async () => this.#forgetPartial(target.id),
@@ -93,10 +92,10 @@ export class MemoryDriver implements StorageDriver {
   async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
     const disk = this.#find(source.id);
     if (range.end > disk.sizeBytes) {
-      throw new AppError("disk_not_found", `Cannot read disk ${source.id} to byte ${range.end}: it has ${disk.sizeBytes}`);
+      throw new AppError("disk_not_found", `it ends at byte ${disk.sizeBytes}, not ${range.end}`);
     }
     for (let offset = range.start; offset < range.end; ) {
-      throwIfCancelled(signal, `read disk ${source.id}`);
+      throwIfCancelled(signal);
       const part = this.#at(disk, offset).subarray(0, range.end - offset);
       yield part;
       offset += part.length;
@@ -104,7 +103,7 @@ export class MemoryDriver implements StorageDriver {
   }
 
   async clone(source: StoredRef, target: NewDisk, { signal }: WorkOptions = {}): Promise<Lineage> {
-    throwIfCancelled(signal, `clone disk ${source.id}`);
+    throwIfCancelled(signal);
     requireSameFormat(source, target);
     const present = this.#disks.get(target.id);
     if (present) return { target: present.parent };
@@ -114,8 +113,8 @@ export class MemoryDriver implements StorageDriver {
   }
 
   async snapshot(source: StoredRef, target: NewDisk, { signal }: WorkOptions = {}): Promise<Lineage> {
-    throwIfCancelled(signal, `snapshot disk ${source.id}`);
-    if (source.format !== "raw") throw new AppError("not_supported", `Cannot snapshot disk ${source.id}: it is not raw`);
+    throwIfCancelled(signal);
+    if (source.format !== "raw") throw new AppError("not_supported", "only raw disks have snapshots");
     if (this.can.clone === "independent") return this.clone(source, target);
     const frozen = this.#disks.get(target.id) ?? this.#find(source.id);
     if (!this.#disks.has(target.id)) {
@@ -138,13 +137,13 @@ export class MemoryDriver implements StorageDriver {
     }
   }
 
-  async fill(target: NewDisk): Promise<void> {
-    throw new AppError("not_supported", `Cannot fill disk ${target.id}: ${this.can.why.addressable}`);
+  async fill(): Promise<void> {
+    throw new AppError("not_supported", this.can.why.addressable as string);
   }
 
   async resize(ref: StoredRef, virtualSizeBytes: number, { signal }: WorkOptions = {}): Promise<void> {
-    throwIfCancelled(signal, `resize disk ${ref.id}`);
-    if (ref.format !== "raw") throw new AppError("not_supported", `Cannot resize disk ${ref.id}: it is not raw`);
+    throwIfCancelled(signal);
+    if (ref.format !== "raw") throw new AppError("not_supported", "only raw disks grow");
     const disk = this.#find(ref.id);
     disk.sizeBytes = Math.max(disk.sizeBytes, virtualSizeBytes);
   }
@@ -168,8 +167,8 @@ export class MemoryDriver implements StorageDriver {
     this.#disks.delete(id);
   }
 
-  async open(ref: StoredRef): Promise<BlockNode> {
-    throw new AppError("not_supported", `Cannot open disk ${ref.id}: ${this.can.why.addressable}`);
+  async open(): Promise<BlockNode> {
+    throw new AppError("not_supported", this.can.why.addressable as string);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -179,7 +178,7 @@ export class MemoryDriver implements StorageDriver {
 
   #find(id: DiskId): MemoryDisk {
     const disk = this.#disks.get(id);
-    if (!disk) throw new AppError("disk_not_found", `Cannot find disk ${id} in memory`);
+    if (!disk) throw new AppError("disk_not_found", `there is no disk ${id}`);
     return disk;
   }
 
@@ -213,7 +212,7 @@ export class MemoryDriver implements StorageDriver {
       if (offset % TURN_BYTES === 0) await nextTurn();
       options.onProgress?.(offset / sizeBytes);
     }
-    throwIfCancelled(options.signal, `copy disk ${source.id}`);
+    throwIfCancelled(options.signal);
   }
 
   #publish(id: DiskId, disk: MemoryDisk): void {
@@ -240,7 +239,7 @@ const TURN_BYTES = 16 * CHUNK_BYTES;
 
 function requireSameFormat(source: StoredRef, target: NewDisk): void {
   if (source.format === target.format) return;
-  throw new AppError("not_supported", `Cannot copy disk ${source.id} as ${target.format}: it is ${source.format}`);
+  throw new AppError("not_supported", `a ${source.format} disk is not ${target.format} by copying it`);
 }
 
 function stored(id: DiskId, { sizeBytes, bytes, parent }: MemoryDisk): StoredDisk {
