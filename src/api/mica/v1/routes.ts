@@ -1,0 +1,80 @@
+import { PassThrough } from "node:stream";
+import { type Server, useFaultShape } from "#/api/server.ts";
+import { micaFault } from "#/api/fault-shapes.ts";
+import type { Audits } from "#/app/audits.ts";
+import type { Lineages } from "#/app/lineage.ts";
+import type { Operation, Operations } from "#/app/operations.ts";
+import type { Plans } from "#/app/plans.ts";
+import type { PoolStates } from "#/app/pool-states.ts";
+import { LineageQuery, ListOperationsQuery, OperationParams, PlanRequest } from "./schema.ts";
+import { operationView } from "./view.ts";
+
+/** A page without `limit`. */
+const LIMIT_DEFAULT = 25;
+/** A line now and then keeps proxies from closing a quiet stream, and shows us a client that is gone. */
+const KEEPALIVE_MS = 15_000;
+
+export interface MicaApi {
+  readonly plans: Plans;
+  readonly operations: Operations;
+  readonly pools: PoolStates;
+  readonly lineages: Lineages;
+  readonly audits: Audits;
+}
+
+/** Mica's own API: plans, operations with live progress, pools, lineage, audit. Mounted at /mica/v1. */
+export function micaRoutes({ plans, operations, pools, lineages, audits }: MicaApi) {
+  return async (app: Server): Promise<void> => {
+    useFaultShape(app, micaFault);
+
+    app.post("/plans", { schema: { body: PlanRequest } }, async ({ caller, body }) => ({ plan: await plans.plan(caller, body) }));
+
+    app.get("/operations", { schema: { querystring: ListOperationsQuery } }, async ({ caller, query }) => {
+      const limit = query.limit ?? LIMIT_DEFAULT;
+      const page = await operations.list(caller, { limit, marker: query.marker, subjectId: query.subject, state: query.state });
+      const next = page.length === limit ? page.at(-1)?.id : undefined;
+      return { operations: page.map(operationView), ...(next && { next }) };
+    });
+
+    app.get("/operations/:id", { schema: { params: OperationParams } }, async ({ caller, params }) => ({
+      operation: operationView(await operations.get(caller, params.id)),
+    }));
+
+    app.post("/operations/:id/cancel", { schema: { params: OperationParams } }, async ({ caller, params }, reply) => {
+      await operations.cancel(caller, params.id);
+      return reply.code(202).send({ operation: operationView(await operations.get(caller, params.id)) });
+    });
+
+    app.get("/operations/:id/events", { schema: { params: OperationParams } }, async ({ caller, params, raw }, reply) => {
+      await operations.get(caller, params.id);
+      const gone = new AbortController();
+      raw.on("close", () => gone.abort());
+      const stream = new PassThrough();
+      void sendEvents(stream, operations.follow(caller, params.id, gone.signal));
+      return reply.header("content-type", "text/event-stream").header("cache-control", "no-store").send(stream);
+    });
+
+    app.get("/pools", async ({ caller }) => ({ pools: await pools.list(caller) }));
+
+    app.get("/lineage", { schema: { querystring: LineageQuery } }, async ({ caller, query }) => {
+      const [[kind, id]] = Object.entries(query) as [["disk" | "image" | "volume" | "snapshot", string]];
+      return { lineage: await lineages.of(caller, { kind, id }) };
+    });
+
+    app.get("/audit", async ({ caller }) => audits.run(caller));
+  };
+}
+
+/** Server-sent events: each one the operation as it is now. */
+async function sendEvents(stream: PassThrough, states: AsyncGenerator<Operation>): Promise<void> {
+  const keepalive = setInterval(() => stream.write(": still here\n\n"), KEEPALIVE_MS);
+  try {
+    for await (const operation of states) stream.write(`data: ${JSON.stringify(operationView(operation))}\n\n`);
+    stream.end();
+  } catch (error) {
+    stream.destroy(error as Error);
+  } finally {
+    clearInterval(keepalive);
+  }
+}
+

@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { poolName } from "#/domain/ids.ts";
+import { GiB, MiB } from "#/lib/units.ts";
+import type { Capabilities } from "#/storage/driver.ts";
+import { type Facts, planBlank, planMaterialise, type SourceFacts, type TargetFacts } from "./materialise.ts";
+import type { Plan, Strategy } from "./plan.ts";
+
+const overlay: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: true, sparse: true, why: {} };
+const reflink: Capabilities = { ...overlay, clone: "independent" };
+const plain: Capabilities = { ...overlay, clone: "none", snapshot: false, offloadCopy: false, why: { clone: "the tape has no such call" } };
+const remote: Capabilities = { ...plain, addressable: false, why: { addressable: "no tool can open it" } };
+const fast = poolName("fast");
+const slow = poolName("slow");
+
+const image = (facts: Partial<SourceFacts> = {}): SourceFacts => ({
+  kind: "image",
+  id: "i",
+  pool: fast,
+  can: overlay,
+  format: "raw",
+  virtualSizeBytes: 2 * GiB,
+  allocatedBytes: 600 * MiB,
+  depth: 0,
+  live: false,
+  ...facts,
+});
+const live = (facts: Partial<SourceFacts> = {}) => image({ kind: "volume", id: "v", live: true, ...facts });
+const volume = (facts: Partial<TargetFacts> = {}): TargetFacts => ({
+  kind: "volume",
+  pool: fast,
+  can: overlay,
+  format: "raw",
+  virtualSizeBytes: 10 * GiB,
+  cloneDepthMax: 5,
+  cache: {},
+  ...facts,
+});
+const toImage = (facts: Partial<TargetFacts> = {}) => volume({ kind: "image", virtualSizeBytes: 2 * GiB, ...facts });
+
+/** Name, facts, strategy, the strategies passed over with a word of the reason, and more of the plan. */
+type Case = [name: string, facts: Facts, strategy: Strategy, passedOver: [Strategy, RegExp][], plan?: Partial<Plan>];
+
+const adoptKeeps: [Strategy, RegExp] = ["adopt", /keeps its disk/];
+const isQcow2: [Strategy, RegExp] = ["clone", /is qcow2, and a volume's bytes must be plain/];
+
+const CASES: readonly Case[] = [
+  ["clones a raw image in its own pool", { source: image(), target: volume() }, "clone", [adoptKeeps], { depth: 1, dependsOnParent: true, fillsCache: false }],
+  ["makes an independent clone where the pool reflinks", { source: image({ can: reflink }), target: volume({ can: reflink }) }, "clone", [adoptKeeps], { depth: 0, dependsOnParent: false }],
+  [
+    "converts a qcow2 image, and keeps the result in the cache",
+    { source: image({ format: "qcow2" }), target: volume() },
+    "stream_convert",
+    [adoptKeeps, isQcow2, ["clone_cached", /no copy of the image yet/], ["offload_copy", /is qcow2/]],
+    { fillsCache: true, depth: 1, fallbacks: ["staged_convert"] },
+  ],
+  [
+    "clones the cached copy of a qcow2 image",
+    { source: image({ format: "qcow2" }), target: volume({ cache: { entry: { depth: 0 } } }) },
+    "clone_cached",
+    [adoptKeeps, isQcow2],
+    { depth: 1, bytes: { read: 0, written: 0, throughUs: 0, temporary: 0 }, fallbacks: ["stream_convert", "staged_convert"] },
+  ],
+  [
+    "converts straight into the volume where the cache is closed",
+    { source: image({ format: "qcow2" }), target: volume({ cache: { closed: "pool \"fast\" has no cache" } }) },
+    "stream_convert",
+    [adoptKeeps, isQcow2, ["clone_cached", /has no cache/], ["offload_copy", /is qcow2/]],
+    { fillsCache: false, depth: 0, dependsOnParent: false },
+  ],
+  [
+    "fills the cache of another pool from a raw image",
+    { source: image({ pool: slow }), target: volume() },
+    "stream_convert",
+    [adoptKeeps, ["clone", /is in pool "slow", the volume goes to "fast"/], ["clone_cached", /no copy/], ["offload_copy", /is in pool "slow"/]],
+    { fillsCache: true },
+  ],
+  [
+    "copies where the clone depth limit forbids clones",
+    { source: image(), target: volume({ cloneDepthMax: 0 }) },
+    "offload_copy",
+    [adoptKeeps, ["clone", /cloneDepthMax is 0/], ["clone_cached", /cloneDepthMax is 0/]],
+    { bytes: { read: 600 * MiB, written: 600 * MiB, throughUs: 0, temporary: 0 }, depth: 0 },
+  ],
+  [
+    "ignores the depth limit where clones are independent",
+    { source: image({ can: reflink }), target: volume({ can: reflink, cloneDepthMax: 0 }) },
+    "clone",
+    [adoptKeeps],
+    { flattenAfter: false },
+  ],
+  [
+    "streams in a pool that can nothing, and says in the pool's words why",
+    { source: image({ can: plain }), target: volume({ can: plain }) },
+    "stream_convert",
+    [adoptKeeps, ["clone", /the tape has no such call/], ["clone_cached", /the tape/], ["offload_copy", /no such call/]],
+    { fillsCache: false },
+  ],
+  [
+    "stages a qcow2 image that no tool can open in place",
+    { source: image({ pool: slow, can: remote, format: "qcow2" }), target: volume() },
+    "staged_convert",
+    [adoptKeeps, isQcow2, ["clone_cached", /no copy/], ["offload_copy", /is qcow2/], ["stream_convert", /cannot be read in place: no tool can open it/]],
+    { fillsCache: true, bytes: { read: 1200 * MiB, written: 1200 * MiB, throughUs: 1200 * MiB, temporary: 600 * MiB } },
+  ],
+  ["streams a raw image that no tool can open", { source: image({ pool: slow, can: remote }), target: volume() }, "stream_convert", [adoptKeeps, ["clone", /pool/], ["clone_cached", /no copy/], ["offload_copy", /pool/]]],
+  [
+    "clones a live volume, frozen first",
+    { source: live(), target: volume() },
+    "clone",
+    [adoptKeeps],
+    { steps: [{ name: "freeze", description: "Freeze the volume's disk." }, { name: "clone", description: "Clone the frozen disk." }] },
+  ],
+  ["has the new disk flattened afterwards at the depth limit", { source: image({ kind: "snapshot", depth: 5 }), target: volume() }, "clone", [adoptKeeps], { depth: 6, flattenAfter: true }],
+  ["lets an image adopt the frozen bytes of a volume that stands alone", { source: live(), target: toImage() }, "adopt", [], { depth: 0, dependsOnParent: false }],
+  [
+    "converts a volume that reads through a parent into an image of its own",
+    { source: live({ depth: 1 }), target: toImage() },
+    "stream_convert",
+    [["adopt", /reads through a parent disk/], ["clone", /an image stands alone/], ["clone_cached", /for volumes from images/], ["offload_copy", /reads through a parent disk/]],
+    { fillsCache: false },
+  ],
+  ["clones a volume into an image where clones are independent", { source: live({ can: reflink }), target: toImage({ can: reflink }) }, "clone", [["adopt", /clones cost nothing/]]],
+  [
+    "converts a volume to qcow2",
+    { source: live(), target: toImage({ format: "qcow2" }) },
+    "stream_convert",
+    [["adopt", /the image is to be qcow2/], ["clone", /the image is to be qcow2/], ["clone_cached", /for volumes/], ["offload_copy", /qcow2/]],
+  ],
+];
+
+describe("planMaterialise()", () => {
+  for (const [name, facts, strategy, passedOver, more = {}] of CASES) {
+    it(name, () => {
+      const plan = planMaterialise(facts);
+      assert.equal(plan.strategy, strategy);
+      assert.deepEqual(plan.passedOver.map((passed) => passed.strategy), passedOver.map(([passed]) => passed));
+      for (const [index, [, because]] of passedOver.entries()) assert.match(plan.passedOver[index]?.because ?? "", because);
+      for (const [key, value] of Object.entries(more)) assert.deepEqual(plan[key as keyof Plan], value, key);
+    });
+  }
+
+  it("says why against every cheaper way, whatever the facts", () => {
+    for (const can of [overlay, reflink, plain, remote]) {
+      for (const format of ["raw", "qcow2", "vmdk"] as const) {
+        const plan = planMaterialise({ source: image({ can, format }), target: volume({ can }) });
+        assert.ok(plan.passedOver.every(({ because }) => because.length > 10), JSON.stringify(plan.passedOver));
+        assert.ok(plan.reason.length > 10);
+      }
+    }
+  });
+});
+
+it("planBlank() moves nothing", () => {
+  const plan = planBlank({ pool: fast, virtualSizeBytes: GiB });
+  assert.equal(plan.strategy, "blank");
+  assert.deepEqual(plan.bytes, { read: 0, written: 0, throughUs: 0, temporary: 0 });
+});
