@@ -1,0 +1,27 @@
+import { createSnapshot } from "./create-snapshot.ts";
+import { createVolume } from "./create-volume.ts";
+import { deleteImage } from "./delete-image.ts";
+import { deleteSnapshot } from "./delete-snapshot.ts";
+import { deleteVolume } from "./delete-volume.ts";
+import { extendVolume } from "./extend-volume.ts";
+import { fillCache } from "./fill-cache.ts";
+import { flattenDisk } from "./flatten-disk.ts";
+import { hashImage } from "./hash-image.ts";
+import type { AnySaga } from "./runner.ts";
+import { uploadImage } from "./upload-image.ts";
+import { uploadVolume } from "./upload-volume.ts";
+
+/** All sagas: the runner finds by name what a journal says. */
+export const SAGAS: readonly AnySaga[] = [
+  createSnapshot,
+  createVolume,
+  deleteImage,
+  deleteSnapshot,
+  deleteVolume,
+  extendVolume,
+  fillCache,
+  flattenDisk,
+  hashImage,
+  uploadImage,
+  uploadVolume,
+];
