@@ -13,6 +13,8 @@ export interface PageRequest {
 export interface SortKey {
   readonly column: string;
   readonly descending: boolean;
+  /** What a null counts as; by default only names may be null, and count as empty. */
+  readonly nullAs?: string | number | undefined;
 }
 
 /**
@@ -22,23 +24,34 @@ export interface SortKey {
 export function pageOf<DB, TB extends keyof DB, O>(query: SelectQueryBuilder<DB, TB, O>, { sort, limit, offset = 0, marker }: PageRequest) {
   let page = query.limit(limit);
   if (offset > 0) page = page.offset(offset);
-  for (const { column, descending } of sort) page = page.orderBy(place(column), descending ? "desc" : "asc");
+  for (const key of sort) page = page.orderBy(place(key), key.descending ? "desc" : "asc");
   return marker ? page.where(behind(sort, marker as Record<string, unknown>)) : page;
 }
 
-/** Columns that may be null sort as empty text: comparisons with null are neither true nor false. Indexes say the same. */
-const NULLABLE: ReadonlySet<string> = new Set(["name"]);
-
-function place(column: string): Expression<unknown> {
-  return NULLABLE.has(column) ? sql`coalesce(${sql.ref(column)}, '')` : sql`${sql.ref(column)}`;
+/** The value that a column is sorted by: comparisons with null are neither true nor false. Indexes say the same. */
+export function place(key: Pick<SortKey, "column" | "nullAs">): Expression<string | number> {
+  const column = sql.ref(key.column);
+  const nullAs = nullAsOf(key);
+  return nullAs === undefined ? sql`${column}` : sql`coalesce(${column}, ${sql.lit(nullAs)})`;
 }
 
+function nullAsOf({ column, nullAs }: Pick<SortKey, "column" | "nullAs">): string | number | undefined {
+  return nullAs ?? NULL_AS.get(column);
+}
+
+const NULL_AS: ReadonlyMap<string, string> = new Map([["name", ""]]);
+
 function behind(sort: readonly SortKey[], marker: Record<string, unknown>): Expression<SqlBool> {
-  const values = sort.map(({ column }) => sql`${marker[column] ?? ""}`);
+  const values = sort.map((key) => sql`${marker[key.column] ?? nullAsOf(key)}`);
   const oneWay = sort.every(({ descending }) => descending === sort[0]?.descending);
-  if (!oneWay) return behindByKeys(sort, values);
-  const places = sql.join(sort.map(({ column }) => place(column)));
-  return sql<SqlBool>`(${places}) ${sql.raw(comparison(sort[0]))} (${sql.join(values)})`;
+  const condition = oneWay ? behindAtOnce(sort, values) : behindByKeys(sort, values);
+  const isPlain = oneWay && sort[0] !== undefined && nullAsOf(sort[0]) === undefined;
+  return isPlain ? condition : notBefore(sort[0], values[0], condition);
+}
+
+/** One comparison of rows: SQLite starts an index on plain columns exactly there. */
+function behindAtOnce(sort: readonly SortKey[], values: readonly Expression<unknown>[]): Expression<SqlBool> {
+  return sql<SqlBool>`(${sql.join(sort.map(place))}) ${sql.raw(comparison(sort[0]))} (${sql.join(values)})`;
 }
 
 /** Row values compare in one direction only; here each key has its own: a > x or (a = x and (b < y or …)). */
@@ -46,8 +59,14 @@ function behindByKeys(sort: readonly SortKey[], values: readonly Expression<unkn
   const [key, ...laterKeys] = sort;
   const [value, ...laterValues] = values;
   if (!key) return sql<SqlBool>`false`;
-  const further = sql<SqlBool>`${place(key.column)} ${sql.raw(comparison(key))} ${value}`;
-  return sql<SqlBool>`(${further} or (${place(key.column)} = ${value} and ${behindByKeys(laterKeys, laterValues)}))`;
+  const further = sql<SqlBool>`${place(key)} ${sql.raw(comparison(key))} ${value}`;
+  return sql<SqlBool>`(${further} or (${place(key)} = ${value} and ${behindByKeys(laterKeys, laterValues)}))`;
+}
+
+/** What the first key says alone: it is all that SQLite can start at where the index is on an expression, or directions are mixed. */
+function notBefore(first: SortKey | undefined, value: Expression<unknown> | undefined, condition: Expression<SqlBool>): Expression<SqlBool> {
+  if (!first) return condition;
+  return sql<SqlBool>`(${place(first)} ${sql.raw(comparison(first))}= ${value} and ${condition})`;
 }
 
 const comparison = (key: SortKey | undefined): string => (key?.descending ? "<" : ">");

@@ -76,10 +76,7 @@ async function images(db: Kysely<unknown>): Promise<void> {
     .addColumn("created_at", "bigint", (c) => c.notNull())
     .addColumn("updated_at", "bigint", (c) => c.notNull())
     .execute();
-  await index(db, "image", ["created_at", "id"]);
-  await index(db, "image", ["owner", "created_at", "id"]);
-  await index(db, "image", ["visibility", "created_at", "id"]);
-  await index(db, "image", ["name"]);
+  await imageListIndexes(db);
 
   await keyValues(db, "image_property", "image_id", "image.id");
   await index(db, "image_property", ["name", "value"]);
@@ -102,6 +99,27 @@ async function images(db: Kysely<unknown>): Promise<void> {
     .addPrimaryKeyConstraint("image_member_key", ["image_id", "member_id"])
     .execute();
   await index(db, "image_member", ["member_id", "status"]);
+}
+
+/**
+ * A list of images is a union of views: all of one visibility, or one owner's of one visibility. Each view in each order is one
+ * walk along one of these; writes are rare enough to pay for it. Nulls stand where `db/page.ts` puts them.
+ */
+async function imageListIndexes(db: Kysely<unknown>): Promise<void> {
+  const keys = {
+    created_at: "created_at, id",
+    updated_at: "updated_at, created_at, id",
+    name: "coalesce(name, ''), created_at, id",
+    status: "status, created_at, id",
+    disk_format: "coalesce(disk_format, ''), created_at, id",
+    container_format: "coalesce(container_format, ''), created_at, id",
+    size: "coalesce(size_bytes, -1), created_at, id",
+    id: "id",
+  };
+  for (const [name, columns] of Object.entries(keys)) {
+    await sql.raw(`create index image_visibility_${name} on image (visibility, hidden, ${columns})`).execute(db);
+    await sql.raw(`create index image_owner_visibility_${name} on image (owner, visibility, hidden, ${columns})`).execute(db);
+  }
 }
 
 async function volumes(db: Kysely<unknown>): Promise<void> {
