@@ -1,4 +1,4 @@
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   await namedTable(db, "domain").addUniqueConstraint("domain_name", ["name"]).execute();
@@ -37,6 +37,10 @@ async function assignments(db: Kysely<unknown>): Promise<void> {
     .addColumn("project_id", "text", (c) => c.references("project.id").onDelete("cascade"))
     .addColumn("domain_id", "text", (c) => c.references("domain.id").onDelete("cascade"))
     .execute();
+  // Nulls are distinct in a plain unique index, and every row has at least one.
+  await sql`create unique index role_assignment_key on role_assignment
+    (user_id, role_id, coalesce(project_id, ''), coalesce(domain_id, ''))`.execute(db);
+  await db.schema.createIndex("role_assignment_project").on("role_assignment").column("project_id").execute();
   await db.schema.createIndex("role_assignment_user").on("role_assignment").columns(["user_id", "project_id"]).execute();
 }
 
