@@ -1,4 +1,13 @@
-import { MESSAGE_ACTIONS, MESSAGE_DETAILS, MESSAGE_RESOURCES, type MessageAction, type MessageDetail, messageEventId, type MessageResource, messageWords } from "#/domain/message.ts";
+import {
+  MESSAGE_ACTIONS,
+  MESSAGE_DETAILS,
+  MESSAGE_RESOURCES,
+  type MessageAction,
+  type MessageDetail,
+  type MessageResource,
+  messageEventId,
+  messageWords,
+} from "#/domain/message.ts";
 import { DAY_MS } from "#/lib/units.ts";
 import type { Database } from "./database.ts";
 import { type PageRequest, pageOf } from "./page.ts";
@@ -56,7 +65,15 @@ export interface MessageFilter {
   readonly equal: Readonly<Partial<Record<"resource_id" | "resource_type" | "event_id" | "request_id" | "message_level", string>>>;
 }
 
-export const MESSAGE_SORT_KEYS = ["created_at", "id", "event_id", "resource_type", "message_level"] as const;
+export const MESSAGE_SORT_COLUMNS: Readonly<Record<string, string>> = {
+  id: "id",
+  created_at: "created_at",
+  event_id: "event_id",
+  resource_type: "resource_type",
+  resource_uuid: "resource_id",
+  request_id: "request_id",
+  message_level: "message_level",
+};
 
 export async function listMessages(db: Database, filter: MessageFilter, page: PageRequest): Promise<MessageTable[]> {
   let query = db.selectFrom("message").selectAll().where("project_id", "=", filter.projectId).where("expires_at", ">=", filter.nowMs);

@@ -30,3 +30,14 @@ export async function removeVolume(db: Database, id: string): Promise<VolumeTabl
 export async function hasVolumeOfType(db: Database, volumeTypeId: string): Promise<boolean> {
   return (await db.selectFrom("volume").select("id").where("volume_type_id", "=", volumeTypeId).limit(1).executeTakeFirst()) !== undefined;
 }
+
+/** Holds the volume as it is until the transaction ends. False where its status is not one of `statuses`. */
+export async function lockVolumeIn(trx: Database, id: string, statuses: readonly string[]): Promise<boolean> {
+  const { numUpdatedRows } = await trx
+    .updateTable("volume")
+    .set((eb) => ({ status: eb.ref("status") }))
+    .where("id", "=", id)
+    .where("status", "in", statuses)
+    .executeTakeFirst();
+  return numUpdatedRows === 1n;
+}
