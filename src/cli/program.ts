@@ -1,0 +1,96 @@
+import { Command, CommanderError } from "commander";
+import { ClientError, type ClientFailure } from "#/client/errors.ts";
+import { AppError, ERRORS } from "#/domain/errors.ts";
+import { addCloudsCommand } from "./clouds.ts";
+import type { CommandContext } from "./command.ts";
+import { addDemoCommand } from "./demo/demo.ts";
+import { addProjectCommand, addRoleCommand, addUserCommand } from "./identity.ts";
+import { addAuditCommand, addConfigCommand, addServeCommand, type Handlers } from "./local.ts";
+import { addOperationsCommand } from "./operations.ts";
+import { addPlanCommand } from "./plan.ts";
+import { addPoolsCommand } from "./pools.ts";
+import { Terminal } from "./terminal.ts";
+
+const EXIT_CODES = `
+Exit codes:
+  0    done
+  1    Mica refused, an operation failed, or the audit found something
+  2    the command line or the configuration is wrong
+  3    no Mica answers, or it does not let us in
+  70   a defect of Mica itself
+  130  interrupted with Ctrl-C`;
+
+const EXIT_BY_FAILURE: Readonly<Record<ClientFailure, number>> = { refused: 1, operation_failed: 1, too_late: 1, unreachable: 3, no_access: 3 };
+
+/** Runs the command line without the program's name, and gives the exit code. */
+export async function runCli(argv: readonly string[], handlers: Handlers, terminal = new Terminal()): Promise<number> {
+  let exitCode = 0;
+  const interrupted = new AbortController();
+  const context: CommandContext = {
+    terminal,
+    signal: interrupted.signal,
+    exitWith: (code) => {
+      exitCode = code;
+    },
+  };
+  const program = buildProgram(context, handlers);
+  const stopListening = interruptOnce(argv, interrupted);
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    return interrupted.signal.aborted ? 130 : complain(terminal, error);
+  } finally {
+    stopListening();
+  }
+}
+
+function buildProgram(context: CommandContext, handlers: Handlers): Command {
+  const program = new Command("mica")
+    .description("The disk-image life cycle of virtual machines in one system.")
+    .addHelpText("after", EXIT_CODES)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => context.terminal.line(text.trimEnd()), writeErr: (text) => context.terminal.complain(text.trimEnd()) })
+    .showHelpAfterError("Try: mica --help");
+  addServeCommand(program, handlers);
+  addDemoCommand(program, context);
+  addPlanCommand(program, context);
+  addOperationsCommand(program, context);
+  addPoolsCommand(program, context);
+  addAuditCommand(program, context, handlers);
+  addConfigCommand(program, context);
+  addCloudsCommand(program, context);
+  addProjectCommand(program, context);
+  addUserCommand(program, context);
+  addRoleCommand(program, context);
+  return program;
+}
+
+/** The first Ctrl-C asks a client command to clean up and end; `serve` has its own, gentler, end. A second one ends the process. */
+function interruptOnce(argv: readonly string[], interrupted: AbortController): () => void {
+  if (argv[0] === "serve") return () => {};
+  const interrupt = () => interrupted.abort();
+  process.once("SIGINT", interrupt);
+  return () => process.off("SIGINT", interrupt);
+}
+
+/** Says what went wrong and what to do, and gives the exit code. */
+function complain(terminal: Terminal, error: unknown): number {
+  // Commander has already said it, or has shown the help that was asked for.
+  if (error instanceof CommanderError) return error.exitCode === 0 || error.code === "commander.help" ? 0 : 2;
+  if (error instanceof ClientError) {
+    say(terminal, error.message, error.fix);
+    return EXIT_BY_FAILURE[error.failure];
+  }
+  if (error instanceof AppError) {
+    say(terminal, error.message, ERRORS[error.code].fix);
+    return error.code === "config_invalid" ? 2 : 1;
+  }
+  terminal.complain(`mica: a defect: ${error instanceof Error ? error.stack : String(error)}`);
+  return 70;
+}
+
+function say(terminal: Terminal, message: string, fix: string | undefined): void {
+  terminal.complain(`${terminal.style("red", "mica:")} ${message}`);
+  if (fix) terminal.complain(`  → ${fix}`);
+}

@@ -1,0 +1,67 @@
+import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { type Document, parseDocument } from "yaml";
+
+/** One entry of clouds.yaml, for the user `admin` or any other. */
+export interface CloudEntry {
+  /** "mica", where nobody chose another. */
+  readonly name: string;
+  /** As in "http://127.0.0.1:6422/identity/v3". */
+  readonly authUrl: string;
+  readonly username: string;
+  readonly password: string;
+  readonly projectName: string;
+  readonly region: string;
+}
+
+/** Writes the entry into the file; what else stands there, comments too, stays. Only its owner may read it: it holds a password. */
+export async function writeCloudsFile(path: string, entry: CloudEntry): Promise<void> {
+  await putCloud(path, entry.name, cloudContent(entry));
+}
+
+/** Copies one entry from a clouds.yaml into another. */
+export async function copyCloud(from: string, to: string, name: string): Promise<void> {
+  const content: unknown = parseDocument(await readFile(from, "utf8")).getIn(["clouds", name]);
+  await putCloud(to, name, content);
+}
+
+async function putCloud(path: string, name: string, content: unknown): Promise<void> {
+  const document: Document = parseDocument(await readIfThere(path));
+  if (document.errors[0]) throw document.errors[0];
+  document.setIn(["clouds", name], document.createNode(content));
+  await writeWhole(path, document.toString());
+}
+
+function cloudContent({ authUrl, username, password, projectName, region }: CloudEntry): object {
+  return {
+    auth: {
+      auth_url: authUrl,
+      username,
+      password,
+      project_name: projectName,
+      user_domain_id: "default",
+      project_domain_id: "default",
+    },
+    region_name: region,
+    interface: "public",
+    identity_api_version: 3,
+    image_api_version: 2,
+    volume_api_version: 3,
+  };
+}
+
+/** A reader sees the old file or the new one, never half of it. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const beside = `${path}.new`;
+  await writeFile(beside, text, { mode: 0o600 });
+  await chmod(beside, 0o600);
+  await rename(beside, path);
+}
+
+async function readIfThere(path: string): Promise<string> {
+  return readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+}
