@@ -22,47 +22,49 @@ export interface MicaApi {
   readonly audits: Audits;
 }
 
-/** Mica's own API: plans, operations with live progress, pools, lineage, audit. Mounted at /mica/v1. */
-export function micaRoutes({ plans, operations, pools, lineages, audits }: MicaApi) {
-  return async (app: Server): Promise<void> => {
-    useFaultShape(app, micaFault);
+/** Mica's own API under `/mica/v1`: plans, operations with live progress, pools, lineage, audit. */
+export function registerMica(app: Server, api: MicaApi): void {
+  app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/mica/v1" });
+}
 
-    app.post("/plans", { schema: { body: PlanRequest } }, async ({ caller, body }) => ({ plan: await plans.plan(caller, body) }));
+function addRoutes(app: Server, { plans, operations, pools, lineages, audits }: MicaApi): void {
+  useFaultShape(app, micaFault);
 
-    app.get("/operations", { schema: { querystring: ListOperationsQuery } }, async ({ caller, query }) => {
-      const limit = query.limit ?? LIMIT_DEFAULT;
-      const page = await operations.list(caller, { limit, marker: query.marker, subjectId: query.subject, state: query.state });
-      const next = page.length === limit ? page.at(-1)?.id : undefined;
-      return { operations: page.map(operationView), ...(next && { next }) };
-    });
+  app.post("/plans", { schema: { body: PlanRequest } }, async ({ caller, body }) => ({ plan: await plans.plan(caller, body) }));
 
-    app.get("/operations/:id", { schema: { params: OperationParams } }, async ({ caller, params }) => ({
-      operation: operationView(await operations.get(caller, params.id)),
-    }));
+  app.get("/operations", { schema: { querystring: ListOperationsQuery } }, async ({ caller, query }) => {
+    const limit = query.limit ?? LIMIT_DEFAULT;
+    const page = await operations.list(caller, { limit, marker: query.marker, subjectId: query.subject, state: query.state });
+    const next = page.length === limit ? page.at(-1)?.id : undefined;
+    return { operations: page.map(operationView), ...(next && { next }) };
+  });
 
-    app.post("/operations/:id/cancel", { schema: { params: OperationParams } }, async ({ caller, params }, reply) => {
-      await operations.cancel(caller, params.id);
-      return reply.code(202).send({ operation: operationView(await operations.get(caller, params.id)) });
-    });
+  app.get("/operations/:id", { schema: { params: OperationParams } }, async ({ caller, params }) => ({
+    operation: operationView(await operations.get(caller, params.id)),
+  }));
 
-    app.get("/operations/:id/events", { schema: { params: OperationParams } }, async ({ caller, params, raw }, reply) => {
-      await operations.get(caller, params.id);
-      const gone = new AbortController();
-      raw.on("close", () => gone.abort());
-      const stream = new PassThrough();
-      void sendEvents(stream, operations.follow(caller, params.id, gone.signal));
-      return reply.header("content-type", "text/event-stream").header("cache-control", "no-store").send(stream);
-    });
+  app.post("/operations/:id/cancel", { schema: { params: OperationParams } }, async ({ caller, params }, reply) => {
+    await operations.cancel(caller, params.id);
+    return reply.code(202).send({ operation: operationView(await operations.get(caller, params.id)) });
+  });
 
-    app.get("/pools", async ({ caller }) => ({ pools: await pools.list(caller) }));
+  app.get("/operations/:id/events", { schema: { params: OperationParams } }, async ({ caller, params, raw }, reply) => {
+    await operations.get(caller, params.id);
+    const gone = new AbortController();
+    raw.on("close", () => gone.abort());
+    const stream = new PassThrough();
+    void sendEvents(stream, operations.follow(caller, params.id, gone.signal));
+    return reply.header("content-type", "text/event-stream").header("cache-control", "no-store").send(stream);
+  });
 
-    app.get("/lineage", { schema: { querystring: LineageQuery } }, async ({ caller, query }) => {
-      const [[kind, id]] = Object.entries(query) as [["disk" | "image" | "volume" | "snapshot", string]];
-      return { lineage: await lineages.of(caller, { kind, id }) };
-    });
+  app.get("/pools", async ({ caller }) => ({ pools: await pools.list(caller) }));
 
-    app.get("/audit", async ({ caller }) => audits.run(caller));
-  };
+  app.get("/lineage", { schema: { querystring: LineageQuery } }, async ({ caller, query }) => {
+    const [[kind, id]] = Object.entries(query) as [["disk" | "image" | "volume" | "snapshot", string]];
+    return { lineage: await lineages.of(caller, { kind, id }) };
+  });
+
+  app.get("/audit", async ({ caller }) => audits.run(caller));
 }
 
 /** Server-sent events: each one the operation as it is now. */
