@@ -38,12 +38,14 @@ export interface ServerOptions {
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** Set for every route but public ones. */
+    /** Who asks; in every route but public ones and Identity's. */
     caller: Caller;
   }
   interface FastifyContextConfig {
-    /** The route needs no token (version documents), or looks at the token by itself (Identity). */
+    /** The route needs no token: version documents, logging in. */
     public?: boolean;
+    /** The route takes tokens that are not scoped to a project as well, and looks at them by itself: Identity. */
+    checksTokenItself?: boolean;
   }
 }
 
@@ -78,7 +80,7 @@ export function createServer(options: ServerOptions): Server {
   app.decorateRequest("caller", null as unknown as Caller);
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-openstack-request-id", request.id);
-    if (!request.is404 && !request.routeOptions.config.public) request.caller = await authenticateRequest(request, authenticate);
+    if (needsCaller(request)) request.caller = await authenticateRequest(request, authenticate);
   });
   logRequests(app);
   useFaultShape(app, micaFault);
@@ -103,6 +105,10 @@ export function useRequestIdHeader(app: Server, name: string): void {
   app.addHook("onRequest", async (request, reply) => {
     reply.header(name, request.id);
   });
+}
+
+function needsCaller({ is404, routeOptions: { config } }: FastifyRequest): boolean {
+  return !is404 && !config.public && !config.checksTokenItself;
 }
 
 async function authenticateRequest(request: FastifyRequest, authenticate: Authenticate): Promise<Caller> {

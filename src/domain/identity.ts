@@ -44,6 +44,14 @@ export type AssignmentTarget =
   | { readonly kind: "domain"; readonly domainId: string }
   | { readonly kind: "system" };
 
+/** An assignment with the names of what it binds. */
+export interface NamedRoleAssignment extends RoleAssignment {
+  readonly user: Named & { readonly domain: Named };
+  readonly role: Named;
+  readonly project?: (Named & { readonly domain: Named }) | undefined;
+  readonly domain?: Named | undefined;
+}
+
 /** A secret with some of its user's roles on one project, for programs. It ends with its user, project or roles. */
 export interface ApplicationCredential {
   readonly id: string;

@@ -1,9 +1,19 @@
 import type { Database } from "#/db/database.ts";
-import { type DomainFilter, findDomain, findDomainByName, insertDomain, listDomains, removeDomain, updateDomain } from "#/db/identity/domains.ts";
+import {
+  type DomainFilter,
+  findDomain,
+  findDomainByName,
+  insertDomain,
+  listDomains,
+  listDomainsOf,
+  removeDomain,
+  updateDomain,
+} from "#/db/identity/domains.ts";
 import { listProjects, removeProject } from "#/db/identity/projects.ts";
 import { listUsers, removeUser } from "#/db/identity/users.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Domain, Subject } from "#/domain/identity.ts";
+import { userId } from "#/domain/ids.ts";
 import { requireAdministrator, requireOverseer } from "./access.ts";
 import { DEFAULT_DOMAIN_ID } from "./bootstrap.ts";
 import { newIdentityId } from "./new-id.ts";
@@ -30,6 +40,11 @@ export class Domains {
   async list(subject: Subject, filter: DomainFilter): Promise<Domain[]> {
     requireOverseer(subject, "list domains");
     return listDomains(this.#db, filter);
+  }
+
+  /** Those on which the token's user has a role. */
+  async listOwn({ user }: Subject): Promise<Domain[]> {
+    return listDomainsOf(this.#db, userId(user.id));
   }
 
   /** Users may see their own domain. */

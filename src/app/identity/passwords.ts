@@ -45,8 +45,7 @@ export class Passwords {
   }
 
   async #derive(secret: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
-    // Twice what the parameters need: Node counts its own overhead too.
-    const maxmem = 2 * 128 * cost.N * cost.r;
+    const maxmem = 128 * cost.r * (cost.N + cost.p + 2); // OpenSSL's own reckoning, EVP_PBE_scrypt(3).
     const turn = this.#turns.take(() => derive(secret.normalize("NFC"), salt, KEY_BYTES, { ...cost, maxmem }));
     if (turn === undefined) throw new AppError("too_many_requests", "Too many logins at once.");
     return turn;

@@ -25,9 +25,10 @@ export class Projects {
     this.#db = db;
   }
 
-  async create(subject: Subject, fields: Omit<Project, "id">): Promise<Project> {
+  async create(subject: Subject, { parentId, ...fields }: Omit<Project, "id">): Promise<Project> {
     requireAdministrator(subject, "create projects");
-    const project: Project = { id: projectId(newIdentityId()), ...fields };
+    const nested = parentId !== undefined && parentId !== projectId(fields.domainId);
+    const project: Project = { id: projectId(newIdentityId()), ...fields, ...(nested && { parentId }) };
     await this.#db.transaction().execute(async (trx) => {
       if (!(await findDomain(trx, project.domainId))) throw new AppError("bad_request", `There is no domain ${project.domainId}.`);
       await refuseMissingParent(trx, project);
@@ -55,14 +56,13 @@ export class Projects {
     return existing(this.#db, id);
   }
 
-  async update(subject: Subject, id: ProjectId, changes: Partial<Omit<Project, "id">>): Promise<Project> {
+  async update(subject: Subject, id: ProjectId, { domainId, parentId, ...changes }: Partial<Omit<Project, "id">>): Promise<Project> {
     requireAdministrator(subject, "change projects");
     return this.#db.transaction().execute(async (trx) => {
       const before = await existing(trx, id);
+      const moves = (domainId ?? before.domainId) !== before.domainId || (parentId ?? parentOf(before)) !== parentOf(before);
+      if (moves) throw new AppError("forbidden", "A project cannot move to another domain or parent.");
       const project = { ...before, ...changes };
-      if (project.domainId !== before.domainId || project.parentId !== before.parentId) {
-        throw new AppError("forbidden", "A project cannot move to another domain or parent.");
-      }
       await refuseTaken(trx, project);
       await updateProject(trx, project);
       return project;
@@ -88,6 +88,11 @@ export async function refuseHoldings(db: Database, { id, name }: Project): Promi
   if (holdings.length === 0) return;
   const words = holdings.map(([kind, count]) => `${count} ${kind}`).join(", ");
   throw new AppError("conflict", `Cannot delete project "${name}": it owns ${words}.`);
+}
+
+/** A project at the top has its domain for a parent. */
+export function parentOf({ parentId, domainId }: Project): string {
+  return parentId ?? domainId;
 }
 
 async function existing(db: Database, id: ProjectId): Promise<Project> {

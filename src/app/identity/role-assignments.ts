@@ -6,15 +6,15 @@ import {
   addRoleAssignment,
   listAssignedRoles,
   listRoleAssignments,
-  type NamedRoleAssignment,
   removeRoleAssignment,
   type RoleAssignmentFilter,
 } from "#/db/identity/role-assignments.ts";
 import { findRole } from "#/db/identity/roles.ts";
 import { findUser } from "#/db/identity/users.ts";
 import { AppError } from "#/domain/errors.ts";
-import type { AssignmentTarget, Role, RoleAssignment, Subject } from "#/domain/identity.ts";
-import type { UserId } from "#/domain/ids.ts";
+import type { AssignmentTarget, NamedRoleAssignment, Role, RoleAssignment, Subject } from "#/domain/identity.ts";
+import { userId, type UserId } from "#/domain/ids.ts";
+import { withImpliedRoles } from "#/domain/roles.ts";
 import { requireAdministrator, requireOverseer } from "./access.ts";
 
 /** Which user has which role where. */
@@ -56,11 +56,29 @@ export class RoleAssignments {
     return listAssignedRoles(this.#db, userId, target);
   }
 
-  /** Users may list their own. */
-  async list(subject: Subject, filter: RoleAssignmentFilter): Promise<NamedRoleAssignment[]> {
-    if (filter.userId !== subject.user.id) requireOverseer(subject, "list role assignments");
-    return listRoleAssignments(this.#db, filter);
+  /** The roles that were given to the token's user on the target. */
+  async listOwn({ user }: Subject, target: AssignmentTarget): Promise<Role[]> {
+    return listAssignedRoles(this.#db, userId(user.id), target);
   }
+
+  /** Users may list their own. `effective` adds the roles that others imply. */
+  async list(subject: Subject, filter: RoleAssignmentFilter & { effective?: boolean }): Promise<NamedRoleAssignment[]> {
+    if (filter.userId !== subject.user.id) requireOverseer(subject, "list role assignments");
+    if (!filter.effective) return listRoleAssignments(this.#db, filter);
+    const assignments = withImplied(await listRoleAssignments(this.#db, { ...filter, roleId: undefined }));
+    return assignments.filter(({ roleId }) => filter.roleId === undefined || roleId === filter.roleId);
+  }
+}
+
+function withImplied(assignments: readonly NamedRoleAssignment[]): NamedRoleAssignment[] {
+  const effective = new Map<string, NamedRoleAssignment>();
+  for (const assignment of assignments) {
+    for (const role of withImpliedRoles([assignment.role])) {
+      const { userId, target } = assignment;
+      effective.set(JSON.stringify([userId, target, role.id]), { ...assignment, roleId: role.id, role: { id: role.id, name: role.name } });
+    }
+  }
+  return [...effective.values()];
 }
 
 async function refuseMissing(db: Database, assignment: Omit<RoleAssignment, "roleId"> & { roleId?: string }): Promise<void> {

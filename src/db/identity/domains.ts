@@ -2,6 +2,7 @@ import { sql } from "kysely";
 import type { Database } from "#/db/database.ts";
 import type { DomainTable } from "#/db/identity-tables.ts";
 import type { Domain } from "#/domain/identity.ts";
+import type { UserId } from "#/domain/ids.ts";
 import { after, type Page } from "./paging.ts";
 
 export interface DomainFilter extends Page {
@@ -23,6 +24,18 @@ export async function listDomains(db: Database, { name, enabled, marker, limit }
   if (name !== undefined) query = query.where(sql`lower(name)`, "=", name.toLowerCase());
   if (enabled !== undefined) query = query.where("enabled", "=", Number(enabled));
   return (await query.orderBy("name").orderBy("id").limit(limit).execute()).map((row) => domainOf(row));
+}
+
+/** The enabled ones on which the user has a role. */
+export async function listDomainsOf(db: Database, user: UserId): Promise<Domain[]> {
+  const rows = await db
+    .selectFrom("domain")
+    .selectAll()
+    .where("enabled", "=", 1)
+    .where((eb) => eb.exists(eb.selectFrom("role_assignment as a").select("a.user_id").where("a.user_id", "=", user).whereRef("a.domain_id", "=", "domain.id")))
+    .orderBy("name")
+    .execute();
+  return rows.map((row) => domainOf(row));
 }
 
 export async function insertDomain(db: Database, domain: Domain): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Database } from "#/db/database.ts";
 import type { RoleAssignmentTable } from "#/db/identity-tables.ts";
-import type { AssignmentTarget, Named, Role, RoleAssignment } from "#/domain/identity.ts";
+import type { AssignmentTarget, NamedRoleAssignment, Role, RoleAssignment } from "#/domain/identity.ts";
 import { projectId, userId, type UserId } from "#/domain/ids.ts";
 import { roleOf } from "./roles.ts";
 
@@ -12,14 +12,6 @@ export interface RoleAssignmentFilter {
   /** Only roles on the system. */
   readonly system?: boolean | undefined;
   readonly limit: number;
-}
-
-/** An assignment with the names of what it binds. */
-export interface NamedRoleAssignment extends RoleAssignment {
-  readonly user: Named & { readonly domain: Named };
-  readonly role: Named;
-  readonly project?: (Named & { readonly domain: Named }) | undefined;
-  readonly domain?: Named | undefined;
 }
 
 /** Does nothing where the user has the role already. */
