@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { BlockNode } from "#/domain/block-node.ts";
+import { AppError } from "#/domain/errors.ts";
+import { GiB, HOUR_MS, SECOND_MS } from "#/lib/units.ts";
+import { NbdReader } from "#/tools/nbd.ts";
+import { filesOf, jsonFilename } from "#/tools/qemu-img.ts";
+import { type RunOptions, run } from "#/tools/run.ts";
+
+/** A day: the slowest download must end some time. */
+const SERVE_LIMITS = { timeoutMs: 24 * HOUR_MS, addressSpaceBytes: GiB, cpuSeconds: 24 * 3600 };
+/** It is ready after 30 ms, in a crowd after some hundred. */
+const READY_MS_MAX = 30 * SECOND_MS;
+
+/** What a guest sees in a disk, at any offset. Several reads may be under way at once. */
+export interface DiskReader extends AsyncDisposable {
+  readonly sizeBytes: number;
+  /** Fills the buffer. `zero`: all of it is a hole, and the buffer was left as it was. */
+  read(buffer: Uint8Array, offset: number): Promise<{ readonly zero: boolean }>;
+}
+
+/**
+ * Opens a disk of any format through a confined qemu-nbd of its own, which ends with the reader. `signal` ends both. Costs
+ * some 40 ms. Errors, also of `read()`: as `run()`.
+ */
+export async function openReader(node: BlockNode, { signal }: Pick<RunOptions, "signal"> = {}): Promise<DiskReader> {
+  await using undo = new AsyncDisposableStack();
+  const server = undo.use(await serve(node, signal));
+  const reader = undo.use(await server.connect());
+  const resources = undo.move();
+  return {
+    sizeBytes: reader.sizeBytes,
+    read: (buffer, offset) => reader.read(buffer, offset).catch((error: unknown) => server.explain(error)),
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+/** A qemu-nbd that serves the node, read-only, on a socket in a folder of its own. */
+async function serve(node: BlockNode, signal: AbortSignal | undefined) {
+  const folder = await mkdtemp(join(tmpdir(), "mica-nbd-"));
+  const socket = join(folder, "socket");
+  const stop = new AbortController();
+  const ended = run("qemu-nbd", serveArguments(node, socket), {
+    timeoutMs: SERVE_LIMITS.timeoutMs,
+    signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal,
+    confine: { ...SERVE_LIMITS, readable: filesOf(node), writable: [folder] },
+  });
+  ended.catch(() => stop.abort());
+  return {
+    connect: () => connectWhenReady(socket, stop.signal).catch((error: unknown) => explain(error, ended)),
+    explain: (error: unknown) => explain(error, ended),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended.catch(() => {});
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Where the connection broke because the server failed, the server's own reason is the better one. */
+async function explain(error: unknown, ended: Promise<unknown>): Promise<never> {
+  await Promise.race([ended, sleep(SECOND_MS, undefined, { ref: false })]);
+  throw error;
+}
+
+export function serveArguments(node: BlockNode, socket: string): string[] {
+  return ["--read-only", "--socket", socket, jsonFilename(node)];
+}
+
+async function connectWhenReady(socket: string, stopped: AbortSignal): Promise<NbdReader> {
+  const limitMs = performance.now() + READY_MS_MAX;
+  for (let waitMs = 2; ; waitMs = Math.min(2 * waitMs, 50)) {
+    try {
+      return await NbdReader.connect(socket);
+    } catch (error) {
+      const isEarly = ["ENOENT", "ECONNREFUSED"].includes((error as NodeJS.ErrnoException).code ?? "");
+      if (!isEarly || stopped.aborted) throw new AppError("tool_failed", "cannot connect to qemu-nbd", { cause: error });
+      if (performance.now() > limitMs) throw new AppError("tool_timed_out", "qemu-nbd did not get ready", { cause: error });
+      await sleep(waitMs);
+    }
+  }
+}
