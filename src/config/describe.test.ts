@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { configurationDocs, describeConfig } from "./describe.ts";
+import { describeConfig } from "./describe.ts";
 import { loadConfig } from "./load.ts";
 import { OPTIONS } from "./options.ts";
 
@@ -28,12 +28,5 @@ describe("OPTIONS", () => {
 
   it("have a default, by value or in words", () => {
     assert.deepEqual(OPTIONS.filter(({ schema }) => schema.default === undefined && !schema.derived).map(({ key }) => key), []);
-  });
-});
-
-describe("configurationDocs()", () => {
-  it("has a row for every option", () => {
-    const docs = configurationDocs();
-    assert.deepEqual(OPTIONS.filter(({ key, env }) => !docs.includes(`| \`${key}\` | \`${env}\``)).map(({ key }) => key), []);
   });
 });
