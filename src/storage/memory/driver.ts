@@ -24,7 +24,7 @@ export interface MemoryDriverOptions {
   /** As much as all disks together may hold. */
   readonly capacityBytes?: number;
   /** Clones that stand alone, as on XFS, or that read through their parent, as overlays do. */
-  readonly clone?: "independent" | "dependent";
+  readonly clone?: Capabilities["clone"];
 }
 
 /** Disks in the memory of this process, sparse: for tests, for simulation, and to learn what a driver must do. */
@@ -40,7 +40,7 @@ export class MemoryDriver implements StorageDriver {
     this.#space = new ChunkSpace(capacityBytes);
     this.can = {
       clone,
-      snapshot: true,
+      snapshot: clone !== "none",
       offloadCopy: true,
       addressable: false,
       sparse: true,
