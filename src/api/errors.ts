@@ -35,7 +35,7 @@ const CODES_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
 };
 
 /** Any error as a fault. What is not a refusal of ours or of Fastify's is a defect: the caller gets the request id, the log the rest. */
-export function faultOf(error: unknown, requestId: string): Fault {
+function faultOf(error: unknown, requestId: string): Fault {
   const refusal = asAppError(error) ?? refusalOfFastify(error) ?? refusalOfConnection(error);
   if (!refusal) return fault("internal", `An unexpected error. The log has more under the request id ${requestId}.`);
   return fault(refusal.code, refusal.message);

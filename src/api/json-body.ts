@@ -17,7 +17,10 @@ export function acceptJsonBodies(app: FastifyInstance, { bytesMax, timeoutMs }: 
 async function readText(payload: IncomingMessage, bytesMax: number, timeoutMs: number): Promise<string> {
   refuseLargerThan(Number(payload.headers["content-length"] ?? 0), bytesMax);
   const tooSlow = Promise.withResolvers<never>();
-  const timer = setTimeout(() => tooSlow.reject(new AppError("request_timeout", `The body did not arrive within ${timeoutMs / 1000} s.`)), timeoutMs);
+  const timer = setTimeout(
+    () => tooSlow.reject(new AppError("request_timeout", `The body did not arrive within ${timeoutMs / 1000} s.`)),
+    timeoutMs,
+  );
   try {
     return await Promise.race([readAll(payload, bytesMax), tooSlow.promise]);
   } finally {

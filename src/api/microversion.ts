@@ -42,8 +42,15 @@ export function useMicroversions(app: Server, versions: Microversions): void {
  * malformed, `not_acceptable` where it is out of range.
  */
 export function requestedMicroversion(header: string | readonly string[] | undefined, { service, major, min, max }: Microversions): number {
-  const wanted = [header ?? []].flat().join(",").split(",").map((part) => part.trim().split(/\s+/));
-  const version = wanted.find(([name]) => name?.toLowerCase() === service)?.slice(1).join(" ");
+  const wanted = [header ?? []]
+    .flat()
+    .join(",")
+    .split(",")
+    .map((part) => part.trim().split(/\s+/));
+  const version = wanted
+    .find(([name]) => name?.toLowerCase() === service)
+    ?.slice(1)
+    .join(" ");
   if (version === undefined) return min;
   if (version === "latest") return max;
   const match = /^([1-9]\d{0,3})\.(0|[1-9]\d{0,3})$/.exec(version);

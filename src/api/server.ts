@@ -136,6 +136,9 @@ function logRequests(app: Server): void {
     request.log.info({ ...describe(request, reply), status: reply.statusCode }, "request");
   });
   app.addHook("onRequestAbort", async (request) => {
-    request.log.info({ method: request.method, path: pathOf(request), projectId: request.caller?.projectId }, "request cut off by the client");
+    request.log.info(
+      { method: request.method, path: pathOf(request), projectId: request.caller?.projectId },
+      "request cut off by the client",
+    );
   });
 }

@@ -78,7 +78,9 @@ export class TestServer {
   async #session(user: string, project: string, password: string): Promise<Session> {
     const domain = { id: "default" };
     const identity = { methods: ["password"], password: { user: { name: user, domain, password } } };
-    const answer = await this.request("POST", "/identity/v3/auth/tokens", { body: { auth: { identity, scope: { project: { name: project, domain } } } } });
+    const answer = await this.request("POST", "/identity/v3/auth/tokens", {
+      body: { auth: { identity, scope: { project: { name: project, domain } } } },
+    });
     if (answer.statusCode !== 201) throw new Error(`Cannot log in as ${user}: ${answer.body}`);
     const { token } = answer.json<{ token: { user: { id: string }; project: { id: string } } }>();
     return { token: String(answer.headers["x-subject-token"]), userId: token.user.id, projectId: token.project.id };

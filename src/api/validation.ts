@@ -19,7 +19,7 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
 };
 
 /** The first of the most deeply nested complaints: inside a union it is the one about the alternative that was meant. */
-export function validationMessage(errors: readonly TLocalizedValidationError[], httpPart: string): string {
+function validationMessage(errors: readonly TLocalizedValidationError[], httpPart: string): string {
   const depth = ({ instancePath }: TLocalizedValidationError) => instancePath.split("/").length;
   const telling = errors.filter(({ keyword }) => keyword !== "anyOf" && keyword !== "boolean");
   const deepest = Math.max(...telling.map(depth));
@@ -32,16 +32,14 @@ const PART_NAMES: Readonly<Record<string, string>> = { params: "path", querystri
 
 function complaint(error: TLocalizedValidationError): string {
   const field = error.instancePath.slice(1).replaceAll("/", ".") || "it";
-  switch (error.keyword) {
-    case "additionalProperties":
-      return `${field} has unknown properties: ${error.params.additionalProperties.join(", ")}`;
-    case "required":
-      return `${field} must have: ${error.params.requiredProperties.join(", ")}`;
-    case "enum":
-      return `${field} must be one of: ${error.params.allowedValues.join(", ")}`;
-    case "const":
-      return `${field} must be ${JSON.stringify(error.params.allowedValue)}`;
-    default:
-      return `${field} ${error.message}`;
-  }
+  return `${field} ${requirement(error)}`;
+}
+
+/** TypeBox's own words, but for those that do not say what they want. */
+function requirement(error: TLocalizedValidationError): string {
+  if (error.keyword === "additionalProperties") return `has unknown properties: ${error.params.additionalProperties.join(", ")}`;
+  if (error.keyword === "required") return `must have: ${error.params.requiredProperties.join(", ")}`;
+  if (error.keyword === "enum") return `must be one of: ${error.params.allowedValues.join(", ")}`;
+  if (error.keyword === "const") return `must be ${JSON.stringify(error.params.allowedValue)}`;
+  return error.message;
 }

@@ -15,7 +15,8 @@ export const isOverseer = (subject: Subject): boolean =>
 
 /** `what` ends the sentence "You may not …". */
 export function requireAdministrator(subject: Subject, what: string): void {
-  if (!isAdministrator(subject)) throw new AppError("forbidden", `You may not ${what}: it needs the role "admin" on a project or the system.`);
+  if (!isAdministrator(subject))
+    throw new AppError("forbidden", `You may not ${what}: it needs the role "admin" on a project or the system.`);
 }
 
 export function requireOverseer(subject: Subject, what: string): void {

@@ -45,7 +45,11 @@ export class ApplicationCredentials {
   }
 
   /** For the project of the token, and for its own user only: not even an administrator makes one for another. The secret is told once. */
-  async create(subject: Subject, owner: UserId, fields: NewApplicationCredential): Promise<{ credential: ApplicationCredential; secret: string }> {
+  async create(
+    subject: Subject,
+    owner: UserId,
+    fields: NewApplicationCredential,
+  ): Promise<{ credential: ApplicationCredential; secret: string }> {
     refuseRestricted(subject);
     if (owner !== subject.user.id) throw new AppError("forbidden", "You may make application credentials for yourself only.");
     const credential = this.#newCredential(subject, fields);
@@ -61,26 +65,34 @@ export class ApplicationCredentials {
   }
 
   async list(subject: Subject, owner: UserId, name?: string): Promise<ApplicationCredential[]> {
-    if (owner !== subject.user.id && !isOverseer(subject)) throw new AppError("forbidden", "You may list your own application credentials only.");
+    if (owner !== subject.user.id && !isOverseer(subject))
+      throw new AppError("forbidden", "You may list your own application credentials only.");
     return listApplicationCredentials(this.#options.db, owner, name);
   }
 
   async show(subject: Subject, owner: UserId, id: string): Promise<ApplicationCredential> {
-    if (owner !== subject.user.id && !isOverseer(subject)) throw new AppError("forbidden", "You may look at your own application credentials only.");
+    if (owner !== subject.user.id && !isOverseer(subject))
+      throw new AppError("forbidden", "You may look at your own application credentials only.");
     return this.#existing(owner, id);
   }
 
   /** Its tokens end at once. */
   async delete(subject: Subject, owner: UserId, id: string): Promise<void> {
     refuseRestricted(subject);
-    if (owner !== subject.user.id && !isAdministrator(subject)) throw new AppError("forbidden", "You may delete your own application credentials only.");
+    if (owner !== subject.user.id && !isAdministrator(subject))
+      throw new AppError("forbidden", "You may delete your own application credentials only.");
     await this.#existing(owner, id);
     await removeApplicationCredential(this.#options.db, id);
   }
 
-  #newCredential(subject: Subject, { name, description, roles, unrestricted, expiresAtMs }: NewApplicationCredential): ApplicationCredential {
-    if (subject.scope.kind !== "project") throw new AppError("bad_request", "An application credential needs a token that is scoped to its project.");
-    if (expiresAtMs !== undefined && expiresAtMs <= this.#options.clock.nowMs()) throw new AppError("bad_request", "expires_at is in the past.");
+  #newCredential(
+    subject: Subject,
+    { name, description, roles, unrestricted, expiresAtMs }: NewApplicationCredential,
+  ): ApplicationCredential {
+    if (subject.scope.kind !== "project")
+      throw new AppError("bad_request", "An application credential needs a token that is scoped to its project.");
+    if (expiresAtMs !== undefined && expiresAtMs <= this.#options.clock.nowMs())
+      throw new AppError("bad_request", "expires_at is in the past.");
     return {
       id: newIdentityId(),
       userId: userId(subject.user.id),
@@ -109,7 +121,8 @@ function refuseRestricted({ applicationCredential }: Subject): void {
 function chooseRoles(own: readonly Role[], wanted: readonly RoleReference[]): Role[] {
   const chosen = wanted.map((reference) => {
     const role = own.find(({ id, name }) => ("id" in reference ? id === reference.id : name === reference.name));
-    if (!role) throw new AppError("bad_request", `The token does not have the role "${"id" in reference ? reference.id : reference.name}".`);
+    if (!role)
+      throw new AppError("bad_request", `The token does not have the role "${"id" in reference ? reference.id : reference.name}".`);
     return role;
   });
   if (chosen.length === 0) throw new AppError("bad_request", "An application credential needs a role.");

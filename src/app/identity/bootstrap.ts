@@ -53,13 +53,24 @@ export async function bootstrapIdentity(db: Database, options: BootstrapOptions)
 }
 
 async function makeBeginning(trx: Database): Promise<void> {
-  await insertDomain(trx, { id: DEFAULT_DOMAIN_ID, name: "Default", description: "The domain of everything that is not put into another.", enabled: true });
+  await insertDomain(trx, {
+    id: DEFAULT_DOMAIN_ID,
+    name: "Default",
+    description: "The domain of everything that is not put into another.",
+    enabled: true,
+  });
   for (const role of BUILT_IN_ROLES) await insertRole(trx, role);
   await insertProject(trx, newProject(SERVICE, "For the users of services."));
 }
 
 async function makeAdmin(trx: Database): Promise<User> {
-  const user: User = { id: userId(newIdentityId()), domainId: DEFAULT_DOMAIN_ID, name: ADMIN, description: "The administrator.", enabled: true };
+  const user: User = {
+    id: userId(newIdentityId()),
+    domainId: DEFAULT_DOMAIN_ID,
+    name: ADMIN,
+    description: "The administrator.",
+    enabled: true,
+  };
   await insertUser(trx, user, { passwordHash: "", tokensValidFromMs: 0 });
   return user;
 }

@@ -85,6 +85,8 @@ async function refuseMissing(db: Database, assignment: Omit<RoleAssignment, "rol
   const { userId, roleId, target } = assignment;
   if (!(await findUser(db, userId))) throw new AppError("not_found", `There is no user ${userId}.`);
   if (roleId !== undefined && !(await findRole(db, roleId))) throw new AppError("not_found", `There is no role ${roleId}.`);
-  if (target.kind === "project" && !(await findProject(db, target.projectId))) throw new AppError("not_found", `There is no project ${target.projectId}.`);
-  if (target.kind === "domain" && !(await findDomain(db, target.domainId))) throw new AppError("not_found", `There is no domain ${target.domainId}.`);
+  if (target.kind === "project" && !(await findProject(db, target.projectId)))
+    throw new AppError("not_found", `There is no project ${target.projectId}.`);
+  if (target.kind === "domain" && !(await findDomain(db, target.domainId)))
+    throw new AppError("not_found", `There is no domain ${target.domainId}.`);
 }

@@ -39,11 +39,12 @@ export class SignedTokens {
   }
 
   async #verify(text: string): Promise<Token> {
-    const { payload } = await jwtVerify<Claims>(text, this.#key, { algorithms: [ALGORITHM], currentDate: new Date(this.#clock.nowMs()) }).catch(
-      (cause: unknown) => {
-        throw new AppError("unauthorized", "The token is not valid, or has expired.", { cause });
-      },
-    );
+    const { payload } = await jwtVerify<Claims>(text, this.#key, {
+      algorithms: [ALGORITHM],
+      currentDate: new Date(this.#clock.nowMs()),
+    }).catch((cause: unknown) => {
+      throw new AppError("unauthorized", "The token is not valid, or has expired.", { cause });
+    });
     const token = tokenOf(payload);
     if (this.#known.size >= KNOWN_MAX) this.#known.clear();
     this.#known.set(text, token);
@@ -112,7 +113,11 @@ function scopeOf({ prj, dom, sys }: Claims): Scope {
 
 async function signingKey(db: Database): Promise<Uint8Array> {
   const value = randomBytes(KEY_BYTES).toString("base64url");
-  await db.insertInto("setting").values({ name: KEY_SETTING, value }).onConflict((conflict) => conflict.doNothing()).execute();
+  await db
+    .insertInto("setting")
+    .values({ name: KEY_SETTING, value })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
   const kept = await db.selectFrom("setting").select("value").where("name", "=", KEY_SETTING).executeTakeFirstOrThrow();
   return Buffer.from(kept.value, "base64url");
 }

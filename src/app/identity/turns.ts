@@ -23,7 +23,8 @@ export class Turns {
       return await task();
     } finally {
       const next = this.#waiting.shift();
-      if (next) next(); // It takes over this place among the running.
+      if (next)
+        next(); // It takes over this place among the running.
       else this.#running -= 1;
     }
   }

@@ -9,7 +9,11 @@ export async function findApplicationCredential(db: Database, id: string): Promi
   return row && credentialOf(row, await rolesOf(db, [row.id]));
 }
 
-export async function findApplicationCredentialByName(db: Database, user: UserId, name: string): Promise<ApplicationCredential | undefined> {
+export async function findApplicationCredentialByName(
+  db: Database,
+  user: UserId,
+  name: string,
+): Promise<ApplicationCredential | undefined> {
   return (await listApplicationCredentials(db, user, name))[0];
 }
 
@@ -18,7 +22,10 @@ export async function listApplicationCredentials(db: Database, user: UserId, nam
   let query = db.selectFrom("application_credential").selectAll().where("user_id", "=", user);
   if (name !== undefined) query = query.where("name", "=", name);
   const rows = await query.orderBy("name").execute();
-  const roles = await rolesOf(db, rows.map(({ id }) => id));
+  const roles = await rolesOf(
+    db,
+    rows.map(({ id }) => id),
+  );
   return rows.map((row) => credentialOf(row, roles));
 }
 
@@ -48,7 +55,10 @@ export async function insertApplicationCredential(
       created_at: secret.createdAtMs,
     })
     .execute();
-  await trx.insertInto("application_credential_role").values(roles.map((role) => ({ application_credential_id: id, role_id: role.id }))).execute();
+  await trx
+    .insertInto("application_credential_role")
+    .values(roles.map((role) => ({ application_credential_id: id, role_id: role.id })))
+    .execute();
 }
 
 export async function removeApplicationCredential(db: Database, id: string): Promise<void> {

@@ -32,18 +32,29 @@ export async function listDomainsOf(db: Database, user: UserId): Promise<Domain[
     .selectFrom("domain")
     .selectAll()
     .where("enabled", "=", 1)
-    .where((eb) => eb.exists(eb.selectFrom("role_assignment as a").select("a.user_id").where("a.user_id", "=", user).whereRef("a.domain_id", "=", "domain.id")))
+    .where((eb) =>
+      eb.exists(
+        eb.selectFrom("role_assignment as a").select("a.user_id").where("a.user_id", "=", user).whereRef("a.domain_id", "=", "domain.id"),
+      ),
+    )
     .orderBy("name")
     .execute();
   return rows.map((row) => domainOf(row));
 }
 
 export async function insertDomain(db: Database, domain: Domain): Promise<void> {
-  await db.insertInto("domain").values({ ...domain, enabled: Number(domain.enabled) }).execute();
+  await db
+    .insertInto("domain")
+    .values({ ...domain, enabled: Number(domain.enabled) })
+    .execute();
 }
 
 export async function updateDomain(db: Database, { id, ...domain }: Domain): Promise<void> {
-  await db.updateTable("domain").set({ ...domain, enabled: Number(domain.enabled) }).where("id", "=", id).execute();
+  await db
+    .updateTable("domain")
+    .set({ ...domain, enabled: Number(domain.enabled) })
+    .where("id", "=", id)
+    .execute();
 }
 
 export async function removeDomain(db: Database, id: string): Promise<void> {

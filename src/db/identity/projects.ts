@@ -18,7 +18,9 @@ export async function findProject(db: Database, id: ProjectId): Promise<Project 
 }
 
 export async function findProjectByName(db: Database, domainId: string, name: string): Promise<Project | undefined> {
-  return projectOf(await db.selectFrom("project").selectAll().where("domain_id", "=", domainId).where("name", "=", name).executeTakeFirst());
+  return projectOf(
+    await db.selectFrom("project").selectAll().where("domain_id", "=", domainId).where("name", "=", name).executeTakeFirst(),
+  );
 }
 
 export async function listProjects(db: Database, filter: ProjectFilter): Promise<Project[]> {
@@ -30,7 +32,12 @@ export async function listProjects(db: Database, filter: ProjectFilter): Promise
   if (enabled !== undefined) query = query.where("enabled", "=", Number(enabled));
   if (userId !== undefined) {
     query = query.where("id", "in", (eb) =>
-      eb.selectFrom("role_assignment").select("project_id").where("user_id", "=", userId).where("project_id", "is not", null).$castTo<{ project_id: string }>(),
+      eb
+        .selectFrom("role_assignment")
+        .select("project_id")
+        .where("user_id", "=", userId)
+        .where("project_id", "is not", null)
+        .$castTo<{ project_id: string }>(),
     );
   }
   return (await query.orderBy("name").orderBy("id").limit(limit).execute()).map((row) => projectOf(row));
@@ -51,9 +58,21 @@ export async function removeProject(db: Database, id: ProjectId): Promise<void> 
 
 /** What the project still owns, by kind; it may not be deleted before. */
 export async function countHoldings(db: Database, id: ProjectId): Promise<Record<"images" | "volumes" | "snapshots", number>> {
-  const images = await db.selectFrom("image").select(db.fn.countAll<number>().as("count")).where("owner", "=", id).executeTakeFirstOrThrow();
-  const volumes = await db.selectFrom("volume").select(db.fn.countAll<number>().as("count")).where("project_id", "=", id).executeTakeFirstOrThrow();
-  const snapshots = await db.selectFrom("snapshot").select(db.fn.countAll<number>().as("count")).where("project_id", "=", id).executeTakeFirstOrThrow();
+  const images = await db
+    .selectFrom("image")
+    .select(db.fn.countAll<number>().as("count"))
+    .where("owner", "=", id)
+    .executeTakeFirstOrThrow();
+  const volumes = await db
+    .selectFrom("volume")
+    .select(db.fn.countAll<number>().as("count"))
+    .where("project_id", "=", id)
+    .executeTakeFirstOrThrow();
+  const snapshots = await db
+    .selectFrom("snapshot")
+    .select(db.fn.countAll<number>().as("count"))
+    .where("project_id", "=", id)
+    .executeTakeFirstOrThrow();
   return { images: Number(images.count), volumes: Number(volumes.count), snapshots: Number(snapshots.count) };
 }
 

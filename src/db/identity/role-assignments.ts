@@ -17,7 +17,11 @@ export interface RoleAssignmentFilter {
 /** Does nothing where the user has the role already. */
 export async function addRoleAssignment(db: Database, { userId, roleId, target }: RoleAssignment): Promise<void> {
   const row = { user_id: userId, role_id: roleId, ...targetColumns(target) };
-  await db.insertInto("role_assignment").values(row).onConflict((conflict) => conflict.doNothing()).execute();
+  await db
+    .insertInto("role_assignment")
+    .values(row)
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
 }
 
 /** False where there was none. */
@@ -90,7 +94,11 @@ interface ProjectNameRow {
 
 function projectNameOf(row: ProjectNameRow): NamedRoleAssignment["project"] {
   if (row.project_id === null) return undefined;
-  return { id: row.project_id, name: row.project_name ?? "", domain: { id: row.project_domain_id ?? "", name: row.project_domain_name ?? "" } };
+  return {
+    id: row.project_id,
+    name: row.project_name ?? "",
+    domain: { id: row.project_domain_id ?? "", name: row.project_domain_name ?? "" },
+  };
 }
 
 function targetOf({ project_id, domain_id }: Pick<RoleAssignmentTable, "project_id" | "domain_id">): AssignmentTarget {

@@ -22,11 +22,18 @@ export async function listRoles(db: Database, { name, marker, limit }: RoleFilte
 }
 
 export async function insertRole(db: Database, { id, name, description }: Role): Promise<void> {
-  await db.insertInto("role").values({ id, name, description: description ?? null }).execute();
+  await db
+    .insertInto("role")
+    .values({ id, name, description: description ?? null })
+    .execute();
 }
 
 export async function updateRole(db: Database, { id, name, description }: Role): Promise<void> {
-  await db.updateTable("role").set({ name, description: description ?? null }).where("id", "=", id).execute();
+  await db
+    .updateTable("role")
+    .set({ name, description: description ?? null })
+    .where("id", "=", id)
+    .execute();
 }
 
 /** Removes the role with its assignments. */

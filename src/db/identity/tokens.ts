@@ -28,7 +28,14 @@ export async function findTokenState(db: Database, token: Token): Promise<TokenS
     .leftJoin("revocation as r", (join) => join.on("r.audit_id", "=", token.auditIds[0]))
     .where("u.id", "=", token.userId)
     .select(["u.id", "u.name", "u.enabled", "u.tokens_valid_from", "ud.id as ud_id", "ud.name as ud_name", "ud.enabled as ud_enabled"])
-    .select(["p.id as p_id", "p.name as p_name", "p.enabled as p_enabled", "pd.id as pd_id", "pd.name as pd_name", "pd.enabled as pd_enabled"])
+    .select([
+      "p.id as p_id",
+      "p.name as p_name",
+      "p.enabled as p_enabled",
+      "pd.id as pd_id",
+      "pd.name as pd_name",
+      "pd.enabled as pd_enabled",
+    ])
     .select(["d.id as d_id", "d.name as d_name", "d.enabled as d_enabled", "r.audit_id"])
     .select(["c.id as c_id", "c.name as c_name", "c.unrestricted", "c.expires_at"])
     .executeTakeFirst();
@@ -71,7 +78,11 @@ export async function listTokenRoles(db: Database, token: Token): Promise<{ assi
 }
 
 export async function insertRevocation(db: Database, auditId: string, expiresAtMs: number): Promise<void> {
-  await db.insertInto("revocation").values({ audit_id: auditId, expires_at: expiresAtMs }).onConflict((conflict) => conflict.doNothing()).execute();
+  await db
+    .insertInto("revocation")
+    .values({ audit_id: auditId, expires_at: expiresAtMs })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
 }
 
 /** Forgets the revocations of tokens that have expired by themselves. */

@@ -33,7 +33,10 @@ export async function listUsers(db: Database, { name, domainId, enabled, marker,
 
 export async function insertUser(db: Database, user: User, secret: { passwordHash: string; tokensValidFromMs: number }): Promise<void> {
   const { passwordHash, tokensValidFromMs } = secret;
-  await db.insertInto("user").values({ ...rowOf(user), password_hash: passwordHash, tokens_valid_from: tokensValidFromMs }).execute();
+  await db
+    .insertInto("user")
+    .values({ ...rowOf(user), password_hash: passwordHash, tokens_valid_from: tokensValidFromMs })
+    .execute();
 }
 
 export async function updateUser(db: Database, user: User): Promise<void> {

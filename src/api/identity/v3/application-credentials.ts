@@ -39,7 +39,8 @@ export function addApplicationCredentialRoutes(app: Server, { identity: { applic
 function fieldsOf(body: ApplicationCredentialBody): NewApplicationCredential {
   const { name, description, secret, roles, expires_at, unrestricted, access_rules } = body;
   // A credential that silently could do more than its rules say would be worse than none.
-  if (access_rules && access_rules.length > 0) throw new AppError("not_supported", "Application credentials with access rules are not supported.");
+  if (access_rules && access_rules.length > 0)
+    throw new AppError("not_supported", "Application credentials with access rules are not supported.");
   return {
     name,
     description: description ?? "",
@@ -52,7 +53,10 @@ function fieldsOf(body: ApplicationCredentialBody): NewApplicationCredential {
 
 /** ISO 8601, in UTC where it names no zone, as Keystone reads it. */
 function parseTime(text: string): number {
-  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}/.test(text) ? Date.parse(/(Z|[+-]\d{2}:?\d{2})$/.test(text) ? text : `${text}Z`) : Number.NaN;
-  if (Number.isNaN(ms)) throw new AppError("bad_request", `Invalid body: expires_at "${text}" is not a time of the form 2026-01-31T12:00:00.`);
+  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}/.test(text)
+    ? Date.parse(/(Z|[+-]\d{2}:?\d{2})$/.test(text) ? text : `${text}Z`)
+    : Number.NaN;
+  if (Number.isNaN(ms))
+    throw new AppError("bad_request", `Invalid body: expires_at "${text}" is not a time of the form 2026-01-31T12:00:00.`);
   return ms;
 }

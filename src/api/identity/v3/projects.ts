@@ -11,7 +11,13 @@ export function addProjectRoutes(app: Server, { identity: { projects }, baseUrls
   app.post("/v3/projects", { schema: { body: CreateProject } }, async (request, reply) => {
     const { name, domain_id, enabled = true } = request.body.project;
     const { description = "", parentId } = changesOf(request.body.project);
-    const project = await projects.create(request.subject, { name, description, enabled, parentId, domainId: domain_id ?? DEFAULT_DOMAIN_ID });
+    const project = await projects.create(request.subject, {
+      name,
+      description,
+      enabled,
+      parentId,
+      domainId: domain_id ?? DEFAULT_DOMAIN_ID,
+    });
     return reply.code(201).send({ project: projectView(project, baseUrls.of(request)) });
   });
   app.get("/v3/projects", { schema: { querystring: ListQuery } }, async (request) => {

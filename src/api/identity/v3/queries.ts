@@ -32,5 +32,9 @@ export function pageOf<T extends { id: string }>(
   const last = records.length === limit ? records.at(-1) : undefined;
   const next = new URL(request.url, baseUrl);
   if (last) next.searchParams.set("marker", last.id);
-  return listOf(name, records.map((record) => view(record, baseUrl)), { ...linkTo(baseUrl, name), next: last ? next.href : null });
+  return listOf(
+    name,
+    records.map((record) => view(record, baseUrl)),
+    { ...linkTo(baseUrl, name), next: last ? next.href : null },
+  );
 }

@@ -40,7 +40,11 @@ function addPlace(app: Server, { identity: { roleAssignments }, baseUrls }: Iden
     const { user, target } = request.params;
     const baseUrl = baseUrls.of(request);
     const found = await roleAssignments.listFor(request.subject, userId(user), targetOf(kind, target));
-    return listOf("roles", found.map((role) => roleView(role, baseUrl)), { ...linkTo(baseUrl, request.url.replace("/identity/v3/", "")), next: null });
+    return listOf(
+      "roles",
+      found.map((role) => roleView(role, baseUrl)),
+      { ...linkTo(baseUrl, request.url.replace("/identity/v3/", "")), next: null },
+    );
   });
   app.put(`${roles}/:role`, { schema }, async (request, reply) => {
     await roleAssignments.add(request.subject, assignmentOf(kind, request.params));

@@ -49,7 +49,7 @@ export type UserReference = Static<typeof UserReference>;
 export const CatalogQuery = Type.Object({ nocatalog: Type.Optional(Type.String()) });
 
 /** Python's clients send `True` and `False`; Keystone takes a bare `?enabled` for true. */
-export const Flag = Type.String({ pattern: "^(|true|True|TRUE|1|false|False|FALSE|0)$" });
+const Flag = Type.String({ pattern: "^(|true|True|TRUE|1|false|False|FALSE|0)$" });
 
 const page = { limit: Type.Optional(Type.Integer({ minimum: 1 })), marker: Type.Optional(Id) };
 export const ListQuery = Type.Object({
@@ -86,7 +86,9 @@ const userFields = {
 export const CreateUser = Type.Object({ user: Type.Object({ name: Name, ...userFields }) });
 export const UpdateUser = Type.Object({ user: Type.Object({ name: Type.Optional(Name), ...userFields }) });
 export type UserBody = Static<typeof UpdateUser>["user"];
-export const ChangePassword = Type.Object({ user: Type.Object({ original_password: Type.String({ maxLength: 4096 }), password: Password }) });
+export const ChangePassword = Type.Object({
+  user: Type.Object({ original_password: Type.String({ maxLength: 4096 }), password: Password }),
+});
 
 const roleFields = { description: Type.Optional(nullable(Text)) };
 export const CreateRole = Type.Object({ role: Type.Object({ name: Name, ...roleFields }) });

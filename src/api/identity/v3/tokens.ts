@@ -50,12 +50,20 @@ function addScopes(app: Server, { identity, baseUrls }: IdentityApi): void {
   app.get("/v3/auth/projects", async (request) => {
     const baseUrl = baseUrls.of(request);
     const projects = await identity.projects.listOf(request.subject, request.subject.user.id, { enabled: true, limit: LIST_MAX });
-    return listOf("projects", projects.map((project) => projectView(project, baseUrl)), { ...linkTo(baseUrl, "auth/projects"), next: null });
+    return listOf(
+      "projects",
+      projects.map((project) => projectView(project, baseUrl)),
+      { ...linkTo(baseUrl, "auth/projects"), next: null },
+    );
   });
   app.get("/v3/auth/domains", async (request) => {
     const baseUrl = baseUrls.of(request);
     const domains = await identity.domains.listOwn(request.subject);
-    return listOf("domains", domains.map((domain) => domainView(domain, baseUrl)), { ...linkTo(baseUrl, "auth/domains"), next: null });
+    return listOf(
+      "domains",
+      domains.map((domain) => domainView(domain, baseUrl)),
+      { ...linkTo(baseUrl, "auth/domains"), next: null },
+    );
   });
   app.get("/v3/auth/system", async (request) => {
     const roles = await identity.roleAssignments.listOwn(request.subject, { kind: "system" });
@@ -107,7 +115,10 @@ function scopeOf(scope: NonNullable<AuthRequest["auth"]["scope"]>): RequestedSco
   if (!project) return { kind: "system" };
   if (project.id !== undefined) return { kind: "project", project: { id: projectId(project.id) } };
   const name = given(project.name, "scope.project.name");
-  return { kind: "project", project: { name, domain: domainReferenceOf(given(project.domain, "scope.project.domain"), "scope.project.domain") } };
+  return {
+    kind: "project",
+    project: { name, domain: domainReferenceOf(given(project.domain, "scope.project.domain"), "scope.project.domain") },
+  };
 }
 
 function userReferenceOf({ id, name, domain }: UserBody, field: string): UserReference {

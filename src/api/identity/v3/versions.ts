@@ -13,7 +13,10 @@ export function addVersionRoutes(app: Server, { baseUrls }: IdentityApi): void {
   });
   app.get("/", { config: { public: true } }, async (request, reply) => {
     const baseUrl = baseUrls.of(request);
-    return reply.code(300).header("location", `${baseUrl}/identity/v3/`).send({ versions: { values: [version(baseUrl)] } });
+    return reply
+      .code(300)
+      .header("location", `${baseUrl}/identity/v3/`)
+      .send({ versions: { values: [version(baseUrl)] } });
   });
   app.get("/v3", { config: { public: true } }, async (request) => ({ version: version(baseUrls.of(request)) }));
 }

@@ -10,7 +10,7 @@ export interface RecordView {
 }
 
 /** `2026-01-31T12:00:00.000000Z`, as Keystone writes times. */
-export function timeOf(ms: number): string {
+function timeOf(ms: number): string {
   return new Date(ms).toISOString().replace("Z", "000Z");
 }
 
@@ -77,7 +77,11 @@ export function roleAssignmentView(assignment: NamedRoleAssignment, options: { b
   return {
     user: shown(user),
     role: shown(role),
-    scope: { project: project && shown(project), domain: domain && shown(domain), ...(target.kind === "system" && { system: { all: true } }) },
+    scope: {
+      project: project && shown(project),
+      domain: domain && shown(domain),
+      ...(target.kind === "system" && { system: { all: true } }),
+    },
     links: { assignment: linkTo(options.baseUrl, `${path}/users/${user.id}/roles/${role.id}`).self },
   };
 }
@@ -112,7 +116,11 @@ export function tokenView({ token, user, scope, roles, applicationCredential }: 
       ...scopeView(scope),
       ...(scope.kind !== "unscoped" && { roles: roles.map(({ id, name }) => ({ id, name })), catalog }),
       ...(applicationCredential && {
-        application_credential: { id: applicationCredential.id, name: applicationCredential.name, restricted: !applicationCredential.unrestricted },
+        application_credential: {
+          id: applicationCredential.id,
+          name: applicationCredential.name,
+          restricted: !applicationCredential.unrestricted,
+        },
       }),
     },
   };
@@ -140,7 +148,13 @@ export function catalogView({ scope }: Subject, baseUrl: string): object[] {
     id: service.type,
     type: service.type,
     name: service.name,
-    endpoints: endpointsOf(service, baseUrl, projectId).map(({ id, interface: name, url }) => ({ id, interface: name, region: REGION, region_id: REGION, url })),
+    endpoints: endpointsOf(service, baseUrl, projectId).map(({ id, interface: name, url }) => ({
+      id,
+      interface: name,
+      region: REGION,
+      region_id: REGION,
+      url,
+    })),
   }));
 }
 
