@@ -19,7 +19,7 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
 };
 
 /** The first of the most deeply nested complaints: inside a union it is the one about the alternative that was meant. */
-function validationMessage(errors: readonly TLocalizedValidationError[], httpPart: string): string {
+export function validationMessage(errors: readonly TLocalizedValidationError[], httpPart: string): string {
   const depth = ({ instancePath }: TLocalizedValidationError) => instancePath.split("/").length;
   const telling = errors.filter(({ keyword }) => keyword !== "anyOf" && keyword !== "boolean");
   const deepest = Math.max(...telling.map(depth));
