@@ -28,10 +28,6 @@ export interface Option {
 /** All options, flat, in the order of the schema. */
 export const OPTIONS: readonly Option[] = leaves(CONFIG_SCHEMA as OptionSchema, []);
 
-export function optionByKey(key: string): Option | undefined {
-  return OPTIONS.find((option) => option.key === key);
-}
-
 function leaves(schema: OptionSchema, path: readonly string[]): Option[] {
   if (schema.type !== "object") return [optionAt(path, schema)];
   return Object.entries(schema.properties ?? {}).flatMap(([name, child]) => leaves(child, [...path, name]));

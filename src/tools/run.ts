@@ -172,7 +172,10 @@ function eachLine(stream: Readable, onLine: (line: string) => void): void {
   stream.on("data", (chunk: Buffer) => {
     const lines = (rest + chunk.toString("utf8")).split(/[\r\n]/);
     rest = lines.pop() ?? "";
-    if (rest.length > LINE_LENGTH_MAX) lines.push(rest), (rest = "");
+    if (rest.length > LINE_LENGTH_MAX) {
+      lines.push(rest);
+      rest = "";
+    }
     for (const line of lines) if (line) onLine(line);
   });
   stream.on("end", () => rest && onLine(rest));
