@@ -147,6 +147,8 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
     const bytes = bench.padded(bench.dense(4 * KiB, 2), MiB);
     await bench.put(driver, disk, bytes);
     await bench.assertContent(driver, disk, bytes);
+    await deserted.abort(); // Too late to do harm.
+    await bench.assertContent(driver, disk, bytes);
   });
 
   it("receive() may be repeated after it was done", async () => {

@@ -73,6 +73,7 @@ export class MemoryDriver implements StorageDriver {
     this.#forgetPartial(target.id);
     const disk = this.#blank(target, 0);
     this.#partial.set(target.id, disk);
+    const forget = () => this.#partial.get(target.id) === disk && this.#forgetPartial(target.id);
     return {
       concurrency: 4,
       write: async (block, offsetBytes) => {
@@ -81,11 +82,11 @@ export class MemoryDriver implements StorageDriver {
         for (const { start, end } of dataRuns(block, CHUNK_BYTES)) disk.bytes.write(block.subarray(start, end), offsetBytes + start);
       },
       finish: async (sizeBytes) => {
-        if (signal?.aborted) this.#forgetPartial(target.id);
+        if (signal?.aborted) forget();
         throwIfCancelled(signal);
         this.#publish(target.id, { ...disk, sizeBytes });
       },
-      abort: async () => this.#forgetPartial(target.id),
+      abort: async () => forget(),
     };
   }
 

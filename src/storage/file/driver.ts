@@ -1,0 +1,254 @@
+import { constants } from "node:fs";
+import { copyFile, statfs } from "node:fs/promises";
+import { resolve } from "node:path";
+import type { BlockNode } from "#/domain/block-node.ts";
+import { throwIfCancelled } from "#/domain/cancel.ts";
+import { AppError } from "#/domain/errors.ts";
+import type { DiskId } from "#/domain/ids.ts";
+import type {
+  ByteRange,
+  Capabilities,
+  Capacity,
+  DiskWriter,
+  Lineage,
+  NewDisk,
+  StorageDriver,
+  StoredDisk,
+  StoredRef,
+  WorkOptions,
+} from "#/storage/driver.ts";
+import { capabilitiesOf } from "#/storage/file/capabilities.ts";
+import { copyInside } from "#/storage/file/copy.ts";
+import { asStorageError, tellingErrors } from "#/storage/file/errors.ts";
+import { createAnew, growTo, setLength } from "#/storage/file/files.ts";
+import { DiskFolder, type LocatedDisk } from "#/storage/file/folder.ts";
+import { freeze } from "#/storage/file/freeze.ts";
+import { fileName } from "#/storage/file/names.ts";
+import { flatNode } from "#/storage/file/nodes.ts";
+import { type FolderFacts, probeFolder } from "#/storage/file/probe.ts";
+import { readFile, readNode } from "#/storage/file/reader.ts";
+import { FileWriter } from "#/storage/file/writer.ts";
+import * as qemuImg from "#/tools/qemu-img.ts";
+
+/**
+ * Disks as files in a folder (`names.ts` says how they are called).
+ *
+ * Where the file system shares blocks between files (XFS, btrfs), a clone is a reflink and stands alone. Elsewhere a clone
+ * is an overlay: a qcow2 file that holds what was written since and reads the rest through its parent, found by its id. A
+ * disk changes from one kind to the other in two places, and both leave, for a moment, both files of the disk. The overlay
+ * counts then:
+ * - `flatten()`: the flat file has its name already, and the overlay is removed next. Both hold the same.
+ * - `snapshot()`: the overlay has its name already, and the flat file, which is the snapshot's now, is removed next.
+ */
+export class FileDriver implements StorageDriver {
+  readonly kind = "file";
+  readonly can: Capabilities;
+  readonly #folder: DiskFolder;
+  readonly #facts: FolderFacts;
+
+  private constructor(folder: DiskFolder, facts: FolderFacts) {
+    this.#folder = folder;
+    this.#facts = facts;
+    this.can = capabilitiesOf(facts);
+  }
+
+  /** Opens a pool in an existing folder and finds out what its file system can do. Errors: `pool_unavailable`, `pool_full`. */
+  static open(directory: string): Promise<FileDriver> {
+    const path = resolve(directory);
+    return tellingErrors(async () => new FileDriver(await DiskFolder.open(path), await probeFolder(path)));
+  }
+
+  async capacity(): Promise<Capacity> {
+    return tellingErrors(async () => {
+      await this.#folder.assertPresent();
+      const { blocks, bavail, bsize } = await statfs(this.#folder.directory);
+      return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+    });
+  }
+
+  async *list(): AsyncIterable<StoredDisk> {
+    try {
+      await this.#folder.assertPresent();
+      for await (const disk of this.#folder.list()) yield stored(disk);
+    } catch (error) {
+      throw asStorageError(error);
+    }
+  }
+
+  async stat(id: DiskId): Promise<StoredDisk | undefined> {
+    return tellingErrors(async () => {
+      const disk = await this.#folder.locate(id);
+      return disk && stored(disk);
+    });
+  }
+
+  async create(target: NewDisk, { signal }: WorkOptions = {}): Promise<void> {
+    if (target.format !== "raw") throw new AppError("not_supported", "blank disks are raw");
+    return this.#unlessThere(target.id, () => this.#make(target, (path) => growTo(path, target.virtualSizeBytes), signal));
+  }
+
+  async receive(target: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
+    throwIfCancelled(signal);
+    return tellingErrors(async () => {
+      const path = this.#folder.path(target.id, "partial");
+      await createAnew(path);
+      const publish = () => this.#publishFlat(target.id);
+      return FileWriter.open(path, { direct: this.#facts.direct.works, publish, signal });
+    });
+  }
+
+  async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
+    try {
+      const disk = await this.#folder.find(source.id);
+      if (disk.suffix === "disk") yield* readFile(disk.path, range, signal);
+      else yield* readNode(await this.#folder.node(disk, source.format), range, signal);
+    } catch (error) {
+      throw asStorageError(error);
+    }
+  }
+
+  async clone(source: StoredRef, target: NewDisk, { signal }: WorkOptions = {}): Promise<Lineage> {
+    throwIfCancelled(signal);
+    requireSameFormat(source, target);
+    return tellingErrors(async () => {
+      const disk = await this.#folder.find(source.id);
+      await this.#unlessThere(target.id, () => this.#clone(disk, target, signal));
+      return { target: (await this.#folder.find(target.id)).parent };
+    });
+  }
+
+  async snapshot(source: StoredRef, target: NewDisk, { signal }: WorkOptions = {}): Promise<Lineage> {
+    throwIfCancelled(signal);
+    if (source.format !== "raw") throw new AppError("not_supported", "only raw disks have snapshots");
+    return tellingErrors(async () => {
+      const disk = await this.#folder.find(source.id);
+      if (this.can.clone === "independent" || !fitsOverlay(disk.sizeBytes)) return this.clone(source, target, { signal });
+      return freeze(this.#folder, disk, target.id);
+    });
+  }
+
+  async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
+    requireSameFormat(source, target);
+    return this.#unlessThere(target.id, async () => this.#copy(await this.#folder.find(source.id), target, options));
+  }
+
+  async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, { signal }: WorkOptions = {}): Promise<void> {
+    const isRaw = target.format === "raw" || target.format === "iso";
+    return this.#unlessThere(target.id, () =>
+      this.#make(
+        target,
+        async (path) => {
+          if (isRaw) await growTo(path, target.virtualSizeBytes);
+          await fill(flatNode(path, target.format));
+          if (isRaw) await setLength(path, target.virtualSizeBytes); // QEMU rounds up to 512 bytes.
+        },
+        signal,
+      ),
+    );
+  }
+
+  async resize(ref: StoredRef, virtualSizeBytes: number, { signal }: WorkOptions = {}): Promise<void> {
+    throwIfCancelled(signal);
+    if (ref.format !== "raw") throw new AppError("not_supported", "only raw disks grow");
+    return tellingErrors(async () => this.#grow(await this.#folder.find(ref.id), virtualSizeBytes, signal));
+  }
+
+  async flatten(ref: StoredRef, options: WorkOptions = {}): Promise<void> {
+    return tellingErrors(async () => {
+      const disk = await this.#folder.find(ref.id);
+      if (disk.suffix === "overlay") await this.#flatten(disk, options);
+    });
+  }
+
+  async delete(id: DiskId): Promise<void> {
+    return tellingErrors(() => this.#folder.remove(id, ["disk", "overlay", "partial"]));
+  }
+
+  async open(ref: StoredRef, _mode: "read" | "write"): Promise<BlockNode> {
+    return tellingErrors(async () => this.#folder.node(await this.#folder.find(ref.id), ref.format));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  /** Making what is there succeeds, and changes nothing. */
+  #unlessThere(id: DiskId, make: () => Promise<void>): Promise<void> {
+    return tellingErrors(async () => {
+      if (!(await this.#folder.locate(id))) await make();
+    });
+  }
+
+  #make({ id }: { readonly id: DiskId }, fill: (path: string) => Promise<void>, signal?: AbortSignal): Promise<void> {
+    return this.#folder.make(id, "disk", fill, signal);
+  }
+
+  async #publishFlat(id: DiskId): Promise<void> {
+    await this.#folder.publish(id, "disk");
+    await this.#folder.remove(id, ["overlay"]);
+  }
+
+  async #clone(source: LocatedDisk, target: NewDisk, signal?: AbortSignal): Promise<void> {
+    if (this.can.clone === "independent") return this.#reflink(source, target, signal);
+    if (target.format !== "raw") throw new AppError("not_supported", `${this.can.why.clone}, and these hold only raw disks`);
+    const sizeBytes = Math.max(source.sizeBytes, target.virtualSizeBytes);
+    if (!fitsOverlay(sizeBytes)) return this.#copy(source, target, { signal });
+    const overlay = (filename: string): qemuImg.Overlay => ({
+      filename,
+      virtualSizeBytes: sizeBytes,
+      backingFilename: fileName(source.id, source.suffix),
+      backingFormat: source.suffix === "overlay" ? "qcow2" : "raw",
+    });
+    return this.#folder.make(target.id, "overlay", (path) => qemuImg.createOverlay(overlay(path), { signal }), signal);
+  }
+
+  /** A pool that came from another file system may hold overlays: the reflink of one is one, with the same parent. */
+  async #reflink(source: LocatedDisk, target: NewDisk, signal?: AbortSignal): Promise<void> {
+    const share = async (path: string) => {
+      await copyFile(source.path, path, constants.COPYFILE_FICLONE_FORCE);
+      if (target.format === "raw" && source.suffix === "disk") await growTo(path, target.virtualSizeBytes);
+    };
+    await this.#folder.make(target.id, source.suffix, share, signal);
+    if (source.suffix === "overlay") await this.#grow(await this.#folder.find(target.id), target.virtualSizeBytes, signal);
+  }
+
+  #copy(source: LocatedDisk, target: NewDisk, options: WorkOptions): Promise<void> {
+    const copy = async (path: string) => {
+      if (source.suffix === "overlay") await this.#pour(source, path, options);
+      else await copyInside(source.path, path, options);
+      if (target.format === "raw") await growTo(path, target.virtualSizeBytes);
+    };
+    return this.#make(target, copy, options.signal);
+  }
+
+  /** What a guest sees of an overlay, into an empty file. */
+  async #pour(source: LocatedDisk, path: string, options: WorkOptions): Promise<void> {
+    await growTo(path, source.sizeBytes);
+    await qemuImg.convert(await this.#folder.node(source, "raw"), flatNode(path, "raw"), options);
+  }
+
+  async #grow(disk: LocatedDisk, sizeBytes: number, signal?: AbortSignal): Promise<void> {
+    if (disk.sizeBytes >= sizeBytes) return;
+    if (disk.suffix === "disk") return growTo(disk.path, sizeBytes);
+    if (fitsOverlay(sizeBytes)) return qemuImg.resize(await this.#folder.node(disk, "raw"), sizeBytes, { signal });
+    await this.#flatten(disk, { signal });
+    await growTo(this.#folder.path(disk.id, "disk"), sizeBytes);
+  }
+
+  async #flatten(disk: LocatedDisk, options: WorkOptions): Promise<void> {
+    await this.#make(disk, (path) => this.#pour(disk, path, options), options.signal);
+    await this.#folder.remove(disk.id, ["overlay"]);
+  }
+}
+
+/** qcow2 counts in sectors. Volumes always fit; an uploaded raw image may not, and is copied instead. */
+function fitsOverlay(sizeBytes: number): boolean {
+  return sizeBytes % 512 === 0;
+}
+
+function stored({ id, sizeBytes, allocatedBytes, parent, ...rest }: StoredDisk): StoredDisk {
+  return { id, sizeBytes, allocatedBytes, parent, ...(rest.partial && { partial: true }) };
+}
+
+function requireSameFormat(source: StoredRef, target: NewDisk): void {
+  if (source.format === target.format) return;
+  throw new AppError("not_supported", `a ${source.format} disk is not ${target.format} by copying it`);
+}
