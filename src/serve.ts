@@ -1,0 +1,156 @@
+/** What `mica serve` and `mica audit` are made of, from configuration to API; nothing else builds these parts. */
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { type Logger, pino } from "pino";
+import { registerIdentity } from "#/api/identity/v3/routes.ts";
+import { registerImages } from "#/api/image/v2/routes.ts";
+import { registerMica } from "#/api/mica/v1/routes.ts";
+import { createServer, type Server } from "#/api/server.ts";
+import { closeServer } from "#/api/shutdown.ts";
+import { registerVolumes } from "#/api/volume/v3/routes.ts";
+import { audit } from "#/app/audit/audit.ts";
+import type { Finding } from "#/app/audit/finding.ts";
+import { Audits } from "#/app/audits.ts";
+import type { AppContext } from "#/app/context.ts";
+import { bootstrapIdentity } from "#/app/identity/bootstrap.ts";
+import { Identity } from "#/app/identity/identity.ts";
+import { Lineages } from "#/app/lineage.ts";
+import { Operations } from "#/app/operations.ts";
+import { PoolStates } from "#/app/pool-states.ts";
+import { writeCloudsFile } from "#/client/clouds-file.ts";
+import type { LoadedConfig } from "#/config/load.ts";
+import type { Config, PoolConfig } from "#/config/schema.ts";
+import { lockDataFolder } from "#/db/data-lock.ts";
+import { openDatabase, openDatabaseReadOnly } from "#/db/database.ts";
+import { AppError } from "#/domain/errors.ts";
+import { poolName } from "#/domain/ids.ts";
+import { systemClock } from "#/lib/clock.ts";
+import { KeyedLocks } from "#/lib/keyed-locks.ts";
+import { terminalLog } from "#/lib/terminal-log.ts";
+import { SECOND_MS } from "#/lib/units.ts";
+import { SagaRunner } from "#/saga/runner.ts";
+import { SAGAS } from "#/saga/sagas.ts";
+import { FileDriver } from "#/storage/file/driver.ts";
+import { Pool } from "#/storage/pool.ts";
+import { Pools } from "#/storage/pools.ts";
+
+/** How long requests, then operations, may take to come to rest at the end. */
+const CLOSE_LIMIT_MS = 10 * SECOND_MS;
+
+/** Serves until SIGTERM or SIGINT. */
+export async function serve({ config, warnings }: LoadedConfig): Promise<void> {
+  const ended = untilSignal();
+  const log = openLog(config);
+  for (const warning of warnings) log.warn(warning);
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await using stack = new AsyncDisposableStack();
+  stack.use(lockDataFolder(join(config.dataDir, "mica.lock")));
+  const db = stack.use(await openDatabase(databasePath(config)));
+  const pools = await openPools(config, log, { create: true });
+  stack.defer(async () => void (await Promise.all([...pools].map((pool) => pool[Symbol.asyncDispose]()))));
+
+  const services = { db, pools, clock: systemClock, log, locks: new KeyedLocks(), limits: { staging: config.staging } };
+  const runner = new SagaRunner(services, SAGAS, config.operations);
+  stack.defer(() => runner.close(CLOSE_LIMIT_MS));
+  const context: AppContext = { db, clock: systemClock, log, config, pools, runner };
+
+  const { generatedPassword } = await bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword });
+  const app = await buildServer(context, log);
+  stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
+  const takenUp = await runner.start({ alone: true });
+  const url = await listen(app, config);
+  const cloudsFile = await writeClouds(config, url, generatedPassword);
+  greet({ url, cloudsFile, takenUp });
+  const signal = await ended;
+  log.info({ signal }, "ending");
+}
+
+/** Holds the records of a data folder against its bytes, also beside a Mica that serves it. */
+export async function auditDataFolder({ config }: LoadedConfig): Promise<Finding[]> {
+  const path = databasePath(config);
+  if (!existsSync(path)) throw new AppError("not_found", `There is nothing to audit in ${config.dataDir}: it has no mica.db. Give the data folder with --data-dir.`);
+  await using db = openDatabaseReadOnly(path);
+  return await audit({ db, pools: await openPools(config, openLog({ ...config, logLevel: "error" }), { create: false }) });
+}
+
+async function buildServer(context: AppContext, log: Logger): Promise<Server> {
+  const { config, db, clock } = context;
+  const identity = await Identity.open({ db, clock, tokenLifetimeMs: config.tokenLifetimeMs });
+  const app = createServer({ authenticate: (credentials) => identity.authenticate(credentials), log });
+  registerIdentity(app, { identity, publicUrl: config.publicUrl });
+  registerImages(app, context);
+  const { plans } = await registerVolumes(app, context);
+  registerMica(app, {
+    plans,
+    operations: new Operations(context),
+    pools: new PoolStates(context),
+    lineages: new Lineages(context),
+    audits: new Audits(context),
+  });
+  return app;
+}
+
+async function openPools(config: Config, log: Logger, { create }: { create: boolean }): Promise<Pools> {
+  return new Pools(await Promise.all(config.pools.map((pool) => openPool(pool, log, create))));
+}
+
+async function openPool({ name, path, roles, ...limits }: PoolConfig, log: Logger, create: boolean): Promise<Pool> {
+  if (create) await mkdir(path, { recursive: true, mode: 0o700 });
+  const driver = await FileDriver.open(path);
+  log.info({ pool: name, path, clone: driver.can.clone, why: driver.can.why }, "pool opened");
+  return new Pool({ name: poolName(name), roles, driver, limits });
+}
+
+/** Lines for a person where a person looks, JSON elsewhere; always on stderr. */
+function openLog({ logLevel }: Pick<Config, "logLevel">): Logger {
+  const stream = process.stderr.isTTY ? terminalLog(process.stderr) : process.stderr;
+  return pino({ level: logLevel, base: null }, stream);
+}
+
+async function listen(app: Server, config: Config): Promise<string> {
+  const [, host = "", port = ""] = /^\[?(.+?)\]?:(\d+)$/.exec(config.listen) ?? [];
+  try {
+    await app.listen({ host, port: Number(port) });
+  } catch (cause) {
+    throw new AppError("conflict", `Cannot listen on ${config.listen}: ${(cause as Error).message}. Choose another address with --listen.`, { cause });
+  }
+  const { port: bound } = app.server.address() as AddressInfo;
+  return `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
+}
+
+/** The password is known only when it is given or has just been made: then the file is (re)written. */
+async function writeClouds(config: Config, url: string, generatedPassword: string | undefined): Promise<string> {
+  const path = join(config.dataDir, "clouds.yaml");
+  const password = config.adminPassword ?? generatedPassword;
+  if (password === undefined) return path;
+  const authUrl = `${config.publicUrl ?? url}/identity/v3`;
+  await writeCloudsFile(path, { name: "mica", authUrl, username: "admin", password, projectName: "admin", region: config.region });
+  return path;
+}
+
+function greet({ url, cloudsFile, takenUp }: { url: string; cloudsFile: string; takenUp: number }): void {
+  const lines = [
+    `Mica listens on ${url}`,
+    ...(takenUp > 0 ? [`It goes on with ${takenUp} operation${takenUp === 1 ? "" : "s"} that the last process had begun.`] : []),
+    `The user admin and its password are in ${cloudsFile}`,
+    "",
+    "Try next, in another terminal:",
+    "  make demo                                             the main job, from an image to a volume and back",
+    `  OS_CLIENT_CONFIG_FILE=${cloudsFile} openstack --os-cloud mica image list`,
+    "  ./bin/mica pools                                      where bytes live, and what each pool can do",
+    "",
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+function databasePath({ dataDir }: Pick<Config, "dataDir">): string {
+  return join(dataDir, "mica.db");
+}
+
+function untilSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
+  });
+}
