@@ -21,6 +21,8 @@ export interface RecordFilter {
   /** Parts of values, by column; upper and lower case are the same. */
   readonly contains: Readonly<Record<string, string>>;
   readonly times: readonly TimeFilter[];
+  /** Something that no record has is asked for. */
+  readonly nothing?: boolean;
 }
 
 export interface TimeFilter {
@@ -80,9 +82,10 @@ export async function distinctVolumeMetadata(db: Database, projectId: string | u
 }
 
 /** The conditions that volumes and snapshots share. Never empty. */
-export function recordConditions({ projectId, equal, contains, times }: RecordFilter): Expression<SqlBool>[] {
+export function recordConditions({ projectId, equal, contains, times, nothing }: RecordFilter): Expression<SqlBool>[] {
   return [
     projectId === undefined ? sql<SqlBool>`true` : sql<SqlBool>`project_id = ${projectId}`,
+    ...(nothing ? [sql<SqlBool>`false`] : []),
     ...Object.entries(equal).map(([column, value]) => equals(column, value)),
     ...Object.entries(contains).map(([column, part]) => sql<SqlBool>`${sql.ref(column)} like ${`%${escapeLike(part)}%`} escape '\\'`),
     ...times.map(({ column, operator, ms }) => sql<SqlBool>`${sql.ref(column)} ${sql.raw(operator)} ${ms}`),
