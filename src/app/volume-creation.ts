@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
+import { findVisibleImage } from "#/app/find-image.ts";
 import type { Materialise, VolumeSource } from "#/app/materialise.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { Snapshots } from "#/app/snapshots.ts";
@@ -11,7 +12,7 @@ import type { VolumeTable, VolumeTypeTable } from "#/db/tables.ts";
 import { findVolumeType } from "#/db/volume-types.ts";
 import { insertVolume } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
-import { AppError } from "#/domain/errors.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
 import type { PoolName } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { volumeQuota } from "#/domain/quota.ts";
@@ -36,11 +37,6 @@ export interface NewVolume {
   readonly metadata: KeyValuePairs;
 }
 
-/** The image's record, for a caller who may see it. */
-export interface ImageReader {
-  get(caller: Caller, id: string): Promise<Image>;
-}
-
 /** Where the content comes from, and what the new record takes over from there. */
 interface Source {
   readonly ref: VolumeSource;
@@ -52,12 +48,11 @@ interface Source {
   refuse(db: Database, sizeGib: number): Promise<void>;
 }
 
-export interface VolumeCreationParts {
+interface VolumeCreationParts {
   readonly volumes: Volumes;
   readonly snapshots: Pick<Snapshots, "find">;
   readonly volumeTypes: VolumeTypes;
   readonly quotas: Quotas;
-  readonly images: ImageReader;
   readonly materialise: Pick<Materialise, "planVolume">;
 }
 
@@ -165,7 +160,7 @@ export class VolumeCreation {
   }
 
   async #fromImage(caller: Caller, id: string): Promise<Source> {
-    const image = await this.#parts.images.get(caller, id);
+    const image = await findSourceImage(this.#context.db, caller, id);
     return {
       ref: { kind: "image", id },
       volumeType: image.properties["cinder_img_volume_type"],
@@ -211,6 +206,16 @@ interface Decided {
   readonly type: VolumeTypeTable;
   readonly plan: Plan;
   readonly pool: PoolName;
+}
+
+/** 404 in Cinder's words (exception.ImageNotFound). */
+async function findSourceImage(db: Database, caller: Caller, id: string): Promise<Image> {
+  try {
+    return await findVisibleImage(db, caller, id);
+  } catch (error) {
+    if (asAppError(error)?.code !== "not_found") throw error;
+    throw new AppError("not_found", `Image ${id} could not be found.`, { cause: error });
+  }
 }
 
 function noSize(): AppError {

@@ -39,7 +39,7 @@ export interface StartedUpload {
   readonly image: Image;
 }
 
-export interface VolumeOperationsParts {
+interface VolumeOperationsParts {
   readonly volumes: Volumes;
   readonly quotas: Quotas;
   readonly materialise: Pick<Materialise, "planImage">;

@@ -3,15 +3,8 @@ import { cinderFault } from "#/api/fault-shapes.ts";
 import { BaseUrls } from "#/api/identity/v3/base-urls.ts";
 import { type Microversions, useMicroversions } from "#/api/microversion.ts";
 import { type Server, useFaultShape } from "#/api/server.ts";
-import type { Messages } from "#/app/messages.ts";
-import type { Quotas } from "#/app/quotas.ts";
-import type { Snapshots } from "#/app/snapshots.ts";
-import type { VolumeCreation } from "#/app/volume-creation.ts";
-import type { VolumeMetadata } from "#/app/volume-metadata.ts";
-import type { VolumeOperations } from "#/app/volume-operations.ts";
-import type { VolumeServices } from "#/app/volume-services.ts";
-import type { VolumeTypes } from "#/app/volume-types.ts";
-import type { Volumes } from "#/app/volumes.ts";
+import { type BlockStorage, openBlockStorage } from "#/app/block-storage.ts";
+import type { AppContext } from "#/app/context.ts";
 import { isAdmin } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Clock } from "#/lib/clock.ts";
@@ -30,46 +23,31 @@ import { addVolumeMetadataRoutes, addVolumeRoutes } from "./volumes-routes.ts";
 /** Cinder 2024.2 has the same. */
 export const MICROVERSIONS: Microversions = { service: "volume", major: 3, min: 0, max: 71 };
 
-/** The use cases behind the Block Storage API. */
-export interface VolumeUseCases {
-  readonly volumes: Volumes;
-  readonly volumeCreation: VolumeCreation;
-  readonly volumeOperations: VolumeOperations;
-  readonly volumeMetadata: VolumeMetadata;
-  readonly snapshots: Snapshots;
-  readonly volumeTypes: VolumeTypes;
-  readonly volumeServices: VolumeServices;
-  readonly quotas: Quotas;
-  readonly messages: Messages;
-}
-
-export interface VolumeApiOptions extends VolumeUseCases {
+/** What the routes work with. */
+export interface VolumeApi extends BlockStorage {
+  readonly viewers: Viewers;
   readonly clock: Clock;
   readonly availabilityZone: string;
   /** The longest page, and the one of a list without `limit`. */
   readonly limitMax: number;
-  /** How clients reach the server, without a slash at its end; undefined: as the request did. */
-  readonly publicUrl?: string | undefined;
-}
-
-/** What the routes work with. */
-export interface VolumeApi extends VolumeApiOptions {
-  readonly viewers: Viewers;
 }
 
 /** The Block Storage API v3 under `/volume`, https://docs.openstack.org/api-ref/block-storage/v3/. */
-export function registerVolume(app: Server, options: VolumeApiOptions): void {
-  const api: VolumeApi = { ...options, viewers: new Viewers(new BaseUrls(options.publicUrl)) };
-  app.register(
-    async (scope: Server) => {
-      useFaultShape(scope, cinderFault);
-      useMicroversions(scope, MICROVERSIONS);
-      addVersionRoutes(scope, api);
-      scope.register(async (plain: Server) => addRoutes(plain, api), { prefix: "/v3" });
-      scope.register(async (ofProject: Server) => addProjectRoutes(ofProject, api), { prefix: "/v3/:project_id" });
-    },
-    { prefix: "/volume" },
-  );
+export async function registerVolumes(app: Server, context: AppContext): Promise<BlockStorage> {
+  const { clock, config } = context;
+  const storage = await openBlockStorage(context);
+  const viewers = new Viewers(new BaseUrls(config.publicUrl));
+  const api: VolumeApi = { ...storage, viewers, clock, availabilityZone: config.availabilityZone, limitMax: config.pages.maxLimit };
+  app.register(async (scope: Server) => addVersionedRoutes(scope, api), { prefix: "/volume" });
+  return storage;
+}
+
+function addVersionedRoutes(app: Server, api: VolumeApi): void {
+  useFaultShape(app, cinderFault);
+  useMicroversions(app, MICROVERSIONS);
+  addVersionRoutes(app, api);
+  app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/v3" });
+  app.register(async (scope: Server) => addProjectRoutes(scope, api), { prefix: "/v3/:project_id" });
 }
 
 /** Every call is there with the project in its path, too: catalogs name it so. */

@@ -1,0 +1,49 @@
+import type { AppContext } from "#/app/context.ts";
+import { Materialise } from "#/app/materialise.ts";
+import { Messages } from "#/app/messages.ts";
+import { Plans } from "#/app/plans.ts";
+import { Quotas } from "#/app/quotas.ts";
+import { Snapshots } from "#/app/snapshots.ts";
+import { VolumeCreation } from "#/app/volume-creation.ts";
+import { VolumeMetadata } from "#/app/volume-metadata.ts";
+import { VolumeOperations } from "#/app/volume-operations.ts";
+import { VolumeServices } from "#/app/volume-services.ts";
+import { VolumeTypes } from "#/app/volume-types.ts";
+import { Volumes } from "#/app/volumes.ts";
+
+/** The use cases of volumes and what belongs to them. */
+export interface BlockStorage {
+  readonly volumes: Volumes;
+  readonly volumeCreation: VolumeCreation;
+  readonly volumeOperations: VolumeOperations;
+  readonly volumeMetadata: VolumeMetadata;
+  readonly snapshots: Snapshots;
+  readonly volumeTypes: VolumeTypes;
+  readonly volumeServices: VolumeServices;
+  readonly quotas: Quotas;
+  readonly messages: Messages;
+  readonly plans: Plans;
+}
+
+/** Builds the use cases, and makes the default volume type where it is missing. */
+export async function openBlockStorage(context: AppContext): Promise<BlockStorage> {
+  const materialise = new Materialise(context);
+  const quotas = new Quotas(context);
+  const volumes = new Volumes(context);
+  const volumeTypes = new VolumeTypes(context);
+  const snapshots = new Snapshots(context, { volumes, quotas });
+  const volumeCreation = new VolumeCreation(context, { volumes, snapshots, volumeTypes, quotas, materialise });
+  await volumeTypes.bootstrap();
+  return {
+    volumes,
+    volumeCreation,
+    volumeOperations: new VolumeOperations(context, { volumes, quotas, materialise }),
+    volumeMetadata: new VolumeMetadata(context, volumes),
+    snapshots,
+    volumeTypes,
+    volumeServices: new VolumeServices(context),
+    quotas,
+    messages: new Messages(context),
+    plans: new Plans({ materialise, volumes, creation: volumeCreation }),
+  };
+}
