@@ -6,11 +6,18 @@ import { AppError } from "#/domain/errors.ts";
  * Reads JSON bodies. An empty one is no body: OpenStack's clients send the content type with requests that have none.
  * A body that is cut off, or shorter than its Content-Length says, ends in 408 or 400, never in a handler.
  */
-export function acceptJsonBodies(app: FastifyInstance, { bytesMax, timeoutMs }: { bytesMax: number; timeoutMs: number }): void {
-  app.removeContentTypeParser(["application/json", "text/plain"]);
-  app.addContentTypeParser("application/json", async (_request: unknown, payload: IncomingMessage) =>
+export function acceptJsonBodies(app: FastifyInstance, { bytesMax, timeoutMs, mediaTypes = ["application/json"] }: JsonBodyOptions): void {
+  app.removeContentTypeParser([...mediaTypes, "text/plain"]);
+  app.addContentTypeParser([...mediaTypes], async (_request: unknown, payload: IncomingMessage) =>
     parseJson(await readText(payload, bytesMax, timeoutMs)),
   );
+}
+
+export interface JsonBodyOptions {
+  readonly bytesMax: number;
+  readonly timeoutMs: number;
+  /** The types that are JSON; `application/json` where nothing is said. */
+  readonly mediaTypes?: readonly string[];
 }
 
 /** Whatever happens here, the connection lives on, so that the client can read the refusal. */

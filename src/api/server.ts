@@ -7,6 +7,7 @@ import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { AllowedMethods } from "./allowed-methods.ts";
 import { type FaultShape, sendFault } from "./errors.ts";
+import { continueLate } from "./expect-continue.ts";
 import { micaFault } from "./fault-shapes.ts";
 import { acceptJsonBodies } from "./json-body.ts";
 import { compileValidator } from "./validation.ts";
@@ -82,6 +83,7 @@ export function createServer(options: ServerOptions): Server {
     reply.header("x-openstack-request-id", request.id);
     if (needsCaller(request)) request.caller = await authenticateRequest(request, authenticate);
   });
+  continueLate(app);
   logRequests(app);
   useFaultShape(app, micaFault);
   return app;

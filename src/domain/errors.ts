@@ -23,6 +23,7 @@ export const ERRORS = {
   not_acceptable: { status: 406, retry: false, fix: "Ask for a microversion between the minimum and the maximum that GET of the version shows." },
   image_unsafe: { status: 415, retry: false, fix: "Convert the disk with qemu-img to a plain image without outside references, then upload it again." },
   image_format_mismatch: { status: 415, retry: false, fix: "Set disk_format to the format that the content has, then upload again." },
+  image_store_full: { status: 413, retry: true, fix: "Delete images or volumes of the pool, or have it grown, then upload again." },
   upload_broken: { status: 400, retry: true, fix: "Upload again: the image is queued, and nothing of the broken upload was kept." },
   disk_not_found: { status: 500, retry: false, fix: "Run `mica audit`: a record points at bytes that are not in the pool." },
   pool_full: { status: 507, retry: true, fix: "Delete volumes or images of the pool, or grow it." },

@@ -1,0 +1,71 @@
+import type { IncomingMessage } from "node:http";
+import type { FastifyRequest } from "fastify";
+import { glanceFault } from "#/api/fault-shapes.ts";
+import { BaseUrls } from "#/api/identity/v3/base-urls.ts";
+import { acceptJsonBodies } from "#/api/json-body.ts";
+import { type Server, useFaultShape } from "#/api/server.ts";
+import type { AppContext } from "#/app/context.ts";
+import { ImageData } from "#/app/image-data.ts";
+import { ImageMembers } from "#/app/image-members.ts";
+import { Images } from "#/app/images.ts";
+import { AppError } from "#/domain/errors.ts";
+import { MiB, SECOND_MS } from "#/lib/units.ts";
+import { addDataRoutes } from "./data-routes.ts";
+import { addDiscoveryRoutes } from "./discovery-routes.ts";
+import { addImageRoutes } from "./image-routes.ts";
+import { addImportRoutes } from "./import-routes.ts";
+import type { PageLimits } from "./list-query.ts";
+import { addMemberRoutes } from "./member-routes.ts";
+import { PATCH_MEDIA_TYPES } from "./patch.ts";
+import { addVersionRoutes } from "./versions.ts";
+
+/** What the routes of images work with. */
+export interface ImagesApi {
+  readonly images: Images;
+  readonly members: ImageMembers;
+  readonly data: ImageData;
+  readonly pages: PageLimits;
+  readonly baseUrls: BaseUrls;
+}
+
+const PATCH_BYTES_MAX = MiB;
+const PATCH_TIMEOUT_MS = 30 * SECOND_MS;
+
+/** The Image API v2 under `/image`, https://docs.openstack.org/api-ref/image/v2/. */
+export function registerImages(app: Server, context: AppContext): void {
+  const api: ImagesApi = {
+    images: new Images(context),
+    members: new ImageMembers(context),
+    data: new ImageData(context),
+    pages: context.config.pages,
+    baseUrls: new BaseUrls(context.config.publicUrl),
+  };
+  app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/image" });
+}
+
+function addRoutes(app: Server, api: ImagesApi): void {
+  useFaultShape(app, glanceFault);
+  acceptJsonBodies(app, { bytesMax: PATCH_BYTES_MAX, timeoutMs: PATCH_TIMEOUT_MS, mediaTypes: PATCH_MEDIA_TYPES });
+  app.addContentTypeParser("application/octet-stream", async (_request: unknown, body: IncomingMessage) => refuseBody(body));
+  app.addHook("onRequest", refuseUnexpectedBody);
+  addVersionRoutes(app, api);
+  addImageRoutes(app, api);
+  addMemberRoutes(app, api);
+  addImportRoutes(app, api);
+  addDiscoveryRoutes(app, api);
+  app.register(async (scope: Server) => addDataRoutes(scope, api));
+}
+
+/** glanceclient sends this content type with whatever has no body. */
+function refuseBody(body: IncomingMessage): undefined {
+  if (hasBody(body)) throw new AppError("unsupported_media", "Only the bytes of an image are sent as application/octet-stream.");
+  return undefined;
+}
+
+async function refuseUnexpectedBody({ method, raw }: FastifyRequest): Promise<void> {
+  if ((method === "GET" || method === "DELETE") && hasBody(raw)) throw new AppError("bad_request", "A body is not expected with this request.");
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}

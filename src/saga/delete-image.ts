@@ -1,0 +1,55 @@
+import { cacheEntriesOfImage, removeCacheEntry } from "#/db/cache-entries.ts";
+import type { CacheEntryTable } from "#/db/tables.ts";
+import { diskId, operationId, type PoolName } from "#/domain/ids.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import type { Saga } from "#/saga/engine/saga.ts";
+import { releaseDisk } from "#/saga/release-disk.ts";
+
+export interface DeleteImage {
+  readonly imageId: string;
+  /** The disk that the image had; null where it had no bytes. */
+  readonly diskId: string | null;
+}
+
+type Context = SagaContext<DeleteImage>;
+
+/**
+ * Removes what an image leaves behind; its record went in the transaction that began this. A deletion is never taken
+ * back: whatever fails, the undo of each step does the rest of its work, and is repeated until it can.
+ */
+export const deleteImage: Saga<Context> = {
+  name: "delete-image",
+  steps: [
+    { name: "end uploads", run: endUploads, undo: endUploads },
+    { name: "release", run: release, undo: release },
+    { name: "purge cache", run: purgeCache, undo: purgeCache },
+  ],
+};
+
+/** Their bytes would come to nothing. What only reads the image goes on: a released disk stays as long as it is read through. */
+async function endUploads({ db, runner, params }: Context): Promise<void> {
+  const open = await db
+    .selectFrom("operation")
+    .select("id")
+    .where("subject_id", "=", params.imageId)
+    .where("saga", "in", ["upload-image", "hash-image"])
+    .where("ended_at", "is", null)
+    .execute();
+  for (const { id } of open) await runner.cancel(operationId(id));
+  await Promise.all(open.map(({ id }) => runner.run(operationId(id))));
+}
+
+async function release(context: Context): Promise<void> {
+  if (context.params.diskId !== null) await releaseDisk(context, diskId(context.params.diskId));
+}
+
+async function purgeCache(context: Context): Promise<void> {
+  for (const entry of await cacheEntriesOfImage(context.db, context.params.imageId)) await dropEntry(context, entry);
+}
+
+/** An entry that is being filled is waited for: others may need it for what they began before the image was deleted. */
+async function dropEntry(context: Context, { image_id, pool, disk_id, state, filled_by }: CacheEntryTable): Promise<void> {
+  if (state === "filling") await context.runner.run(operationId(filled_by));
+  await releaseDisk(context, diskId(disk_id));
+  await context.db.transaction().execute((trx) => removeCacheEntry(trx, image_id, pool as PoolName));
+}

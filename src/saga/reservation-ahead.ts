@@ -1,0 +1,55 @@
+import { growReservation } from "#/db/disks.ts";
+import type { DiskId, PoolName } from "#/domain/ids.ts";
+import { MiB } from "#/lib/units.ts";
+import type { SagaServices } from "#/saga/context.ts";
+import { reserveSpace } from "#/saga/reserve-space.ts";
+
+/** The first promise to a stream of unknown length; each later one is twice as much, so that small ones ask rarely and fit anywhere. */
+const FIRST_BYTES = MiB;
+/** The largest promise, and how many written bytes may still count as promised beside their space being taken. */
+const WINDOW_BYTES_MAX = 256 * MiB;
+
+/** What to reserve for a stream before its first byte. */
+export function firstReservation(sizeBytes: number | null): number {
+  return sizeBytes ?? FIRST_BYTES;
+}
+
+/**
+ * Keeps what is promised to the stream ahead of its bytes, and gives back what it has written: those bytes are missing from the
+ * pool's free space already, and must not count twice against others.
+ */
+export class ReservationAhead {
+  readonly #services: Pick<SagaServices, "db" | "pools">;
+  readonly #disk: { readonly id: DiskId; readonly pool: PoolName };
+  #admittedBytes: number;
+  #settledBytes = 0;
+  #nextBytes = 2 * FIRST_BYTES;
+
+  /** `sizeBytes` as given to `firstReservation`, whose answer is reserved. */
+  constructor(services: Pick<SagaServices, "db" | "pools">, disk: { readonly id: DiskId; readonly pool: PoolName }, sizeBytes: number | null) {
+    this.#services = services;
+    this.#disk = disk;
+    this.#admittedBytes = firstReservation(sizeBytes);
+  }
+
+  /** Call it with the stream's length so far, before the newest bytes are written. `pool_full` where they do not fit. */
+  async reach(totalBytes: number, newBytes: number): Promise<void> {
+    const isShort = totalBytes > this.#admittedBytes;
+    if (isShort || totalBytes - this.#settledBytes >= WINDOW_BYTES_MAX) await this.#settle(totalBytes - newBytes);
+    if (isShort) await this.#grow(totalBytes);
+  }
+
+  async #settle(writtenBytes: number): Promise<void> {
+    const settled = Math.min(writtenBytes, this.#admittedBytes) - this.#settledBytes;
+    if (settled <= 0) return;
+    await this.#services.db.transaction().execute((trx) => growReservation(trx, this.#disk.id, -settled));
+    this.#settledBytes += settled;
+  }
+
+  async #grow(totalBytes: number): Promise<void> {
+    const bytes = Math.max(this.#nextBytes, totalBytes - this.#admittedBytes);
+    await reserveSpace(this.#services, this.#disk, bytes, (trx) => growReservation(trx, this.#disk.id, bytes));
+    this.#admittedBytes += bytes;
+    this.#nextBytes = Math.min(2 * this.#nextBytes, WINDOW_BYTES_MAX);
+  }
+}
