@@ -22,7 +22,7 @@ export async function freezeDisk(services: Services, source: DiskId, target: Dis
   await recordFreeze(services, live, { target, holder, dependent });
   await pool.snapshot(live, { id: target, format: live.format, virtualSizeBytes: live.virtualSizeBytes });
   await db.transaction().execute((trx) => setDiskReady(trx, target));
-  return getDisk(db, target);
+  return await getDisk(db, target);
 }
 
 async function recordFreeze({ db, clock }: Services, live: Disk, { target, holder, dependent }: { target: DiskId; holder: Holder; dependent: boolean }): Promise<void> {
