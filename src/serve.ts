@@ -120,11 +120,10 @@ async function listen(app: Server, config: Config): Promise<string> {
   return `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
 }
 
-/** The password is known only when it is given or has just been made: then the file is (re)written. */
+/** The password is known only when it is given or has just been made: else the one in the file stays, beside what may be a new address. */
 async function writeClouds(config: Config, url: string, generatedPassword: string | undefined): Promise<string> {
   const path = join(config.dataDir, "clouds.yaml");
   const password = config.adminPassword ?? generatedPassword;
-  if (password === undefined) return path;
   const authUrl = `${config.publicUrl ?? url}/identity/v3`;
   await writeCloudsFile(path, { name: "mica", authUrl, username: "admin", password, projectName: "admin", region: config.region });
   return path;

@@ -55,6 +55,15 @@ describe("writeCloudsFile()", () => {
     assert.match(JSON.stringify(auth), /"password":"#1: geheim"/);
   });
 
+  it("keeps the password where it is told none: a new address, an old password", async () => {
+    await using folder = await temporaryFolder();
+    const path = join(folder.path, "clouds.yaml");
+    await writeCloudsFile(path, entry);
+    await writeCloudsFile(path, { ...entry, authUrl: "http://new/identity/v3", password: undefined });
+    const { auth, authUrl } = search({ "/here/clouds.yaml": await readFile(path, "utf8") });
+    assert.deepEqual([authUrl, JSON.stringify(auth).includes("#1: geheim")], ["http://new/identity/v3", true]);
+  });
+
   it("keeps what else stands in the file", async () => {
     await using folder = await temporaryFolder();
     const [own, other] = [join(folder.path, "own.yaml"), join(folder.path, "other.yaml")];

@@ -9,30 +9,37 @@ export interface CloudEntry {
   /** As in "http://127.0.0.1:6422/identity/v3". */
   readonly authUrl: string;
   readonly username: string;
-  readonly password: string;
+  /** The one that stands in the file is kept where undefined. */
+  readonly password?: string | undefined;
   readonly projectName: string;
   readonly region: string;
 }
 
 /** Writes the entry into the file; what else stands there, comments too, stays. Only its owner may read it: it holds a password. */
 export async function writeCloudsFile(path: string, entry: CloudEntry): Promise<void> {
-  await putCloud(path, entry.name, cloudContent(entry));
+  const document = await openClouds(path);
+  const password = entry.password ?? document.getIn(["clouds", entry.name, "auth", "password"]);
+  await putCloud(path, document, entry.name, cloudContent(entry, password));
 }
 
 /** Copies one entry from a clouds.yaml into another. */
 export async function copyCloud(from: string, to: string, name: string): Promise<void> {
   const content: unknown = parseDocument(await readFile(from, "utf8")).getIn(["clouds", name]);
-  await putCloud(to, name, content);
+  await putCloud(to, await openClouds(to), name, content);
 }
 
-async function putCloud(path: string, name: string, content: unknown): Promise<void> {
+async function openClouds(path: string): Promise<Document> {
   const document: Document = parseDocument(await readIfThere(path));
   if (document.errors[0]) throw document.errors[0];
+  return document;
+}
+
+async function putCloud(path: string, document: Document, name: string, content: unknown): Promise<void> {
   document.setIn(["clouds", name], document.createNode(content));
   await writeWhole(path, document.toString());
 }
 
-function cloudContent({ authUrl, username, password, projectName, region }: CloudEntry): object {
+function cloudContent({ authUrl, username, projectName, region }: CloudEntry, password: unknown): object {
   return {
     auth: {
       auth_url: authUrl,
