@@ -40,7 +40,7 @@ import { Pools } from "#/storage/pools.ts";
 const CLOSE_LIMIT_MS = 10 * SECOND_MS;
 
 /** Serves until SIGTERM or SIGINT. */
-export async function serve({ config, warnings }: LoadedConfig): Promise<void> {
+export async function serve({ config, sources, warnings }: LoadedConfig): Promise<void> {
   const ended = untilSignal();
   const log = openLog(config);
   for (const warning of warnings) log.warn(warning);
@@ -62,7 +62,7 @@ export async function serve({ config, warnings }: LoadedConfig): Promise<void> {
   const takenUp = await runner.start({ alone: true });
   const url = await listen(app, config);
   const cloudsFile = await writeClouds(config, url, generatedPassword);
-  greet({ url, cloudsFile, takenUp });
+  greet({ url, cloudsFile, takenUp, where: sources.get("dataDir") === "default" ? "" : ` --data-dir ${config.dataDir}` });
   const signal = await ended;
   log.info({ signal }, "ending");
 }
@@ -129,16 +129,20 @@ async function writeClouds(config: Config, url: string, generatedPassword: strin
   return path;
 }
 
-function greet({ url, cloudsFile, takenUp }: { url: string; cloudsFile: string; takenUp: number }): void {
+/** `where` is what commands need to find this Mica; nothing with the default data folder. */
+function greet({ url, cloudsFile, takenUp, where }: { url: string; cloudsFile: string; takenUp: number; where: string }): void {
   const lines = [
     `Mica listens on ${url}`,
     ...(takenUp > 0 ? [`It goes on with ${takenUp} operation${takenUp === 1 ? "" : "s"} that the last process had begun.`] : []),
     `The user admin and its password are in ${cloudsFile}`,
     "",
     "Try next, in another terminal:",
-    "  make demo                                             the main job, from an image to a volume and back",
+    `  ./bin/mica demo${where}`,
+    "      the main job before your eyes: an image in, volumes out, an image again, compared",
     `  OS_CLIENT_CONFIG_FILE=${cloudsFile} openstack --os-cloud mica image list`,
-    "  ./bin/mica pools                                      where bytes live, and what each pool can do",
+    "      any OpenStack client works",
+    `  ./bin/mica pools${where}`,
+    "      where bytes live, and what each pool can do",
     "",
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
