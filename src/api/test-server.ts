@@ -15,10 +15,13 @@ export const ADMIN_PASSWORD = "secret of the tests";
 export interface TestServerOptions {
   /** Adds the APIs under test; Identity is there already. */
   readonly register?: (app: Server) => void;
+  /** Looks at the server before it has any route. */
+  readonly beforeRoutes?: (app: Server) => void;
   /** A database that is shared with the APIs under test; undefined: an empty one in memory. */
   readonly db?: Database;
   readonly clock?: Clock;
   readonly tokenLifetimeMs?: number;
+  readonly publicUrl?: string;
 }
 
 export interface TestRequest {
@@ -49,7 +52,8 @@ export class TestServer {
     await bootstrapIdentity(db, { clock, adminPassword: ADMIN_PASSWORD, passwords });
     const identity = await Identity.open({ db, clock, tokenLifetimeMs, passwords });
     const app = createServer({ authenticate: (credentials) => identity.authenticate(credentials), log: pino({ enabled: false }) });
-    registerIdentity(app, { identity });
+    options.beforeRoutes?.(app);
+    registerIdentity(app, { identity, publicUrl: options.publicUrl });
     options.register?.(app);
     await app.ready();
     return new TestServer(app, db, identity);

@@ -51,8 +51,9 @@ export async function updateProject(db: Database, project: Project): Promise<voi
   await db.updateTable("project").set(rowOf(project)).where("id", "=", project.id).execute();
 }
 
-/** Removes the project with its role assignments and application credentials. */
+/** Removes the project with its role assignments and application credentials; call it in a transaction. */
 export async function removeProject(db: Database, id: ProjectId): Promise<void> {
+  await db.updateTable("user").set({ default_project_id: null }).where("default_project_id", "=", id).execute();
   await db.deleteFrom("project").where("id", "=", id).execute();
 }
 
