@@ -32,10 +32,10 @@ export class ReservationAhead {
     this.#admittedBytes = firstReservation(sizeBytes);
   }
 
-  /** Call it with the stream's length so far, before the newest bytes are written. `pool_full` where they do not fit. */
-  async reach(totalBytes: number, newBytes: number): Promise<void> {
+  /** Call it with the stream's length so far, and how much of that is not written yet. `pool_full` where it does not fit. */
+  async reach(totalBytes: number, unwrittenBytes: number): Promise<void> {
     const isShort = totalBytes > this.#admittedBytes;
-    if (isShort || totalBytes - this.#settledBytes >= WINDOW_BYTES_MAX) await this.#settle(totalBytes - newBytes);
+    if (isShort || totalBytes - this.#settledBytes >= WINDOW_BYTES_MAX) await this.#settle(totalBytes - unwrittenBytes);
     if (isShort) await this.#grow(totalBytes);
   }
 

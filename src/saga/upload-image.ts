@@ -5,7 +5,6 @@ import type { DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId, type PoolName } from "#/domain/ids.ts";
 import { type ImageDataFacts, type ImageDiskFormat, NO_DATA } from "#/domain/image.ts";
-import { untilAborted } from "#/lib/until-aborted.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { discardTarget } from "#/saga/materialise.ts";
@@ -88,12 +87,12 @@ async function receiveBytes(context: UploadContext, body: AsyncIterable<Uint8Arr
   const target = { id, format: params.format, virtualSizeBytes: params.sizeBytes ?? 0 };
   const writer = await pools.get(params.pool).receive(target, { signal: scope.signal });
   const reservation = new ReservationAhead(context, { id, pool: params.pool }, params.sizeBytes);
-  const { sizeBytes, md5, sha512, virtualSizeBytes } = await receiveUpload(untilAborted(body, scope.signal), writer, {
+  const { sizeBytes, md5, sha512, virtualSizeBytes } = await receiveUpload(body, writer, {
     signal: scope.signal,
     expectedSizeBytes: params.sizeBytes ?? undefined,
     sizeBytesMax: params.sizeBytesMax,
     diskFormat: params.format === "opaque" ? undefined : params.diskFormat,
-    beforeBytes: (totalBytes, newBytes) => reservation.reach(totalBytes, newBytes),
+    beforeBytes: (totalBytes, unwrittenBytes) => reservation.reach(totalBytes, unwrittenBytes),
     onProgress: scope.progress,
   });
   return { sizeBytes, virtualSizeBytes: virtualSizeBytes ?? null, checksumMd5: md5, hashAlgorithm: "sha512", hashValue: sha512 };
