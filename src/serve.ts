@@ -24,6 +24,7 @@ import type { LoadedConfig } from "#/config/load.ts";
 import type { Config, PoolConfig } from "#/config/schema.ts";
 import { lockDataFolder } from "#/db/data-lock.ts";
 import { openDatabase, openDatabaseReadOnly } from "#/db/database.ts";
+import { REGION } from "#/domain/catalog.ts";
 import { AppError } from "#/domain/errors.ts";
 import { poolName } from "#/domain/ids.ts";
 import { systemClock } from "#/lib/clock.ts";
@@ -125,7 +126,7 @@ async function writeClouds(config: Config, url: string, generatedPassword: strin
   const path = join(config.dataDir, "clouds.yaml");
   const password = config.adminPassword ?? generatedPassword;
   const authUrl = `${config.publicUrl ?? url}/identity/v3`;
-  await writeCloudsFile(path, { name: "mica", authUrl, username: "admin", password, projectName: "admin", region: config.region });
+  await writeCloudsFile(path, { name: "mica", authUrl, username: "admin", password, projectName: "admin", region: REGION });
   return path;
 }
 

@@ -89,9 +89,9 @@ describe("mica config", () => {
   it("prints what is in force and where it comes from, without secrets", async () => {
     process.env.MICA_ADMIN_PASSWORD = "geheim";
     try {
-      const { out } = await run("config --data-dir /data --region lab");
+      const { out } = await run("config --data-dir /data --availability-zone lab");
       assert.match(out, /^dataDir +flag +\/data$/m);
-      assert.match(out, /^region +flag +lab$/m);
+      assert.match(out, /^availabilityZone +flag +lab$/m);
       assert.match(out, /^listen +default +127\.0\.0\.1:6422$/m);
       assert.match(out, /^adminPassword +environment +\(secret\)$/m);
       assert.doesNotMatch(out, /geheim/);

@@ -64,8 +64,8 @@ describe("loadConfig()", () => {
   });
 
   it("allows comment lines in the file, and names the line of a slip", () => {
-    assert.equal(withFile('{\n  // a lab\n  "region": "lab"\n}').config.region, "lab");
-    assert.match(refusal(() => withFile('{\n "region": lab\n}')), /mica\.json: .*(line 2|lab)/s);
+    assert.equal(withFile('{\n  // a lab\n  "availabilityZone": "lab"\n}').config.availabilityZone, "lab");
+    assert.match(refusal(() => withFile('{\n "availabilityZone": lab\n}')), /mica\.json: .*(line 2|lab)/s);
   });
 
   it("fills in what a pool of the file leaves out", () => {
@@ -85,7 +85,7 @@ describe("loadConfig()", () => {
 
 describe("loadConfig() refuses", () => {
   const cases: [string, () => unknown, RegExp][] = [
-    ["an unknown option of the file", () => withFile({ regoin: "x" }), /regoin in .*mica\.json is unknown: did you mean region\?/],
+    ["an unknown option of the file", () => withFile({ logLevl: "x" }), /logLevl in .*mica\.json is unknown: did you mean logLevel\?/],
     ["an unknown option in a section", () => withFile({ quotas: { cakes: 3 } }), /quotas\.cakes in .* is unknown/],
     ["an unknown key of a pool", () => withFile({ pools: [{ name: "a", path: "/a", roof: 1 }] }), /pools\[0\]\.roof is unknown/],
     ["a pool without a path", () => withFile({ pools: [{ name: "a" }] }), /pools\[0\]\.path is missing/],
@@ -110,8 +110,8 @@ describe("loadConfig() refuses", () => {
   }
 
   it("everything at once, not one mistake per start", () => {
-    const message = refusal(() => withFile({ regoin: "x", quotas: { volumes: "many" } }, { flags: { listen: "here" } }));
-    assert.deepEqual(["regoin", "quotas.volumes", "listen"].filter((key) => !message.includes(key)), []);
+    const message = refusal(() => withFile({ logLevl: "x", quotas: { volumes: "many" } }, { flags: { listen: "here" } }));
+    assert.deepEqual(["logLevl", "quotas.volumes", "listen"].filter((key) => !message.includes(key)), []);
   });
 
   it("without ever repeating a secret", () => {

@@ -119,7 +119,6 @@ export const CONFIG_SCHEMA = Type.Object({
     default: "info",
     description: "`info` has one line per request and two per step of an operation.",
   }),
-  region: text({ default: "RegionOne", description: "The catalog's region: the name that DevStack gives and examples use." }),
   availabilityZone: text({ default: "nova", description: "The zone of volumes and their service: Cinder's `storage_availability_zone`." }),
   defaultVolumeType: text({ default: "__DEFAULT__", description: "The type of a volume that names none: Cinder's own name for it." }),
   enableForceUpload: Type.Boolean({
