@@ -60,7 +60,10 @@ describe("layers", () => {
 
   it("each folder of src/ has its line in MAY_IMPORT", () => {
     const folders = new Set(production.map(({ path }) => layerOf(path.slice("src/".length))));
-    assert.deepEqual([...folders].filter((folder) => !(folder in MAY_IMPORT) && !BUILDERS.includes(folder)), []);
+    assert.deepEqual(
+      [...folders].filter((folder) => !(folder in MAY_IMPORT) && !BUILDERS.includes(folder)),
+      [],
+    );
   });
 
   it("domain, planner, format and the saga engine do no I/O and know no clock and no chance", () => {
@@ -70,7 +73,10 @@ describe("layers", () => {
   });
 
   it("the planner knows a driver's capabilities, and never a driver", () => {
-    assert.deepEqual(paths(production.filter(({ path, text }) => path.startsWith("src/planner/") && /#\/storage\/(?!driver\.ts)/.test(text))), []);
+    assert.deepEqual(
+      paths(production.filter(({ path, text }) => path.startsWith("src/planner/") && /#\/storage\/(?!driver\.ts)/.test(text))),
+      [],
+    );
   });
 });
 
@@ -88,13 +94,20 @@ function forbiddenImports({ path, text }: Source): string[] {
 }
 
 function importsOf(text: string): { target: string; typesOnly: boolean }[] {
-  const statements = [...text.matchAll(/^(?:import|export)\s+(type\s)?([^;"]*?)from "#\/([^"]+)"/gm), ...text.matchAll(/()()\bimport\("#\/([^"]+)"\)/g)];
+  const statements = [
+    ...text.matchAll(/^(?:import|export)\s+(type\s)?([^;"]*?)from "#\/([^"]+)"/gm),
+    ...text.matchAll(/()()\bimport\("#\/([^"]+)"\)/g),
+  ];
   return statements.map(([, type, names = "", target = ""]) => ({ target: layerOf(target), typesOnly: Boolean(type) || onlyTypes(names) }));
 }
 
 /** `{ type A, type B }`. */
 function onlyTypes(names: string): boolean {
-  const listed = names.replaceAll(/[{}]/g, "").split(",").map((name) => name.trim()).filter(Boolean);
+  const listed = names
+    .replaceAll(/[{}]/g, "")
+    .split(",")
+    .map((name) => name.trim())
+    .filter(Boolean);
   return listed.length > 0 && listed.every((name) => name.startsWith("type "));
 }
 
@@ -111,10 +124,18 @@ describe("contracts", () => {
 
   it("every saga runs the saga contract in the test beside it, and is known to the runner", () => {
     const registered = readFileSync("src/saga/sagas.ts", "utf8");
-    const sagas = production.flatMap(({ path, text }) => [...text.matchAll(/^export const (\w+): Saga</gm)].map(([, name = ""]) => ({ path, name })));
+    const sagas = production.flatMap(({ path, text }) =>
+      [...text.matchAll(/^export const (\w+): Saga</gm)].map(([, name = ""]) => ({ path, name })),
+    );
     assert.ok(sagas.length > 0);
-    assert.deepEqual(sagas.filter(({ path }) => !testBeside(path).includes("sagaContract(")).map(({ path }) => path), []);
-    assert.deepEqual(sagas.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(registered)).map(({ name }) => name), []);
+    assert.deepEqual(
+      sagas.filter(({ path }) => !testBeside(path).includes("sagaContract(")).map(({ path }) => path),
+      [],
+    );
+    assert.deepEqual(
+      sagas.filter(({ name }) => !new RegExp(`\\b${name}\\b`).test(registered)).map(({ name }) => name),
+      [],
+    );
   });
 });
 
@@ -131,20 +152,35 @@ describe("tables", () => {
   });
 
   it("every error code is used by somebody", () => {
-    const text = production.filter(({ path }) => path !== "src/domain/errors.ts").map(({ text }) => text).join("\n");
-    assert.deepEqual(Object.keys(ERRORS).filter((code) => !text.includes(`"${code}"`)), []);
+    const text = production
+      .filter(({ path }) => path !== "src/domain/errors.ts")
+      .map(({ text }) => text)
+      .join("\n");
+    assert.deepEqual(
+      Object.keys(ERRORS).filter((code) => !text.includes(`"${code}"`)),
+      [],
+    );
   });
 
   it("every option is read by somebody", () => {
-    const text = production.filter(({ path }) => !path.startsWith("src/config/")).map(({ text }) => text).join("\n");
+    const text = production
+      .filter(({ path }) => !path.startsWith("src/config/"))
+      .map(({ text }) => text)
+      .join("\n");
     const names = [...OPTIONS.map(({ key }) => key.split(".").at(-1) ?? ""), ...Object.keys(POOL_SCHEMA.properties)];
-    assert.deepEqual(names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text)), []);
+    assert.deepEqual(
+      names.filter((name) => !new RegExp(`\\b${name}\\b`).test(text)),
+      [],
+    );
   });
 
   it("the glossary has every word of the domain's tables", () => {
     const glossary = readFileSync("docs/GLOSSARY.md", "utf8");
     const words = [...STRATEGIES, ...HOLDER_KINDS, ...DISK_STATES, ...DISK_FORMATS, ...POOL_ROLES];
-    assert.deepEqual(words.filter((word) => !new RegExp(`\\b${word}\\b`).test(glossary)), []);
+    assert.deepEqual(
+      words.filter((word) => !new RegExp(`\\b${word}\\b`).test(glossary)),
+      [],
+    );
   });
 });
 
@@ -161,14 +197,22 @@ describe("files", () => {
   });
 
   it("leave nothing for later, and skip no test", () => {
-    const banned = new RegExp(["TO" + "DO", "FIX" + "ME", "XX" + "X", "@ts-" + "ignore", "\\.(ski" + "p|on" + "ly|to" + "do)\\(", "as " + "any[;,)\\]]"].join("|"));
+    const banned = new RegExp(
+      ["TO" + "DO", "FIX" + "ME", "XX" + "X", "@ts-" + "ignore", "\\.(ski" + "p|on" + "ly|to" + "do)\\(", "as " + "any[;,)\\]]"].join("|"),
+    );
     assert.deepEqual(paths(everything.filter(({ text }) => banned.test(text))), []);
   });
 
   it("speak of Mica, and not of the machine that they were written on", () => {
     const places = new RegExp(["/wo" + "rk/(main|shared)", "/tm" + "p/w/", "/ro" + "ot/"].join("|"));
-    const tracked = execFileSync("git", ["ls-files"], { encoding: "utf8" }).split("\n").filter(Boolean).filter((path) => existsSync(path));
-    assert.deepEqual(tracked.filter((path) => places.test(readFileSync(path, "utf8"))), []);
+    const tracked = execFileSync("git", ["ls-files"], { encoding: "utf8" })
+      .split("\n")
+      .filter(Boolean)
+      .filter((path) => existsSync(path));
+    assert.deepEqual(
+      tracked.filter((path) => places.test(readFileSync(path, "utf8"))),
+      [],
+    );
   });
 });
 
@@ -183,7 +227,9 @@ describe("package-lock.json", () => {
 
   it("pins every direct dependency exactly", () => {
     const { dependencies, devDependencies, optionalDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
-    const loose = Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }).filter(([, version]) => !/^\d+\.\d+\.\d+$/.test(String(version)));
+    const loose = Object.entries({ ...dependencies, ...devDependencies, ...optionalDependencies }).filter(
+      ([, version]) => !/^\d+\.\d+\.\d+$/.test(String(version)),
+    );
     assert.deepEqual(loose, []);
   });
 });

@@ -15,7 +15,10 @@ export function addCloudsCommand(program: Command, { terminal }: CommandContext)
     .action(async ({ dataDir, write }: { dataDir?: string; write?: string }) => {
       const own = join(loadConfig({ flags: { dataDir } }).config.dataDir, "clouds.yaml");
       const text = await readFile(own, "utf8").catch((cause: unknown) => {
-        throw new ClientError("no_access", `Cannot read ${own}: ${(cause as Error).message}`, { cause, fix: "Start Mica once (`make start`): it writes the file." });
+        throw new ClientError("no_access", `Cannot read ${own}: ${(cause as Error).message}`, {
+          cause,
+          fix: "Start Mica once (`make start`): it writes the file.",
+        });
       });
       if (write === undefined) return terminal.line(text.trimEnd());
       await copyCloud(own, write, "mica");

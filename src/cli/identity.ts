@@ -85,15 +85,21 @@ function addListAndDelete(parent: Command, noun: IdentityNoun, { terminal }: Com
     const { identity } = await connect(options);
     const records = await identity.list(noun);
     if (options.json) terminal.json(records);
-    else terminal.table(["ID", "NAME", "ENABLED"], records.map(({ id, name, enabled }) => [id, name, enabled === false ? "no" : "yes"]));
+    else
+      terminal.table(
+        ["ID", "NAME", "ENABLED"],
+        records.map(({ id, name, enabled }) => [id, name, enabled === false ? "no" : "yes"]),
+      );
   });
-  withClientOptions(parent.command("delete").argument(`<${noun}>`, "its name or id")).action(async (idOrName: string, options: ClientOptions) => {
-    const { identity } = await connect(options);
-    const { id, name } = await identity.find(noun, idOrName);
-    await identity.delete(noun, id);
-    if (options.json) terminal.json({ deleted: id });
-    else terminal.line(`Deleted the ${noun} ${name} (${id}).`);
-  });
+  withClientOptions(parent.command("delete").argument(`<${noun}>`, "its name or id")).action(
+    async (idOrName: string, options: ClientOptions) => {
+      const { identity } = await connect(options);
+      const { id, name } = await identity.find(noun, idOrName);
+      await identity.delete(noun, id);
+      if (options.json) terminal.json({ deleted: id });
+      else terminal.line(`Deleted the ${noun} ${name} (${id}).`);
+    },
+  );
 }
 
 function showRecord(terminal: Terminal, record: IdentityRecord & { readonly password?: string }, { json }: ClientOptions): void {

@@ -28,13 +28,20 @@ export function addServeCommand(program: Command, handlers: Handlers): void {
 }
 
 export function addConfigCommand(program: Command, { terminal }: CommandContext): void {
-  const command = program.command("config").description("print the configuration in force, without secrets, and where each value comes from");
+  const command = program
+    .command("config")
+    .description("print the configuration in force, without secrets, and where each value comes from");
   withConfigOptions(command.option("--json", "print JSON instead of text")).action(({ json, ...flags }: Flags & { json?: boolean }) => {
     const loaded = load(flags);
     const rows = describeConfig(loaded);
     if (json) return terminal.json(rows);
-    terminal.line(terminal.style("dim", loaded.file ? `File: ${loaded.file}` : `No file: ${loaded.config.dataDir}/mica.json is not there.`));
-    terminal.table(["OPTION", "FROM", "VALUE"], rows.map(({ key, value, source }) => [key, source, value === undefined ? "(not set)" : shown(value)]));
+    terminal.line(
+      terminal.style("dim", loaded.file ? `File: ${loaded.file}` : `No file: ${loaded.config.dataDir}/mica.json is not there.`),
+    );
+    terminal.table(
+      ["OPTION", "FROM", "VALUE"],
+      rows.map(({ key, value, source }) => [key, source, value === undefined ? "(not set)" : shown(value)]),
+    );
     for (const warning of loaded.warnings) terminal.complain(`warning: ${warning}`);
   });
 }
@@ -45,13 +52,16 @@ function shown(value: unknown): string {
 
 export function addAuditCommand(program: Command, { terminal, exitWith }: CommandContext, handlers: Handlers): void {
   const command = program.command("audit").description("compare the records with the bytes: 0 when clean, 1 with a line per finding");
-  withConfigOptions(command.option("--json", "print JSON instead of text")).action(async ({ json, ...flags }: Flags & { json?: boolean }) => {
-    const findings = await handlers.audit(load(flags));
-    if (findings.length > 0) exitWith(1);
-    if (json) return terminal.json({ findings });
-    if (findings.length === 0) return terminal.line("clean: every record has its bytes, every byte its record, and the quotas are the sums.");
-    for (const { kind, subject, message, fix } of findings) terminal.line(`${kind}  ${subject}  ${message}  → ${fix}`);
-  });
+  withConfigOptions(command.option("--json", "print JSON instead of text")).action(
+    async ({ json, ...flags }: Flags & { json?: boolean }) => {
+      const findings = await handlers.audit(load(flags));
+      if (findings.length > 0) exitWith(1);
+      if (json) return terminal.json({ findings });
+      if (findings.length === 0)
+        return terminal.line("clean: every record has its bytes, every byte its record, and the quotas are the sums.");
+      for (const { kind, subject, message, fix } of findings) terminal.line(`${kind}  ${subject}  ${message}  → ${fix}`);
+    },
+  );
 }
 
 /** Every option of the configuration as a flag; the everyday ones first. */

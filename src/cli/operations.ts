@@ -67,7 +67,12 @@ function addFollow(operations: Command, context: CommandContext): void {
   });
 }
 
-async function follow({ terminal, signal }: CommandContext, mica: Mica, id: string, { json }: ClientOptions): Promise<Operation | undefined> {
+async function follow(
+  { terminal, signal }: CommandContext,
+  mica: Mica,
+  id: string,
+  { json }: ClientOptions,
+): Promise<Operation | undefined> {
   let progress = new Progress(terminal);
   let last: Operation | undefined;
   for await (const operation of mica.follow(id, signal)) {
@@ -89,7 +94,8 @@ function workBytes({ plan }: Operation): number | undefined {
 
 async function newest(mica: Mica): Promise<string> {
   const [operation] = (await mica.operations({ limit: "1" })).operations;
-  if (!operation) throw new ClientError("refused", "There is no operation yet.", { fix: "Start one: create a volume, or upload an image." });
+  if (!operation)
+    throw new ClientError("refused", "There is no operation yet.", { fix: "Start one: create a volume, or upload an image." });
   return operation.id;
 }
 
@@ -113,7 +119,8 @@ function showOperation(terminal: Terminal, operation: Operation): void {
     Started: formatTime(operation.createdAt),
     Took: durationMs === undefined || durationMs === null ? undefined : formatDuration(durationMs),
     Failed: error ? `${error.message}${error.fix ? `\n→ ${error.fix}` : ""}` : undefined,
-    Journal: operation.steps?.map(({ name, state, because }) => `${name}: ${state}${because ? ` (${because})` : ""}`).join("\n") || undefined,
+    Journal:
+      operation.steps?.map(({ name, state, because }) => `${name}: ${state}${because ? ` (${because})` : ""}`).join("\n") || undefined,
   });
   if (plan) showPlan(terminal, plan, operation.actual);
 }

@@ -23,5 +23,7 @@ export function actualBytes({ bytesRead = 0, bytesWritten = 0, bytesThroughUs = 
 /** "read 48 MiB, written 48 MiB, through Mica 0 B, temporary 0 B". */
 export function bytesWords({ read, written, throughUs, temporary }: Plan["bytes"]): string {
   const words = { read, written, "through Mica": throughUs, temporary };
-  return Object.entries(words).map(([word, bytes]) => `${word} ${formatBytes(bytes)}`).join(", ");
+  return Object.entries(words)
+    .map(([word, bytes]) => `${word} ${formatBytes(bytes)}`)
+    .join(", ");
 }

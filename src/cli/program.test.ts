@@ -28,7 +28,12 @@ describe("mica", () => {
   });
 
   it("takes a wrong command line with 2, and says what is wrong with it", async () => {
-    const cases = { "fly": /unknown command 'fly'/, "serve --liten x": /unknown option '--liten'/, "plan nonsense volume": /must be image:ID/, "plan image:x server": /must be volume or image/ };
+    const cases = {
+      fly: /unknown command 'fly'/,
+      "serve --liten x": /unknown option '--liten'/,
+      "plan nonsense volume": /must be image:ID/,
+      "plan image:x server": /must be volume or image/,
+    };
     for (const [line, words] of Object.entries(cases)) {
       const { code, err } = await run(line);
       assert.equal(code, 2, line);
@@ -44,8 +49,13 @@ describe("mica", () => {
 
   it("gives serve the configuration that the flags make", async () => {
     let seen: LoadedConfig | undefined;
-    await run("serve --data-dir /data --listen [::1]:0 --quotas-volumes 3 --enable-force-upload true", { serve: async (loaded) => void (seen = loaded) });
-    assert.deepEqual([seen?.config.dataDir, seen?.config.listen, seen?.config.quotas.volumes, seen?.config.enableForceUpload], ["/data", "[::1]:0", 3, true]);
+    await run("serve --data-dir /data --listen [::1]:0 --quotas-volumes 3 --enable-force-upload true", {
+      serve: async (loaded) => void (seen = loaded),
+    });
+    assert.deepEqual(
+      [seen?.config.dataDir, seen?.config.listen, seen?.config.quotas.volumes, seen?.config.enableForceUpload],
+      ["/data", "[::1]:0", 3, true],
+    );
   });
 
   it("leaves a refusal with 1 and a defect with 70", async () => {

@@ -14,7 +14,13 @@ Exit codes:
   70   a defect of Mica itself
   130  interrupted with Ctrl-C`;
 
-const EXIT_BY_FAILURE: Readonly<Record<ClientFailure, number>> = { refused: 1, operation_failed: 1, too_late: 1, unreachable: 3, no_access: 3 };
+const EXIT_BY_FAILURE: Readonly<Record<ClientFailure, number>> = {
+  refused: 1,
+  operation_failed: 1,
+  too_late: 1,
+  unreachable: 3,
+  no_access: 3,
+};
 
 /** Commands that speak to nobody: the client's code would be a fifth of the time that `mica serve` takes to start. */
 const LOCAL: readonly string[] = ["serve", "audit", "config"];
@@ -48,7 +54,10 @@ async function buildProgram(name: string, context: CommandContext, handlers: Han
     .description("The disk-image life cycle of virtual machines in one system.")
     .addHelpText("after", EXIT_CODES)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => context.terminal.line(text.trimEnd()), writeErr: (text) => context.terminal.complain(text.trimEnd()) })
+    .configureOutput({
+      writeOut: (text) => context.terminal.line(text.trimEnd()),
+      writeErr: (text) => context.terminal.complain(text.trimEnd()),
+    })
     .showHelpAfterError("Try: mica --help");
   addServeCommand(program, handlers);
   addAuditCommand(program, context, handlers);

@@ -13,7 +13,13 @@ function record(isTTY: boolean, env: Record<string, string> = {}) {
 describe("Terminal", () => {
   it("aligns columns by their widest cell, numbers to the right", () => {
     const { terminal, text } = record(false);
-    terminal.table(["NAME", ">SIZE"], [["a", "1 GiB"], ["longer", "12 MiB"]]);
+    terminal.table(
+      ["NAME", ">SIZE"],
+      [
+        ["a", "1 GiB"],
+        ["longer", "12 MiB"],
+      ],
+    );
     assert.equal(text(), "NAME      SIZE\na        1 GiB\nlonger  12 MiB\n");
   });
 

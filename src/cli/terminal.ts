@@ -44,7 +44,10 @@ export class Terminal {
     const names = head.map((name) => name.replace(/^>/, ""));
     const widths = names.map((name, column) => Math.max(name.length, ...rows.map((row) => (row[column] ?? "").length)));
     const lay = (row: readonly string[]) =>
-      row.map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join("  ").trimEnd();
+      row
+        .map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+        .join("  ")
+        .trimEnd();
     this.line(this.style("dim", lay(names)));
     for (const row of rows) this.line(lay(row));
   }

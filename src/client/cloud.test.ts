@@ -22,7 +22,10 @@ describe("findCloud()", () => {
   it("takes the OS_ variables first, but for a cloud that was named", () => {
     const env = { HOME: "/h", OS_AUTH_URL: "http://env/identity", OS_USERNAME: "ann", OS_PASSWORD: "x", OS_PROJECT_NAME: "lab" };
     const files = { "/here/clouds.yaml": CLOUD("http://file/identity/v3") };
-    assert.deepEqual([search(files, { env }).authUrl, search(files, { env, name: "mica" }).authUrl], ["http://env/identity/v3", "http://file/identity/v3"]);
+    assert.deepEqual(
+      [search(files, { env }).authUrl, search(files, { env, name: "mica" }).authUrl],
+      ["http://env/identity/v3", "http://file/identity/v3"],
+    );
   });
 
   it("asks for a password token of the default domain, scoped to the project", () => {
@@ -34,17 +37,29 @@ describe("findCloud()", () => {
 
   it("uses an application credential where there is one, which brings its own scope", () => {
     const env = { OS_AUTH_URL: "http://h/v3", OS_APPLICATION_CREDENTIAL_ID: "i", OS_APPLICATION_CREDENTIAL_SECRET: "s" };
-    assert.deepEqual(search({}, { env }).auth, { identity: { methods: ["application_credential"], application_credential: { id: "i", secret: "s" } } });
+    assert.deepEqual(search({}, { env }).auth, {
+      identity: { methods: ["application_credential"], application_credential: { id: "i", secret: "s" } },
+    });
   });
 
   it("says where it looked when there is none, and which file is broken", () => {
     assert.throws(() => search({}), { failure: "no_access", message: /no cloud "mica" in \/here\/clouds\.yaml, .*\/data\/clouds\.yaml/ });
-    assert.throws(() => search({ "/here/clouds.yaml": "clouds: [" }), { failure: "no_access", message: /Cannot read \/here\/clouds\.yaml/ });
+    assert.throws(() => search({ "/here/clouds.yaml": "clouds: [" }), {
+      failure: "no_access",
+      message: /Cannot read \/here\/clouds\.yaml/,
+    });
   });
 });
 
 describe("writeCloudsFile()", () => {
-  const entry = { name: "mica", authUrl: "http://h/identity/v3", username: "admin", password: "#1: geheim", projectName: "admin", region: "lab" };
+  const entry = {
+    name: "mica",
+    authUrl: "http://h/identity/v3",
+    username: "admin",
+    password: "#1: geheim",
+    projectName: "admin",
+    region: "lab",
+  };
 
   it("makes a file that findCloud() reads, and that only its owner may read", async () => {
     await using folder = await temporaryFolder();

@@ -62,12 +62,16 @@ function cloudEntry(text: string, name: string, path: string): Entry | undefined
     const entry = file?.clouds?.[name];
     return entry && { ...(entry as Entry), ...entry.auth };
   } catch (cause) {
-    throw new ClientError("no_access", `Cannot read ${path}: ${(cause as Error).message}`, { cause, fix: "Mend the YAML, or move the file away." });
+    throw new ClientError("no_access", `Cannot read ${path}: ${(cause as Error).message}`, {
+      cause,
+      fix: "Mend the YAML, or move the file away.",
+    });
   }
 }
 
 function cloudFromEntry(entry: Entry, from: string): Cloud {
-  if (!entry.auth_url) throw new ClientError("no_access", `The cloud in ${from} has no auth_url.`, { fix: "Write it: `mica clouds` shows an example." });
+  if (!entry.auth_url)
+    throw new ClientError("no_access", `The cloud in ${from} has no auth_url.`, { fix: "Write it: `mica clouds` shows an example." });
   const root = entry.auth_url.replace(/\/+$/, "");
   return { authUrl: root.endsWith("/v3") ? root : `${root}/v3`, auth: authOf(entry), from };
 }

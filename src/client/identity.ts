@@ -24,7 +24,11 @@ export class Identity {
   }
 
   async list(noun: IdentityNoun): Promise<readonly IdentityRecord[]> {
-    return (await this.#session.json<Record<string, IdentityRecord[]>>("identity", "GET", `/${noun}s`, { what: `list the ${noun}s` }))[`${noun}s`] ?? [];
+    return (
+      (await this.#session.json<Record<string, IdentityRecord[]>>("identity", "GET", `/${noun}s`, { what: `list the ${noun}s` }))[
+        `${noun}s`
+      ] ?? []
+    );
   }
 
   async find(noun: IdentityNoun, idOrName: string): Promise<IdentityRecord> {
@@ -37,7 +41,10 @@ export class Identity {
 
   async create(noun: IdentityNoun, fields: { name: string; password?: string; default_project_id?: string }): Promise<IdentityRecord> {
     const json = { [noun]: fields };
-    const answer = await this.#session.json<Record<string, IdentityRecord>>("identity", "POST", `/${noun}s`, { what: `create the ${noun} "${fields.name}"`, json });
+    const answer = await this.#session.json<Record<string, IdentityRecord>>("identity", "POST", `/${noun}s`, {
+      what: `create the ${noun} "${fields.name}"`,
+      json,
+    });
     return answer[noun] as IdentityRecord;
   }
 
@@ -54,6 +61,8 @@ export class Identity {
   /** Who has which role where. */
   async roleAssignments(): Promise<readonly RoleAssignment[]> {
     const what = "list the role assignments";
-    return (await this.#session.json<{ role_assignments: RoleAssignment[] }>("identity", "GET", "/role_assignments?include_names=true", { what })).role_assignments;
+    return (
+      await this.#session.json<{ role_assignments: RoleAssignment[] }>("identity", "GET", "/role_assignments?include_names=true", { what })
+    ).role_assignments;
   }
 }

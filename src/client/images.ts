@@ -39,12 +39,23 @@ export class Images {
 
   async upload(id: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal): Promise<void> {
     const headers = { "content-type": "application/octet-stream" };
-    await this.#session.json("image", "PUT", `/images/${id}/file`, { what: `upload to the image ${id}`, body, headers, timeoutMs: 0, signal });
+    await this.#session.json("image", "PUT", `/images/${id}/file`, {
+      what: `upload to the image ${id}`,
+      body,
+      headers,
+      timeoutMs: 0,
+      signal,
+    });
   }
 
   async download(id: string, signal?: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const headers = { accept: "application/octet-stream" };
-    const response = await this.#session.send("image", "GET", `/images/${id}/file`, { what: `download the image ${id}`, headers, timeoutMs: 0, signal });
+    const response = await this.#session.send("image", "GET", `/images/${id}/file`, {
+      what: `download the image ${id}`,
+      headers,
+      timeoutMs: 0,
+      signal,
+    });
     return response.body ?? new Blob([]).stream();
   }
 

@@ -17,13 +17,17 @@ export class Mica {
   }
 
   /** Newest first, one page. */
-  async operations(filter: { limit?: string | undefined; marker?: string | undefined; subject?: string | undefined; state?: string | undefined } = {}): Promise<OperationPage> {
+  async operations(
+    filter: { limit?: string | undefined; marker?: string | undefined; subject?: string | undefined; state?: string | undefined } = {},
+  ): Promise<OperationPage> {
     const query = new URLSearchParams(Object.entries(filter).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
     return this.#session.json("mica", "GET", `/operations?${query}`, { what: "list the operations" });
   }
 
   async operation(id: string): Promise<Operation> {
-    const { operation } = await this.#session.json<{ operation: Operation }>("mica", "GET", `/operations/${encodeURIComponent(id)}`, { what: `show the operation ${id}` });
+    const { operation } = await this.#session.json<{ operation: Operation }>("mica", "GET", `/operations/${encodeURIComponent(id)}`, {
+      what: `show the operation ${id}`,
+    });
     return operation;
   }
 
@@ -47,12 +51,19 @@ export class Mica {
       failures++;
       await new Promise((resolve) => setTimeout(resolve, SECOND_MS));
     }
-    throw new ClientError("unreachable", `Lost sight of the operation ${id}: the connection broke again and again.`, { fix: `Try: mica operations show ${id}` });
+    throw new ClientError("unreachable", `Lost sight of the operation ${id}: the connection broke again and again.`, {
+      fix: `Try: mica operations show ${id}`,
+    });
   }
 
   async *#events(id: string, signal: AbortSignal | undefined): AsyncGenerator<Operation> {
     const path = `/operations/${encodeURIComponent(id)}/events`;
-    const response = await this.#session.send("mica", "GET", path, { what: `follow the operation ${id}`, headers: { accept: "text/event-stream" }, timeoutMs: 0, signal });
+    const response = await this.#session.send("mica", "GET", path, {
+      what: `follow the operation ${id}`,
+      headers: { accept: "text/event-stream" },
+      timeoutMs: 0,
+      signal,
+    });
     for await (const data of serverSentEvents(response)) yield JSON.parse(data) as Operation;
   }
 
@@ -82,7 +93,12 @@ async function* lines(response: Response): AsyncGenerator<string> {
 
 export interface PlanRequest {
   readonly source: { readonly kind: "image" | "volume" | "snapshot" | "blank"; readonly id?: string };
-  readonly target: { readonly kind: "volume" | "image"; readonly sizeGib?: number; readonly volumeType?: string; readonly diskFormat?: string };
+  readonly target: {
+    readonly kind: "volume" | "image";
+    readonly sizeGib?: number;
+    readonly volumeType?: string;
+    readonly diskFormat?: string;
+  };
 }
 
 export interface Plan {
@@ -134,7 +150,12 @@ export interface Pool {
   readonly roles: readonly string[];
   readonly state: "up" | "down";
   readonly reason?: string | null;
-  readonly capacity?: { readonly totalBytes: number; readonly freeBytes: number; readonly provisionedBytes: number; readonly reservedBytes: number } | null;
+  readonly capacity?: {
+    readonly totalBytes: number;
+    readonly freeBytes: number;
+    readonly provisionedBytes: number;
+    readonly reservedBytes: number;
+  } | null;
   readonly can?: { readonly clone: string; readonly why?: Readonly<Record<string, string>> };
   readonly disks?: { readonly count: number };
   readonly cache?: { readonly entries: number; readonly sizeBytes: number; readonly hits: number };

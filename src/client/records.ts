@@ -5,8 +5,13 @@ import { ClientError } from "./errors.ts";
 export async function find<Found>(noun: string, idOrName: string, load: () => Promise<readonly Found[]>): Promise<Found> {
   const found = await load();
   const [first] = found;
-  if (first === undefined) throw new ClientError("refused", `There is no ${noun} "${idOrName}".`, { status: 404, fix: "Check the name or id, and the project that you work in." });
-  if (found.length > 1) throw new ClientError("refused", `${found.length} ${noun}s have the name "${idOrName}".`, { fix: "Use the id instead." });
+  if (first === undefined)
+    throw new ClientError("refused", `There is no ${noun} "${idOrName}".`, {
+      status: 404,
+      fix: "Check the name or id, and the project that you work in.",
+    });
+  if (found.length > 1)
+    throw new ClientError("refused", `${found.length} ${noun}s have the name "${idOrName}".`, { fix: "Use the id instead." });
   return first;
 }
 
@@ -29,9 +34,12 @@ export async function waitFor<Seen extends { readonly status: string }>(wait: Wa
     const seen = await wait.show();
     if (wait.isDone(seen)) return seen;
     if (wait.isBroken(seen)) {
-      throw new ClientError("operation_failed", `The ${wait.what} came to the status "${seen.status}".`, { fix: "See why: mica operations list" });
+      throw new ClientError("operation_failed", `The ${wait.what} came to the status "${seen.status}".`, {
+        fix: "See why: mica operations list",
+      });
     }
-    if (Date.now() > endMs) throw new ClientError("too_late", `The ${wait.what} is still "${seen.status}".`, { fix: "Look on: mica operations list" });
+    if (Date.now() > endMs)
+      throw new ClientError("too_late", `The ${wait.what} is still "${seen.status}".`, { fix: "Look on: mica operations list" });
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }

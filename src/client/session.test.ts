@@ -16,7 +16,10 @@ async function peer(answer: Answer) {
     if (request.url !== "/identity/v3/auth/tokens") return answer(request, response);
     const url = `http://${request.headers.host}`;
     const endpoint = (path: string) => [{ interface: "public", url: `${url}${path}` }];
-    const catalog = [{ type: "image", endpoints: endpoint("/image") }, { type: "block-storage", endpoints: endpoint("/volume/v3") }];
+    const catalog = [
+      { type: "image", endpoints: endpoint("/image") },
+      { type: "block-storage", endpoints: endpoint("/volume/v3") },
+    ];
     response.setHeader("x-subject-token", `token-${++logins}`);
     response.end(JSON.stringify({ token: { project: { id: "p1" }, catalog } }));
   });
@@ -27,7 +30,10 @@ async function peer(answer: Answer) {
 }
 
 const refused = async (work: Promise<unknown>): Promise<ClientError> => {
-  const error = await work.then(() => undefined, (error: unknown) => error);
+  const error = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
   assert.ok(error instanceof ClientError, `it failed: ${String(error)}`);
   return error;
 };
@@ -37,7 +43,14 @@ describe("Session", () => {
     await using server = await peer((request, response) => response.end(JSON.stringify([request.url, request.headers["x-auth-token"]])));
     const session = await server.open();
     const paths = ["/image/v2/images", "/volume/v3/volumes", "/mica/v1/pools", "/identity/v3/users"];
-    for (const [index, [service, path]] of ([["image", "/images"], ["volume", "/volumes"], ["mica", "/pools"], ["identity", "/users"]] as const).entries()) {
+    for (const [index, [service, path]] of (
+      [
+        ["image", "/images"],
+        ["volume", "/volumes"],
+        ["mica", "/pools"],
+        ["identity", "/users"],
+      ] as const
+    ).entries()) {
       assert.deepEqual(await session.json(service, "GET", path, { what: "look" }), [paths[index], "token-1"]);
     }
   });
@@ -97,7 +110,7 @@ describe("serverSentEvents()", () => {
   };
 
   it("gives the data of each event, however the stream is cut", async () => {
-    const stream = ": hello\n\ndata: {\"a\":1}\n\nevent: x\ndata: one\ndata: two\n\n: still here\n\ndata:ü\r\n\r\n";
+    const stream = ': hello\n\ndata: {"a":1}\n\nevent: x\ndata: one\ndata: two\n\n: still here\n\ndata:ü\r\n\r\n';
     const wanted = ['{"a":1}', "one\ntwo", "ü"];
     assert.deepEqual(await events(stream), wanted);
     const bytes = new TextEncoder().encode(stream);

@@ -99,26 +99,37 @@ export class Session {
     const { token } = (await response.json()) as { token: LoginAnswer };
     this.#token = response.headers.get("x-subject-token") ?? "";
     this.#projectId = token.project?.id ?? "";
-    this.#endpoints = new Map(token.catalog.map(({ type, endpoints }) => [type, endpoints.find((endpoint) => endpoint.interface === "public")?.url ?? ""]));
+    this.#endpoints = new Map(
+      token.catalog.map(({ type, endpoints }) => [type, endpoints.find((endpoint) => endpoint.interface === "public")?.url ?? ""]),
+    );
   }
 
   #endpoint(service: Service): string {
     if (service === "identity") return this.cloud.authUrl;
     const found = CATALOG_TYPES[service].map((type) => this.#endpoints.get(type)).find((url) => url);
     const url = (found ?? (service === "mica" ? `${this.cloud.authUrl.replace(/\/identity\/v3$/, "")}/mica/v1` : "")).replace(/\/+$/, "");
-    if (!url) throw new ClientError("refused", `The catalog of ${this.cloud.authUrl} has no ${service} service.`, { fix: "Is this address a Mica?" });
+    if (!url)
+      throw new ClientError("refused", `The catalog of ${this.cloud.authUrl} has no ${service} service.`, {
+        fix: "Is this address a Mica?",
+      });
     return service === "image" && !url.endsWith("/v2") ? `${url}/v2` : url;
   }
 }
 
 interface LoginAnswer {
   readonly project?: { readonly id: string };
-  readonly catalog: readonly { readonly type: string; readonly endpoints: readonly { readonly interface: string; readonly url: string }[] }[];
+  readonly catalog: readonly {
+    readonly type: string;
+    readonly endpoints: readonly { readonly interface: string; readonly url: string }[];
+  }[];
 }
 
 function connectionError(url: string, what: string, cause: Error): ClientError {
   if (cause.name === "TimeoutError") {
-    return new ClientError("too_late", `Cannot ${what}: no answer in time from ${url}.`, { cause, fix: "See the log of `mica serve` for what keeps it busy." });
+    return new ClientError("too_late", `Cannot ${what}: no answer in time from ${url}.`, {
+      cause,
+      fix: "See the log of `mica serve` for what keeps it busy.",
+    });
   }
   if (cause.name === "AbortError") return new ClientError("too_late", `Cannot ${what}: interrupted.`, { cause });
   const reason = (cause.cause as Error | undefined)?.message || cause.message;

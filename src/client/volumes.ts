@@ -19,7 +19,9 @@ export class Volumes {
   }
 
   async show(id: string): Promise<Volume> {
-    return (await this.#session.json<{ volume: Volume }>("volume", "GET", `/volumes/${encodeURIComponent(id)}`, { what: `show the volume ${id}` })).volume;
+    return (
+      await this.#session.json<{ volume: Volume }>("volume", "GET", `/volumes/${encodeURIComponent(id)}`, { what: `show the volume ${id}` })
+    ).volume;
   }
 
   /** By id, or by a name that only one volume has. */
@@ -34,10 +36,14 @@ export class Volumes {
   async #find(noun: "volume" | "snapshot", idOrName: string): Promise<{ readonly id: string }> {
     return find(noun, idOrName, async () => {
       const query = new URLSearchParams({ name: idOrName });
-      const byName = await this.#session.json<Record<string, { id: string }[]>>("volume", "GET", `/${noun}s?${query}`, { what: `list the ${noun}s` });
+      const byName = await this.#session.json<Record<string, { id: string }[]>>("volume", "GET", `/${noun}s?${query}`, {
+        what: `list the ${noun}s`,
+      });
       const found = byName[`${noun}s`] ?? [];
       if (found.length > 0) return found;
-      const byId = await this.#session.json<Record<string, { id: string }>>("volume", "GET", `/${noun}s/${encodeURIComponent(idOrName)}`, { what: `show the ${noun} ${idOrName}` });
+      const byId = await this.#session.json<Record<string, { id: string }>>("volume", "GET", `/${noun}s/${encodeURIComponent(idOrName)}`, {
+        what: `show the ${noun} ${idOrName}`,
+      });
       return Object.values(byId);
     });
   }
@@ -45,13 +51,18 @@ export class Volumes {
   /** The answer comes at once; the volume is still `creating`. */
   async create(volume: { name: string; sizeGib: number; imageId: string }): Promise<Volume> {
     const json = { volume: { name: volume.name, size: volume.sizeGib, imageRef: volume.imageId } };
-    return (await this.#session.json<{ volume: Volume }>("volume", "POST", "/volumes", { what: `create the volume "${volume.name}"`, json })).volume;
+    return (
+      await this.#session.json<{ volume: Volume }>("volume", "POST", "/volumes", { what: `create the volume "${volume.name}"`, json })
+    ).volume;
   }
 
   /** Starts to make an image of the volume, and gives the image's id. */
   async uploadToImage(id: string, image: { name: string; diskFormat: string }): Promise<string> {
     const json = { "os-volume_upload_image": { image_name: image.name, disk_format: image.diskFormat, container_format: "bare" } };
-    const answer = await this.#session.json<Record<string, { image_id: string }>>("volume", "POST", `/volumes/${id}/action`, { what: `upload the volume ${id}`, json });
+    const answer = await this.#session.json<Record<string, { image_id: string }>>("volume", "POST", `/volumes/${id}/action`, {
+      what: `upload the volume ${id}`,
+      json,
+    });
     return answer["os-volume_upload_image"]?.image_id ?? "";
   }
 
@@ -60,15 +71,28 @@ export class Volumes {
   }
 
   async waitForAvailable(id: string, signal?: AbortSignal): Promise<Volume> {
-    return waitFor({ what: `volume ${id}`, show: async () => this.show(id), isDone: ({ status }) => status === "available", isBroken: ({ status }) => status.startsWith("error"), signal });
+    return waitFor({
+      what: `volume ${id}`,
+      show: async () => this.show(id),
+      isDone: ({ status }) => status === "available",
+      isBroken: ({ status }) => status.startsWith("error"),
+      signal,
+    });
   }
 
   /** Waits until the volume is gone. */
   async waitForDeleted(id: string, signal?: AbortSignal): Promise<void> {
-    const show = async () => this.show(id).catch((error: unknown) => {
-      if (error instanceof ClientError && error.status === 404) return { status: "gone" };
-      throw error;
+    const show = async () =>
+      this.show(id).catch((error: unknown) => {
+        if (error instanceof ClientError && error.status === 404) return { status: "gone" };
+        throw error;
+      });
+    await waitFor({
+      what: `volume ${id}`,
+      show,
+      isDone: ({ status }) => status === "gone",
+      isBroken: ({ status }) => status.startsWith("error"),
+      signal,
     });
-    await waitFor({ what: `volume ${id}`, show, isDone: ({ status }) => status === "gone", isBroken: ({ status }) => status.startsWith("error"), signal });
   }
 }

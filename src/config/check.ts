@@ -31,7 +31,8 @@ export function crossProblems({ pools, pages }: Config): string[] {
   for (const role of ["images", "volumes"] as const) {
     if (!pools.some(({ roles }) => roles.includes(role))) problems.push(`pools: none of them has the role "${role}"`);
   }
-  if (pages.defaultLimit > pages.maxLimit) problems.push(`pages.defaultLimit is ${pages.defaultLimit}, but must be at most pages.maxLimit, ${pages.maxLimit}`);
+  if (pages.defaultLimit > pages.maxLimit)
+    problems.push(`pages.defaultLimit is ${pages.defaultLimit}, but must be at most pages.maxLimit, ${pages.maxLimit}`);
   return problems;
 }
 

@@ -8,25 +8,45 @@ describe("describeConfig()", () => {
   it("shows every option with its source, and no secret", () => {
     const env = { HOME: "/home/ann", MICA_ADMIN_PASSWORD: "geheim" };
     const rows = describeConfig(loadConfig({ env, cwd: "/", readFile: () => undefined, flags: { listen: "[::1]:0" } }));
-    assert.deepEqual(rows.map(({ key }) => key), OPTIONS.map(({ key }) => key));
-    assert.deepEqual(rows.find(({ key }) => key === "listen"), { key: "listen", value: "[::1]:0", source: "flag" });
-    assert.deepEqual(rows.find(({ key }) => key === "adminPassword"), { key: "adminPassword", value: "(secret)", source: "environment" });
+    assert.deepEqual(
+      rows.map(({ key }) => key),
+      OPTIONS.map(({ key }) => key),
+    );
+    assert.deepEqual(
+      rows.find(({ key }) => key === "listen"),
+      { key: "listen", value: "[::1]:0", source: "flag" },
+    );
+    assert.deepEqual(
+      rows.find(({ key }) => key === "adminPassword"),
+      { key: "adminPassword", value: "(secret)", source: "environment" },
+    );
     assert.doesNotMatch(JSON.stringify(rows), /geheim/);
   });
 });
 
 describe("OPTIONS", () => {
   it("have a reason each, and names of their own", () => {
-    assert.deepEqual(OPTIONS.filter(({ schema }) => !schema.description).map(({ key }) => key), []);
+    assert.deepEqual(
+      OPTIONS.filter(({ schema }) => !schema.description).map(({ key }) => key),
+      [],
+    );
     assert.equal(new Set(OPTIONS.map(({ env }) => env)).size, OPTIONS.length);
   });
 
   it("carry a unit in the name of each number that has one", () => {
-    const wrong = OPTIONS.filter(({ key, schema }) => (schema.unit === "ms" && !key.endsWith("Ms")) || (schema.unit === "bytes" && !/Bytes(Max)?$/.test(key)));
-    assert.deepEqual(wrong.map(({ key }) => key), []);
+    const wrong = OPTIONS.filter(
+      ({ key, schema }) => (schema.unit === "ms" && !key.endsWith("Ms")) || (schema.unit === "bytes" && !/Bytes(Max)?$/.test(key)),
+    );
+    assert.deepEqual(
+      wrong.map(({ key }) => key),
+      [],
+    );
   });
 
   it("have a default, by value or in words", () => {
-    assert.deepEqual(OPTIONS.filter(({ schema }) => schema.default === undefined && !schema.derived).map(({ key }) => key), []);
+    assert.deepEqual(
+      OPTIONS.filter(({ schema }) => schema.default === undefined && !schema.derived).map(({ key }) => key),
+      [],
+    );
   });
 });

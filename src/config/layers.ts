@@ -39,7 +39,15 @@ export function environmentLayer(env: Readonly<Record<string, string | undefined
   const settings = OPTIONS.flatMap((option) => {
     const text = env[option.env];
     if (!text) return [];
-    return [{ option, value: fromText(option.schema, text), source: "environment" as const, where: `${option.env} in the environment`, base: cwd }];
+    return [
+      {
+        option,
+        value: fromText(option.schema, text),
+        source: "environment" as const,
+        where: `${option.env} in the environment`,
+        base: cwd,
+      },
+    ];
   });
   return { settings, ...strangers(env) };
 }
@@ -76,7 +84,10 @@ export function fileLayer(path: string, text: string): Layer {
 }
 
 function unknownKey(key: string, path: string): string {
-  const meant = nearest(key, OPTIONS.map(({ key }) => key));
+  const meant = nearest(
+    key,
+    OPTIONS.map(({ key }) => key),
+  );
   return `${key} in ${path} is unknown${meant ? `: did you mean ${meant}?` : ""}`;
 }
 
@@ -114,7 +125,9 @@ function fromJson(text: string): unknown {
 
 /** The candidate that differs by one or two letters. */
 function nearest(name: string, candidates: readonly string[]): string | undefined {
-  const closest = candidates.map((candidate) => ({ candidate, distance: editDistance(name, candidate) })).sort((a, b) => a.distance - b.distance)[0];
+  const closest = candidates
+    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .sort((a, b) => a.distance - b.distance)[0];
   return closest && closest.distance <= 2 ? closest.candidate : undefined;
 }
 

@@ -5,7 +5,10 @@ import { loadConfig, type ConfigInput } from "./load.ts";
 const HOME = { HOME: "/home/ann" };
 const load = (input: ConfigInput = {}) => loadConfig({ env: HOME, cwd: "/here", readFile: () => undefined, ...input });
 const withFile = (content: unknown, input: ConfigInput = {}) =>
-  load({ readFile: (path) => (path.endsWith("mica.json") ? (typeof content === "string" ? content : JSON.stringify(content)) : undefined), ...input });
+  load({
+    readFile: (path) => (path.endsWith("mica.json") ? (typeof content === "string" ? content : JSON.stringify(content)) : undefined),
+    ...input,
+  });
 const refusal = (run: () => unknown): string => {
   let message = "";
   assert.throws(run, (error: Error & { code?: string }) => {
@@ -21,9 +24,24 @@ describe("loadConfig()", () => {
     assert.equal(config.dataDir, "/home/ann/.local/share/mica");
     assert.equal(config.listen, "127.0.0.1:6422");
     assert.equal(config.staging.dir, "/home/ann/.local/share/mica/staging");
-    assert.deepEqual(config.pools.map(({ name, driver, path, roles, overSubscriptionRatioMax }) => ({ name, driver, path, roles, overSubscriptionRatioMax })), [
-      { name: "local", driver: "file", path: "/home/ann/.local/share/mica/pools/local", roles: ["images", "volumes", "cache"], overSubscriptionRatioMax: 20 },
-    ]);
+    assert.deepEqual(
+      config.pools.map(({ name, driver, path, roles, overSubscriptionRatioMax }) => ({
+        name,
+        driver,
+        path,
+        roles,
+        overSubscriptionRatioMax,
+      })),
+      [
+        {
+          name: "local",
+          driver: "file",
+          path: "/home/ann/.local/share/mica/pools/local",
+          roles: ["images", "volumes", "cache"],
+          overSubscriptionRatioMax: 20,
+        },
+      ],
+    );
     assert.equal(config.adminPassword, undefined);
     assert.deepEqual(config.quotas, { volumes: 10, snapshots: 10, gigabytes: 1000, perVolumeGigabytes: -1 });
     assert.deepEqual([...new Set(sources.values())], ["default"]);
@@ -40,9 +58,10 @@ describe("loadConfig()", () => {
     const env = { ...HOME, MICA_QUOTAS_VOLUMES: "2", MICA_QUOTAS_SNAPSHOTS: "2" };
     const { config, sources } = withFile(file, { env, flags: { "quotas.volumes": "3" } });
     assert.deepEqual(config.quotas, { volumes: 3, snapshots: 2, gigabytes: 1, perVolumeGigabytes: -1 });
-    assert.deepEqual(["volumes", "snapshots", "gigabytes", "perVolumeGigabytes"].map((name) => sources.get(`quotas.${name}`)), [
-      "flag", "environment", "file", "default",
-    ]);
+    assert.deepEqual(
+      ["volumes", "snapshots", "gigabytes", "perVolumeGigabytes"].map((name) => sources.get(`quotas.${name}`)),
+      ["flag", "environment", "file", "default"],
+    );
   });
 
   it("takes the file that --config names before the one that MICA_CONFIG names before the data folder's", () => {
@@ -59,13 +78,19 @@ describe("loadConfig()", () => {
 
   it("makes a path absolute from where it was written", () => {
     const pools = [{ name: "fast", path: "fast" }];
-    const { config } = load({ readFile: () => JSON.stringify({ pools, staging: { dir: "s" } }), flags: { config: "/etc/mica/mica.json", dataDir: "d" } });
+    const { config } = load({
+      readFile: () => JSON.stringify({ pools, staging: { dir: "s" } }),
+      flags: { config: "/etc/mica/mica.json", dataDir: "d" },
+    });
     assert.deepEqual([config.pools[0]?.path, config.staging.dir, config.dataDir], ["/etc/mica/fast", "/etc/mica/s", "/here/d"]);
   });
 
   it("allows comment lines in the file, and names the line of a slip", () => {
     assert.equal(withFile('{\n  // a lab\n  "availabilityZone": "lab"\n}').config.availabilityZone, "lab");
-    assert.match(refusal(() => withFile('{\n "availabilityZone": lab\n}')), /mica\.json: .*(line 2|lab)/s);
+    assert.match(
+      refusal(() => withFile('{\n "availabilityZone": lab\n}')),
+      /mica\.json: .*(line 2|lab)/s,
+    );
   });
 
   it("fills in what a pool of the file leaves out", () => {
@@ -89,20 +114,58 @@ describe("loadConfig() refuses", () => {
     ["an unknown option in a section", () => withFile({ quotas: { cakes: 3 } }), /quotas\.cakes in .* is unknown/],
     ["an unknown key of a pool", () => withFile({ pools: [{ name: "a", path: "/a", roof: 1 }] }), /pools\[0\]\.roof is unknown/],
     ["a pool without a path", () => withFile({ pools: [{ name: "a" }] }), /pools\[0\]\.path is missing/],
-    ["a driver that it does not have", () => withFile({ pools: [{ name: "a", path: "/a", driver: "tape" }] }), /pools\[0\]\.driver is "tape", but must be one of file/],
-    ["a value of the wrong type", () => withFile({ quotas: { volumes: "many" } }), /quotas\.volumes is "many", but must be a whole number, at least -1 \(.*mica\.json\)/],
+    [
+      "a driver that it does not have",
+      () => withFile({ pools: [{ name: "a", path: "/a", driver: "tape" }] }),
+      /pools\[0\]\.driver is "tape", but must be one of file/,
+    ],
+    [
+      "a value of the wrong type",
+      () => withFile({ quotas: { volumes: "many" } }),
+      /quotas\.volumes is "many", but must be a whole number, at least -1 \(.*mica\.json\)/,
+    ],
     ["a section that is no object", () => withFile({ quotas: 3 }), /quotas in .* is unknown/],
     ["a file that is no object", () => withFile([]), /the whole file/],
-    ["a number out of bounds", () => load({ flags: { tokenLifetimeMs: "5" } }), /tokenLifetimeMs is 5, but must be a whole number of ms, at least 60000 \(the flag --token-lifetime-ms\)/],
-    ["text where a number is wanted", () => load({ env: { ...HOME, MICA_QUOTAS_VOLUMES: "1e3" } }), /quotas\.volumes is "1e3".*\(MICA_QUOTAS_VOLUMES in the environment\)/],
+    [
+      "a number out of bounds",
+      () => load({ flags: { tokenLifetimeMs: "5" } }),
+      /tokenLifetimeMs is 5, but must be a whole number of ms, at least 60000 \(the flag --token-lifetime-ms\)/,
+    ],
+    [
+      "text where a number is wanted",
+      () => load({ env: { ...HOME, MICA_QUOTAS_VOLUMES: "1e3" } }),
+      /quotas\.volumes is "1e3".*\(MICA_QUOTAS_VOLUMES in the environment\)/,
+    ],
     ["an address without a port", () => load({ flags: { listen: "localhost" } }), /listen is "localhost", but must be HOST:PORT/],
     ["a level that there is not", () => load({ flags: { logLevel: "loud" } }), /logLevel is "loud", but must be one of trace, debug/],
-    ["a misspelt variable", () => load({ env: { ...HOME, MICA_LISTN: "x" } }), /MICA_LISTN in the environment is unknown: did you mean MICA_LISTEN\?/],
-    ["a secret in the file", () => withFile({ adminPassword: "geheim" }), /adminPassword in .* is a secret: give it as MICA_ADMIN_PASSWORD/],
+    [
+      "a misspelt variable",
+      () => load({ env: { ...HOME, MICA_LISTN: "x" } }),
+      /MICA_LISTN in the environment is unknown: did you mean MICA_LISTEN\?/,
+    ],
+    [
+      "a secret in the file",
+      () => withFile({ adminPassword: "geheim" }),
+      /adminPassword in .* is a secret: give it as MICA_ADMIN_PASSWORD/,
+    ],
     ["a file that was named and is not there", () => load({ flags: { config: "/none.json" } }), /\/none\.json does not exist/],
     ["a data folder that moves itself", () => withFile({ dataDir: "/elsewhere" }), /cannot move the folder/],
-    ["two pools of one name", () => withFile({ pools: [{ name: "a", path: "/a" }, { name: "a", path: "/b" }] }), /two of them have the name "a"/],
-    ["pools that hold no images", () => withFile({ pools: [{ name: "a", path: "/a", roles: ["volumes"] }] }), /none of them has the role "images"/],
+    [
+      "two pools of one name",
+      () =>
+        withFile({
+          pools: [
+            { name: "a", path: "/a" },
+            { name: "a", path: "/b" },
+          ],
+        }),
+      /two of them have the name "a"/,
+    ],
+    [
+      "pools that hold no images",
+      () => withFile({ pools: [{ name: "a", path: "/a", roles: ["volumes"] }] }),
+      /none of them has the role "images"/,
+    ],
     ["a page longer than the longest", () => load({ flags: { "pages.defaultLimit": "2000" } }), /must be at most pages\.maxLimit, 1000/],
   ];
   for (const [what, run, words] of cases) {
@@ -111,7 +174,10 @@ describe("loadConfig() refuses", () => {
 
   it("everything at once, not one mistake per start", () => {
     const message = refusal(() => withFile({ logLevl: "x", quotas: { volumes: "many" } }, { flags: { listen: "here" } }));
-    assert.deepEqual(["logLevl", "quotas.volumes", "listen"].filter((key) => !message.includes(key)), []);
+    assert.deepEqual(
+      ["logLevl", "quotas.volumes", "listen"].filter((key) => !message.includes(key)),
+      [],
+    );
   });
 
   it("without ever repeating a secret", () => {

@@ -40,7 +40,9 @@ export function loadConfig({ flags = {}, env = process.env, cwd = process.cwd(),
   const layers = layer ? [layer, ...above] : above;
   const settings = layers.flatMap((layer) => layer.settings);
   refuse([...layers.flatMap((layer) => layer.problems), ...settings.flatMap(settingProblems)]);
-  const chosen = new Map(SOURCES.flatMap((source) => settings.filter((setting) => setting.source === source)).map((setting) => [setting.option, setting]));
+  const chosen = new Map(
+    SOURCES.flatMap((source) => settings.filter((setting) => setting.source === source)).map((setting) => [setting.option, setting]),
+  );
   const config = build(chosen, env);
   refuse(crossProblems(config));
   return {
@@ -108,7 +110,10 @@ function absolute(schema: OptionSchema, value: unknown, base: string): unknown {
   if (schema.path) return resolve(base, value as string);
   if (schema.type === "array") return (value as unknown[]).map((item) => absolute(schema.items as OptionSchema, item, base));
   if (schema.type !== "object") return value;
-  const entries = Object.entries(value as object).map(([name, child]) => [name, absolute(schema.properties?.[name] as OptionSchema, child, base)]);
+  const entries = Object.entries(value as object).map(([name, child]) => [
+    name,
+    absolute(schema.properties?.[name] as OptionSchema, child, base),
+  ]);
   return Object.fromEntries(entries);
 }
 
@@ -118,7 +123,8 @@ function place(target: Record<string, unknown>, [name = "", ...rest]: readonly s
 }
 
 function refuse(problems: readonly string[]): void {
-  if (problems.length > 0) throw new AppError("config_invalid", `Cannot use this configuration:\n${problems.map((problem) => `- ${problem}`).join("\n")}`);
+  if (problems.length > 0)
+    throw new AppError("config_invalid", `Cannot use this configuration:\n${problems.map((problem) => `- ${problem}`).join("\n")}`);
 }
 
 function readIfThere(path: string): string | undefined {

@@ -60,12 +60,14 @@ export const POOL_SCHEMA = Type.Object(
       description: "Kept free of the pool's total for others on the same file system. Cinder's `reserved_percentage`.",
     }),
     cloneDepthMax: whole(5, 0, {
-      description: "Clones upon clones up to here; a deeper one is flattened in the background, 0 always copies. Cinder's `rbd_max_clone_depth`.",
+      description:
+        "Clones upon clones up to here; a deeper one is flattened in the background, 0 always copies. Cinder's `rbd_max_clone_depth`.",
     }),
     cacheSizeBytesMax: whole(0, 0, {
       unit: "bytes",
       zeroIsUnlimited: true,
-      description: "The least recently used cache entries are dropped beyond this. Cinder's `image_volume_cache_max_size_gb` is unlimited too.",
+      description:
+        "The least recently used cache entries are dropped beyond this. Cinder's `image_volume_cache_max_size_gb` is unlimited too.",
     }),
     cacheCountMax: whole(0, 0, {
       zeroIsUnlimited: true,
@@ -94,7 +96,8 @@ export const CONFIG_SCHEMA = Type.Object({
     default: "127.0.0.1:6422",
     pattern: "^(\\[[0-9a-fA-F:]+\\]|[^:\\s]+):\\d{1,5}$",
     says: "HOST:PORT, an IPv6 host in [ ], port 0 for any free one",
-    description: "Loopback, since there is no TLS here. 6422 spells MICA on a phone, is assigned to nobody, and is no port of an OpenStack service.",
+    description:
+      "Loopback, since there is no TLS here. 6422 spells MICA on a phone, is assigned to nobody, and is no port of an OpenStack service.",
   }),
   publicUrl: Type.Optional(
     text({
@@ -143,7 +146,8 @@ export const CONFIG_SCHEMA = Type.Object({
   tools: Type.Object({
     addressSpaceBytesMax: whole(GiB, 256 * 1024 * 1024, {
       unit: "bytes",
-      description: "For qemu-img on bytes that a user wrote: a crafted image must not eat the host. Cinder's `image_conversion_address_space_limit`.",
+      description:
+        "For qemu-img on bytes that a user wrote: a crafted image must not eat the host. Cinder's `image_conversion_address_space_limit`.",
     }),
     cpuSecondsMax: whole(3600, 1, {
       unit: "CPU seconds",
@@ -157,14 +161,20 @@ export const CONFIG_SCHEMA = Type.Object({
       derived: "`<dataDir>/staging`",
       description: "For the few sources that cannot be read in place (a stream of an unknown format).",
     }),
-    sizeBytesMax: whole(100 * GiB, 0, { unit: "bytes", description: "Reserved before the first byte, so that staging never fills the host." }),
+    sizeBytesMax: whole(100 * GiB, 0, {
+      unit: "bytes",
+      description: "Reserved before the first byte, so that staging never fills the host.",
+    }),
   }),
   operations: Type.Object({
     leaseMs: whole(30 * SECOND_MS, SECOND_MS, {
       unit: "ms",
       description: "How long a silent process keeps its operations. Three lost renewals in a row are a dead process, one is a busy disk.",
     }),
-    retentionMs: whole(30 * DAY_MS, 0, { unit: "ms", description: "Ended operations are shown this long, for the question \"what happened last week?\"." }),
+    retentionMs: whole(30 * DAY_MS, 0, {
+      unit: "ms",
+      description: 'Ended operations are shown this long, for the question "what happened last week?".',
+    }),
   }),
   pools: Type.Array(POOL_SCHEMA, {
     minItems: 1,

@@ -40,7 +40,11 @@ export class Acts {
   async play(): Promise<void> {
     const disk = await this.#makeDisk();
     const image = await this.#uploadDisk(disk);
-    const first = await this.#volumeFrom(image, "A volume from the image: the first time, its bytes must become a raw disk", "mica-demo-first");
+    const first = await this.#volumeFrom(
+      image,
+      "A volume from the image: the first time, its bytes must become a raw disk",
+      "mica-demo-first",
+    );
     const second = await this.#volumeFrom(image, "The same again: now the pool has all it needs", "mica-demo-second");
     const changed = await this.#changeBytes(disk);
     const third = await this.#volumeFrom(changed.image, "A volume with the changed bytes", "mica-demo-changed");
@@ -53,7 +57,8 @@ export class Acts {
 
   /** Removes what was made, the last first. */
   async cleanUp(): Promise<void> {
-    for (const undo of this.#undo.reverse()) await undo().catch((error: Error) => this.#stage.terminal.complain(`Could not clean up: ${error.message}`));
+    for (const undo of this.#undo.reverse())
+      await undo().catch((error: Error) => this.#stage.terminal.complain(`Could not clean up: ${error.message}`));
   }
 
   async #makeDisk(): Promise<string> {
@@ -63,7 +68,9 @@ export class Acts {
     await makeDisk(raw, { virtualSizeBytes: VIRTUAL_SIZE_BYTES, dataBytes: DATA_BYTES }, this.#local("tree"), signal);
     await toQcow2(raw, this.#local("disk.qcow2"), signal);
     const { size } = await stat(this.#local("disk.qcow2"));
-    story.tell(`${formatBytes(VIRTUAL_SIZE_BYTES)} with a partition table, a boot flag and an ext4 file system; ${formatBytes(size)} as qcow2.`);
+    story.tell(
+      `${formatBytes(VIRTUAL_SIZE_BYTES)} with a partition table, a boot flag and an ext4 file system; ${formatBytes(size)} as qcow2.`,
+    );
     return raw;
   }
 
@@ -100,7 +107,12 @@ export class Acts {
   }
 
   /** Shows the plan, does it, and shows what came of it. */
-  async #materialise<Made extends { readonly id: string }>(request: PlanRequest, what: string, diskBytes: number, make: () => Promise<Made>): Promise<Made> {
+  async #materialise<Made extends { readonly id: string }>(
+    request: PlanRequest,
+    what: string,
+    diskBytes: number,
+    make: () => Promise<Made>,
+  ): Promise<Made> {
     const { client, story } = this.#stage;
     story.plan(await client.mica.plan(request));
     const startMs = performance.now();
@@ -140,7 +152,11 @@ export class Acts {
     const changed = await sha512(at.changed, VOLUME_GIB * GiB);
     this.#mustEqual("raw image: every byte is as it was changed", await sha512(asRaw), changed);
     this.#mustEqual("qcow2 image: the same content", await sha512(asQcow2), changed);
-    this.#mustEqual("the other volume still has the first disk, every byte", await sha512(untouched), await sha512(at.disk, VOLUME_GIB * GiB));
+    this.#mustEqual(
+      "the other volume still has the first disk, every byte",
+      await sha512(untouched),
+      await sha512(at.disk, VOLUME_GIB * GiB),
+    );
     this.#mustEqual("its host name is the old one", await readFileIn(untouched, HOSTNAME, signal), "mica-demo\n");
     this.#mustEqual("the changed one's is the new one", await readFileIn(asQcow2, HOSTNAME, signal), "changed-by-demo\n");
     await checkFileSystem(asQcow2, signal);
@@ -179,9 +195,11 @@ export class Acts {
     const { terminal, story } = this.#stage;
     const progress = new Progress(terminal, sizeBytes);
     const startMs = performance.now();
-    await transfer((bytes) => counting(bytes, (doneBytes) => {
-      if (terminal.isLive) progress.show(`   ${label}`, doneBytes / Math.max(sizeBytes, 1));
-    }));
+    await transfer((bytes) =>
+      counting(bytes, (doneBytes) => {
+        if (terminal.isLive) progress.show(`   ${label}`, doneBytes / Math.max(sizeBytes, 1));
+      }),
+    );
     progress.clear();
     const tookMs = performance.now() - startMs;
     story.tell(`${label}: ${formatBytes(sizeBytes)} in ${formatDuration(tookMs)}, ${formatRate(sizeBytes, tookMs)}`);
@@ -193,7 +211,10 @@ export class Acts {
   }
 
   #mustEqual(what: string, found: unknown, wanted: unknown): void {
-    if (found !== wanted) throw new ClientError("operation_failed", `Not so: ${what}. Found ${found}, wanted ${wanted}.`, { fix: "This is a defect: please report it." });
+    if (found !== wanted)
+      throw new ClientError("operation_failed", `Not so: ${what}. Found ${found}, wanted ${wanted}.`, {
+        fix: "This is a defect: please report it.",
+      });
     this.#stage.story.proof(what);
   }
 

@@ -11,7 +11,9 @@ export function addDemoCommand(program: Command, context: CommandContext): void 
     .command("demo")
     .description("do the main job before your eyes: an image in, volumes out, an image again, and the contents compared")
     .option("--keep", "leave the images and volumes there");
-  withClientOptions(command).action(async ({ keep, ...options }: ClientOptions & { keep?: boolean }) => demo(context, keep ?? false, options));
+  withClientOptions(command).action(async ({ keep, ...options }: ClientOptions & { keep?: boolean }) =>
+    demo(context, keep ?? false, options),
+  );
 }
 
 async function demo({ terminal, signal }: CommandContext, keep: boolean, options: ClientOptions): Promise<void> {
@@ -28,6 +30,10 @@ async function demo({ terminal, signal }: CommandContext, keep: boolean, options
     await rm(folder, { recursive: true, force: true });
   }
   terminal.line();
-  terminal.line(keep ? "The images and volumes of the demonstration are still there: mica-demo…" : "Cleaned up. `mica demo --keep` leaves the images and volumes there.");
+  terminal.line(
+    keep
+      ? "The images and volumes of the demonstration are still there: mica-demo…"
+      : "Cleaned up. `mica demo --keep` leaves the images and volumes there.",
+  );
   terminal.line("Next: mica operations list, mica pools, mica audit");
 }

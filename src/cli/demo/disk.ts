@@ -22,7 +22,12 @@ const FILES: Readonly<Record<string, string>> = {
 };
 
 /** Makes the raw disk; `dataBytes` of it are a file of noise that no format can shrink. */
-export async function makeDisk(path: string, sizes: { virtualSizeBytes: number; dataBytes: number }, folder: string, signal: AbortSignal): Promise<void> {
+export async function makeDisk(
+  path: string,
+  sizes: { virtualSizeBytes: number; dataBytes: number },
+  folder: string,
+  signal: AbortSignal,
+): Promise<void> {
   await makeTree(folder, sizes.dataBytes);
   await writeFile(path, "");
   await truncate(path, sizes.virtualSizeBytes);
@@ -96,7 +101,8 @@ async function run(program: string, args: readonly string[], signal: AbortSignal
     return (await running).stdout;
   } catch (cause) {
     const { code, stderr = "" } = cause as { code?: string; stderr?: string };
-    if (code === "ENOENT") throw new ClientError("operation_failed", `The program ${program} is missing.`, { cause, fix: "Run: make install" });
+    if (code === "ENOENT")
+      throw new ClientError("operation_failed", `The program ${program} is missing.`, { cause, fix: "Run: make install" });
     throw new ClientError("operation_failed", `${program} failed: ${stderr.trim() || String(cause)}`, { cause });
   }
 }

@@ -51,7 +51,9 @@ export class Story {
     const bytes = actualBytes(operation.actual ?? {});
     this.tell(`${this.#terminal.style("dim", "planned   ")} ${operation.plan ? bytesWords(operation.plan.bytes) : "no plan was kept"}`);
     this.tell(`${this.#terminal.style("dim", "moved     ")} ${bytesWords(bytes)}`);
-    this.tell(`${this.#terminal.style("dim", "took      ")} ${this.#terminal.style("bold", formatDuration(tookMs))} from the call to the finished result`);
+    this.tell(
+      `${this.#terminal.style("dim", "took      ")} ${this.#terminal.style("bold", formatDuration(tookMs))} from the call to the finished result`,
+    );
     const way = operation.actual?.strategy ?? operation.plan?.strategy ?? "?";
     this.#chapters.push({ what, way, movedBytes: Math.max(bytes.read, bytes.written), diskBytes, tookMs });
   }
@@ -59,7 +61,13 @@ export class Story {
   /** All materialisations side by side. */
   close(): void {
     this.#terminal.line();
-    const rows = this.#chapters.map(({ what, way, movedBytes, diskBytes, tookMs }) => [what, way, formatBytes(movedBytes), formatBytes(diskBytes), formatDuration(tookMs)]);
+    const rows = this.#chapters.map(({ what, way, movedBytes, diskBytes, tookMs }) => [
+      what,
+      way,
+      formatBytes(movedBytes),
+      formatBytes(diskBytes),
+      formatDuration(tookMs),
+    ]);
     this.#terminal.table(["WHAT", "WAY", ">BYTES MOVED", ">SIZE OF THE DISK", ">TOOK"], rows);
   }
 }
