@@ -1,3 +1,6 @@
+import type { DiskFormat } from "#/domain/disk.ts";
+import { AppError } from "#/domain/errors.ts";
+
 /**
  * A block node of QEMU's block layer (`qapi/block-core.json` BlockdevOptions, QEMU 7.2), as it goes into a `json:`
  * filename or `blockdev-add`. The format is always named.
@@ -6,3 +9,28 @@ export type BlockNode =
   | { readonly driver: "file"; readonly filename: string }
   | { readonly driver: "raw"; readonly file: BlockNode; readonly size?: number }
   | { readonly driver: "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi" | "luks"; readonly file: BlockNode; readonly backing?: BlockNode | null };
+
+/** QEMU's name of each format; `opaque` has none, since no tool may look into it. */
+const DRIVERS = {
+  raw: "raw",
+  iso: "raw",
+  qcow2: "qcow2",
+  vmdk: "vmdk",
+  vhd: "vpc",
+  vhdx: "vhdx",
+  vdi: "vdi",
+  luks: "luks",
+} as const satisfies Record<Exclude<DiskFormat, "opaque">, BlockNode["driver"]>;
+
+/** A file whose bytes are in the given format, standing alone: a backing file that its header may name is not opened. */
+export function fileNode(path: string, format: DiskFormat): BlockNode {
+  if (format === "opaque") throw new AppError("not_supported", "its content is opaque: no tool may open it");
+  const driver = DRIVERS[format];
+  const file: BlockNode = { driver: "file", filename: path };
+  return driver === "qcow2" ? { driver, file, backing: null } : { driver, file };
+}
+
+/** An overlay of ours, on the node of the disk that it reads through. */
+export function overlayNode(path: string, backing: BlockNode): BlockNode {
+  return { driver: "qcow2", file: { driver: "file", filename: path }, backing };
+}

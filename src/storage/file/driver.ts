@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { copyFile, statfs } from "node:fs/promises";
 import { resolve } from "node:path";
-import type { BlockNode } from "#/domain/block-node.ts";
+import { type BlockNode, fileNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
@@ -24,11 +24,11 @@ import { createAnew, growTo, setLength } from "#/storage/file/files.ts";
 import { DiskFolder, type LocatedDisk } from "#/storage/file/folder.ts";
 import { freeze } from "#/storage/file/freeze.ts";
 import { fileName } from "#/storage/file/names.ts";
-import { flatNode } from "#/storage/file/nodes.ts";
 import { type FolderFacts, probeFolder } from "#/storage/file/probe.ts";
-import { readFile, readNode } from "#/storage/file/reader.ts";
+import { readFile } from "#/storage/file/reader.ts";
 import { FileWriter } from "#/storage/file/writer.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
+import { readNode } from "#/transfer/read-ahead.ts";
 
 /**
  * Disks as files in a folder (`names.ts` says how they are called).
@@ -139,7 +139,7 @@ export class FileDriver implements StorageDriver {
         target,
         async (path) => {
           if (isRaw) await growTo(path, target.virtualSizeBytes);
-          await fill(flatNode(path, target.format));
+          await fill(fileNode(path, target.format));
           if (isRaw) await setLength(path, target.virtualSizeBytes); // QEMU rounds up to 512 bytes.
         },
         signal,
@@ -222,7 +222,7 @@ export class FileDriver implements StorageDriver {
   /** What a guest sees of an overlay, into an empty file. */
   async #pour(source: LocatedDisk, path: string, options: WorkOptions): Promise<void> {
     await growTo(path, source.sizeBytes);
-    await qemuImg.convert(await this.#folder.node(source, "raw"), flatNode(path, "raw"), options);
+    await qemuImg.convert(await this.#folder.node(source, "raw"), fileNode(path, "raw"), options);
   }
 
   async #grow(disk: LocatedDisk, sizeBytes: number, signal?: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import { lstat, opendir, rename, rm } from "node:fs/promises";
-import type { BlockNode } from "#/domain/block-node.ts";
+import { type BlockNode, fileNode, overlayNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
@@ -7,7 +7,6 @@ import type { DiskId } from "#/domain/ids.ts";
 import type { StoredDisk } from "#/storage/driver.ts";
 import { createAnew, removeQuietly, sync } from "#/storage/file/files.ts";
 import { filePath, parseFileName, type Suffix } from "#/storage/file/names.ts";
-import { flatNode, overlayNode } from "#/storage/file/nodes.ts";
 import { readOverlayHeader } from "#/storage/file/overlay-header.ts";
 
 /** A disk's file, and for an overlay what its header says. */
@@ -97,7 +96,7 @@ export class DiskFolder {
 
   /** The disk's block node with every file it reads through. Each is found by its id; what a header names is never opened. */
   async node(disk: LocatedDisk, format: DiskFormat, depth = 0): Promise<BlockNode> {
-    if (disk.parent === undefined) return flatNode(disk.path, format);
+    if (disk.parent === undefined) return fileNode(disk.path, format);
     if (depth > DEPTH_MAX) throw new AppError("disk_not_found", `disk ${disk.id} reads through more than ${DEPTH_MAX} others`);
     return overlayNode(disk.path, await this.node(await this.find(disk.parent), "raw", depth + 1));
   }

@@ -73,7 +73,9 @@ export class MemoryDriver implements StorageDriver {
     this.#forgetPartial(target.id);
     const disk = this.#blank(target, 0);
     this.#partial.set(target.id, disk);
-    const forget = () => this.#partial.get(target.id) === disk && this.#forgetPartial(target.id);
+    const forget = () => {
+      if (this.#partial.get(target.id) === disk) this.#forgetPartial(target.id);
+    };
     return {
       concurrency: 4,
       write: async (block, offsetBytes) => {
