@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { AppError } from "#/domain/errors.ts";
 
 /**
@@ -18,6 +18,18 @@ export interface JsonBodyOptions {
   readonly timeoutMs: number;
   /** The types that are JSON; `application/json` where nothing is said. */
   readonly mediaTypes?: readonly string[];
+}
+
+/**
+ * Refuses bodies of other types, where a route does not take them. A type without a body says nothing: glanceclient calls
+ * everything `application/octet-stream`.
+ */
+export function refuseOtherBodies(app: FastifyInstance): void {
+  app.addContentTypeParser("*", async ({ headers }: FastifyRequest) => {
+    const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+    if (hasBody) throw new AppError("unsupported_media", `The content type "${headers["content-type"] ?? ""}" is not supported here.`);
+    return undefined;
+  });
 }
 
 /** Whatever happens here, the connection lives on, so that the client can read the refusal. */

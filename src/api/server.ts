@@ -9,7 +9,7 @@ import { AllowedMethods } from "./allowed-methods.ts";
 import { type FaultShape, sendFault } from "./errors.ts";
 import { continueLate } from "./expect-continue.ts";
 import { micaFault } from "./fault-shapes.ts";
-import { acceptJsonBodies } from "./json-body.ts";
+import { acceptJsonBodies, refuseOtherBodies } from "./json-body.ts";
 import { compileValidator } from "./validation.ts";
 
 /** The fastify instance that all APIs are registered on; the types of requests come from their TypeBox schemas. */
@@ -78,6 +78,7 @@ export function createServer(options: ServerOptions): Server {
   app.setValidatorCompiler(compileValidator);
   app.setSerializerCompiler(() => (value) => JSON.stringify(value)); // The views make what the schemas say: nothing to filter.
   acceptJsonBodies(app, { bytesMax: jsonBytesMax, timeoutMs: jsonTimeoutMs });
+  refuseOtherBodies(app);
   app.decorateRequest("caller", null as unknown as Caller);
   app.addHook("onRequest", async (request, reply) => {
     reply.header("x-openstack-request-id", request.id);

@@ -98,7 +98,7 @@ export class Login {
   async #provePassword(reference: UserReference, password: string, address: string): Promise<Proven> {
     const user = await this.#findUser(reference);
     const hash = user && (await findPasswordHash(this.#options.db, user.id));
-    await this.#verify(password, hash, `${address} user ${JSON.stringify(reference)}`);
+    await this.#verify(password, hash, `${address} user ${user?.id ?? JSON.stringify(reference)}`);
     if (!user) throw new AppError("unauthorized", WRONG_SECRET);
     return { user, methods: ["password"] };
   }
@@ -107,7 +107,7 @@ export class Login {
     const { db } = this.#options;
     const credential = await this.#findCredential(reference);
     const hash = credential && (await findSecretHash(db, credential.id));
-    await this.#verify(secret, hash, `${address} credential ${JSON.stringify(reference)}`);
+    await this.#verify(secret, hash, `${address} credential ${credential?.id ?? JSON.stringify(reference)}`);
     const user = credential && (await findUser(db, credential.userId));
     if (!user) throw new AppError("unauthorized", WRONG_SECRET);
     return { user, methods: ["application_credential"], credential };
@@ -120,6 +120,7 @@ export class Login {
     return { user, methods: ["token", ...token.methods], parent: token };
   }
 
+  /** `name` is what failures are counted by; of what exists it is the id, since there are many ways to write a name. */
   async #verify(secret: string, hash: string | undefined, name: string): Promise<void> {
     const { attempts, passwords } = this.#options;
     attempts.refuseWhilePaused(name);
