@@ -24,12 +24,11 @@ export function newDisk(virtualSizeBytes: number, format: DiskFormat = "raw"): N
 
 /** Content that a seed repeats: runs of noise between runs of zeroes, of 4 to 132 KiB each. */
 export function content(sizeBytes: number, seed: number): Uint8Array {
-  const bytes = new Uint8Array(sizeBytes);
-  let state = seed * 2654435761 + 1;
-  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
-  for (let start = 0, noise = true; start < sizeBytes; noise = !noise) {
+  const bytes = dense(sizeBytes, seed);
+  const random = randomFrom(seed);
+  for (let start = 0, isNoise = true; start < sizeBytes; isNoise = !isNoise) {
     const end = Math.min(sizeBytes, start + 4 * KiB + (random() % (128 * KiB)));
-    if (noise) for (let i = start; i < end; i++) bytes[i] = (random() >>> 24) | 1;
+    if (!isNoise) bytes.fill(0, start, end);
     start = end;
   }
   return bytes;
@@ -37,7 +36,26 @@ export function content(sizeBytes: number, seed: number): Uint8Array {
 
 /** Noise without a zero in it. */
 export function dense(sizeBytes: number, seed: number): Uint8Array {
-  return content(sizeBytes, seed).map((byte, i) => byte || ((i * 31 + seed) % 255) + 1);
+  const bytes = new Uint8Array(sizeBytes);
+  const shift = (seed * 7919) % KiB;
+  for (let start = 0; start < sizeBytes; start += NOISE.length - KiB) {
+    bytes.set(NOISE.subarray(shift, shift + Math.min(NOISE.length - KiB, sizeBytes - start)), start);
+  }
+  return bytes;
+}
+
+/** A prime number of bytes, so that no two blocks of a disk are alike. */
+const NOISE = makeNoise(1_000_003);
+
+function makeNoise(sizeBytes: number): Uint8Array {
+  const random = randomFrom(1);
+  return new Uint8Array(sizeBytes).map(() => random() >>> 24 || 1);
+}
+
+/** Whole numbers up to 2³². */
+function randomFrom(seed: number): () => number {
+  let state = seed * 2654435761 + 1;
+  return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
 }
 
 const BLOCK_BYTES = MiB;
