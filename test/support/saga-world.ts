@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes, randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { audit } from "#/app/audit/audit.ts";
 import { Materialise, type VolumeSource } from "#/app/materialise.ts";
 import { type Database, openDatabase } from "#/db/database.ts";
@@ -17,8 +19,9 @@ import { MiB } from "#/lib/units.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
 import { type AnySaga, SagaRunner } from "#/saga/runner.ts";
+import type { StorageDriver } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
-import { Pool, type PoolRole } from "#/storage/pool.ts";
+import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
 
 export const TYPE = { id: "type", name: "__DEFAULT__" };
@@ -29,9 +32,8 @@ export interface SagaWorldOptions {
   readonly clone?: "independent" | "dependent" | "none";
   readonly cloneDepthMax?: number;
   readonly sagas?: readonly AnySaga[];
-  readonly driver?: MemoryDriver;
-  /** Pools beside `fast`, with their roles; content in them is not clonable into `fast`. */
-  readonly slow?: readonly PoolRole[];
+  /** What pool `fast` stands on; a memory driver where it is not given. */
+  readonly driver?: StorageDriver;
 }
 
 /** A place for sagas: a database and pools in memory, records with bytes, and the audit to ask afterwards. */
@@ -44,16 +46,16 @@ export class SagaWorld implements AsyncDisposable {
     this.runner = new SagaRunner(services, sagas, { leaseMs: 30_000, retentionMs: 1000 });
   }
 
-  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, slow = ["images"] }: SagaWorldOptions = {}): Promise<SagaWorld> {
+  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver }: SagaWorldOptions = {}): Promise<SagaWorld> {
     const db = await openDatabase(":memory:");
     const fast = driver ?? new MemoryDriver({ capacityBytes: 64 * MiB, clone });
     const limits = { ...POOL_LIMITS, cloneDepthMax };
     const pools = new Pools([
       new Pool({ name: poolName("fast"), roles: ["images", "volumes", "cache"], driver: fast, limits }),
-      new Pool({ name: poolName("slow"), roles: slow, driver: new MemoryDriver({ capacityBytes: 64 * MiB }), limits }),
+      new Pool({ name: poolName("slow"), roles: ["images"], driver: new MemoryDriver({ capacityBytes: 64 * MiB }), limits }),
     ]);
     await db.insertInto("volume_type").values({ ...TYPE, description: null, is_public: 1, created_at: 0, updated_at: 0 }).execute();
-    const staging = { dir: tmpdir(), sizeBytesMax: 64 * MiB };
+    const staging = { dir: await mkdtemp(join(tmpdir(), "mica-staging-")), sizeBytesMax: 64 * MiB };
     return new SagaWorld({ db, pools, clock: systemClock, log: silentLog, locks: new KeyedLocks(), limits: { staging } }, sagas);
   }
 
@@ -149,6 +151,7 @@ export class SagaWorld implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.settle();
     await this.db.destroy();
+    await rm(this.services.limits.staging.dir, { recursive: true });
   }
 
   async #store(id: DiskId, content: Buffer, { pool: name, format, virtualSizeBytes, kind, holder }: { pool: string; format: DiskFormat; virtualSizeBytes: number; kind: "image" | "volume"; holder: string }): Promise<void> {
