@@ -37,5 +37,8 @@ it("dataRuns() covers every byte that is not zero, and no whole granule of zeroe
 });
 
 it("dataRuns() joins neighbours", () => {
-  assert.deepEqual(dataRuns(Uint8Array.of(1, 0, 1, 1, 0, 0, 0, 0, 1), 2), [{ start: 0, end: 4 }, { start: 8, end: 9 }]);
+  assert.deepEqual(dataRuns(Uint8Array.of(1, 0, 1, 1, 0, 0, 0, 0, 1), 2), [
+    { start: 0, end: 4 },
+    { start: 8, end: 9 },
+  ]);
 });

@@ -105,7 +105,8 @@ interface PendingRead {
 function settle(read: PendingRead): void {
   const coveredBytes = read.holes.reduce((sum, { start, end }) => sum + end - start, read.dataBytes);
   if (read.error) read.reject(read.error);
-  else if (coveredBytes !== read.buffer.length) read.reject(new Error(`an NBD reply covers ${coveredBytes} of ${read.buffer.length} bytes`));
+  else if (coveredBytes !== read.buffer.length)
+    read.reject(new Error(`an NBD reply covers ${coveredBytes} of ${read.buffer.length} bytes`));
   else if (read.dataBytes === 0) read.resolve({ zero: true });
   else {
     for (const { start, end } of read.holes) read.buffer.fill(0, start, end);

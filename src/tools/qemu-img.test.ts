@@ -111,7 +111,10 @@ describe("qemu-img", () => {
     assert.deepEqual((await qemuImg.info(raw(disk))).virtualSizeBytes, 8 * MiB);
     const extents: qemuImg.Extent[] = [];
     await qemuImg.map(raw(disk), (extent) => extents.push(extent));
-    assert.equal(extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0), 8 * MiB);
+    assert.equal(
+      extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0),
+      8 * MiB,
+    );
     assert.ok(extents.some(({ data }) => data) && extents.some(({ data }) => !data));
     assert.equal(await qemuImg.measure(raw(disk), "raw"), 8 * MiB);
     const packedBytes = await qemuImg.measure(raw(disk), "qcow2");

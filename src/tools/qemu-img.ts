@@ -140,7 +140,7 @@ export async function map(node: BlockNode, onExtent: (extent: Extent) => void, o
 }
 
 /** One line of `qemu-img map --output=json`, which prints an array with an extent per line. */
-export function parseExtent(line: string): Extent {
+function parseExtent(line: string): Extent {
   const extent = parseJson(line.replace(/^\[/, "").replace(/[,\]]$/, ""), "map");
   return {
     startBytes: Number(extent["start"]),
@@ -156,7 +156,7 @@ export function jsonFilename(node: BlockNode): string {
 }
 
 /** The node as `--target-image-opts` takes it: `driver=raw,file.driver=file,file.filename=…`, commas doubled. */
-export function imageOptions(node: BlockNode): string {
+function imageOptions(node: BlockNode): string {
   return flatten(node, "").join(",");
 }
 

@@ -51,7 +51,10 @@ describe("openReader()", () => {
     await using folder = await temporaryFolder();
     await writeFile(folder.file("no-qcow2"), "some text");
     const node: BlockNode = { driver: "qcow2", file: { driver: "file", filename: folder.file("no-qcow2") }, backing: null };
-    const error = await openReader(node).then(() => undefined, (error: unknown) => error);
+    const error = await openReader(node).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
     assert.ok(error instanceof AppError && error.code === "tool_failed");
     assert.match(error.message, /Image is not in qcow2 format/);
   });
@@ -77,7 +80,12 @@ describe("openReader()", () => {
 
 describe("serveArguments()", () => {
   it("never lets a client write, and names the format", () => {
-    assert.deepEqual(serveArguments({ driver: "file", filename: "/a" }, "/s"), ["--read-only", "--socket", "/s", 'json:{"driver":"file","filename":"/a"}']);
+    assert.deepEqual(serveArguments({ driver: "file", filename: "/a" }, "/s"), [
+      "--read-only",
+      "--socket",
+      "/s",
+      'json:{"driver":"file","filename":"/a"}',
+    ]);
   });
 });
 

@@ -142,7 +142,10 @@ describe("confinedCommand()", () => {
 });
 
 async function failureOf(work: Promise<unknown>): Promise<AppError> {
-  const error = await work.then(() => undefined, (error: unknown) => error);
+  const error = await work.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
   assert.ok(error instanceof AppError, `it failed: ${error}`);
   return error;
 }

@@ -18,9 +18,7 @@ export interface Confinement {
  * What this machine lets us do. `namespaces`: bubblewrap gives a program its own file tree, network and process
  * table, all but empty. `limits`: only the resource limits hold, and `because` says what stood in the way.
  */
-export type Sandbox =
-  | { readonly kind: "namespaces" }
-  | { readonly kind: "limits"; readonly because: string };
+export type Sandbox = { readonly kind: "namespaces" } | { readonly kind: "limits"; readonly because: string };
 
 let probed: Promise<Sandbox> | undefined;
 
@@ -30,11 +28,7 @@ export function sandbox(): Promise<Sandbox> {
 }
 
 /** The command with what makes it die with us and, where it is confined, keeps it in its limits. Pure. */
-export function confinedCommand(
-  { kind }: Pick<Sandbox, "kind">,
-  command: readonly string[],
-  confinement?: Confinement,
-): string[] {
+export function confinedCommand({ kind }: Pick<Sandbox, "kind">, command: readonly string[], confinement?: Confinement): string[] {
   if (!confinement) return [...DIE_WITH_US, ...command];
   const limits = limitArguments(confinement);
   if (kind === "limits") return [...DIE_WITH_US, ...limits, ...command];
@@ -68,10 +62,7 @@ function limitArguments({ addressSpaceBytes, cpuSeconds }: Confinement): string[
 
 function pathArguments({ readable, writable }: Confinement): string[] {
   const readOnly = readable.filter((path) => !writable.includes(path));
-  return [
-    ...readOnly.flatMap((path) => ["--ro-bind", path, path]),
-    ...writable.flatMap((path) => ["--bind", path, path]),
-  ];
+  return [...readOnly.flatMap((path) => ["--ro-bind", path, path]), ...writable.flatMap((path) => ["--bind", path, path])];
 }
 
 /** Containers often forbid user namespaces, and some machines have no bubblewrap. */

@@ -122,7 +122,10 @@ export async function writeNode(node: BlockNode, byte: number, { start, end }: B
 /** Neither whole nor partial: nothing at all. */
 export async function assertGone(driver: StorageDriver, id: DiskId): Promise<void> {
   assert.equal(await driver.stat(id), undefined);
-  assert.deepEqual((await listed(driver)).filter((disk) => disk.id === id), []);
+  assert.deepEqual(
+    (await listed(driver)).filter((disk) => disk.id === id),
+    [],
+  );
 }
 
 export async function listed(driver: StorageDriver): Promise<StoredDisk[]> {

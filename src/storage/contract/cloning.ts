@@ -8,7 +8,7 @@ import type { StorageDriver } from "#/storage/driver.ts";
 export function contractOfCloning(openDriver: bench.OpenDriver): void {
   it("clone() makes a disk of the same content, of any size", async () => {
     await using driver = await openDriver();
-    if (driver.can.clone === "none") return refusesToClone(driver);
+    if (driver.can.clone === "none") return await refusesToClone(driver);
     for (const [i, sizeBytes] of bench.ODD_SIZES_BYTES.entries()) {
       const bytes = bench.content(sizeBytes, i);
       const target = bench.newDisk(sizeBytes);

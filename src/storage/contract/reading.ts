@@ -85,7 +85,7 @@ export function contractOfReading(openDriver: bench.OpenDriver): void {
 
   it("copy() makes a disk of its own, of any size", async () => {
     await using driver = await openDriver();
-    if (!driver.can.offloadCopy) return refusesToCopy(driver);
+    if (!driver.can.offloadCopy) return await refusesToCopy(driver);
     for (const [i, sizeBytes] of bench.ODD_SIZES_BYTES.entries()) {
       const bytes = bench.content(sizeBytes, i);
       const source = await bench.putNew(driver, bytes);

@@ -1,4 +1,4 @@
-import { lstat, open, rm } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 
 /** Small file system habits that several files of this folder share. */
 
@@ -29,8 +29,4 @@ export async function setLength(path: string, sizeBytes: number): Promise<void> 
 /** For tidying up after a failure, whose own error must not hide the first. What stays is partial work, and the audit finds it. */
 export async function removeQuietly(path: string): Promise<void> {
   await rm(path, { force: true }).catch(() => {});
-}
-
-export async function lengthOf(path: string): Promise<number> {
-  return (await lstat(path)).size;
 }

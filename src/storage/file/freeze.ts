@@ -24,7 +24,8 @@ export async function freeze(folder: DiskFolder, source: LocatedDisk, target: Di
     await folder.remove(source.id, ["disk", "partial"]);
     return { target: frozen.parent, source: target };
   }
-  if (frozen && frozen.inode !== source.inode) throw new AppError("conflict", `disk ${target} is there, and is not a snapshot of ${source.id}`);
+  if (frozen && frozen.inode !== source.inode)
+    throw new AppError("conflict", `disk ${target} is there, and is not a snapshot of ${source.id}`);
   const partial = folder.path(source.id, "partial");
   try {
     await writeOverlay(partial, source, target);

@@ -26,7 +26,7 @@ export async function probeFolder(directory: string): Promise<FolderFacts> {
   const [file, other] = [join(folder, "file"), join(folder, "other")];
   await writeFile(file, Buffer.alloc(ALIGNMENT_BYTES, 1));
   return {
-    fileSystem: FILE_SYSTEMS[type] ?? `file system 0x${type.toString(16)}`,
+    fileSystem: FILE_SYSTEMS.get(type) ?? `file system 0x${type.toString(16)}`,
     reflink: await attempt(() => copyFile(file, other, constants.COPYFILE_FICLONE_FORCE)),
     hardLink: await attempt(() => link(file, join(folder, "link"))),
     direct: await attempt(() => writeDirectly(file)),
@@ -49,13 +49,13 @@ async function writeDirectly(path: string): Promise<void> {
 }
 
 /** statfs(2), `f_type`. */
-const FILE_SYSTEMS: Readonly<Record<number, string>> = {
-  0xef53: "ext4",
-  0x58465342: "xfs",
-  0x9123683e: "btrfs",
-  0x01021994: "tmpfs",
-  0x6969: "nfs",
-  0x794c7630: "overlayfs",
-  0x2fc12fc1: "zfs",
-  0x65735546: "fuse",
-};
+const FILE_SYSTEMS = new Map([
+  [0xef53, "ext4"],
+  [0x58465342, "xfs"],
+  [0x9123683e, "btrfs"],
+  [0x01021994, "tmpfs"],
+  [0x6969, "nfs"],
+  [0x794c7630, "overlayfs"],
+  [0x2fc12fc1, "zfs"],
+  [0x65735546, "fuse"],
+]);

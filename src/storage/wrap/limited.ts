@@ -37,7 +37,11 @@ export class LimitedDriver extends DriverAround {
     return await work();
   }
 
-  protected override async write(writer: DiskWriter, { block, offset }: { block: Uint8Array; offset: number }, { signal }: Call): Promise<void> {
+  protected override async write(
+    writer: DiskWriter,
+    { block, offset }: { block: Uint8Array; offset: number },
+    { signal }: Call,
+  ): Promise<void> {
     await this.#throttle?.pass(block.length, signal);
     await writer.write(block, offset);
   }

@@ -76,7 +76,10 @@ export class RetryingDriver extends DriverAround {
     }
   }
 
-  async #retry<Result>(work: () => Promise<Result>, { signal, mayRepeat }: { signal?: AbortSignal | undefined; mayRepeat?: () => boolean }): Promise<Result> {
+  async #retry<Result>(
+    work: () => Promise<Result>,
+    { signal, mayRepeat }: { signal?: AbortSignal | undefined; mayRepeat?: () => boolean },
+  ): Promise<Result> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await work();
