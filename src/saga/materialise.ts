@@ -7,7 +7,8 @@ import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
 import type { StepScope } from "#/saga/engine/saga.ts";
 import { releaseAncestors } from "#/saga/release-disk.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
-import { convert, measure, stageThenConvert } from "#/transfer/convert.ts";
+import { convert, stageThenConvert } from "#/transfer/convert.ts";
+import { measure } from "#/transfer/measure.ts";
 
 /** A disk to be made, and the disk whose content it gets. */
 export interface Materialisation {

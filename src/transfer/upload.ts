@@ -1,71 +1,159 @@
-import { createHash } from "node:crypto";
-import { asAppError, AppError } from "#/domain/errors.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
 import { earlyRefusal, refusal, StreamInspector } from "#/format/inspect.ts";
 import { formatBytes } from "#/lib/units.ts";
+import { untilAborted } from "#/lib/until-aborted.ts";
 import type { DiskWriter } from "#/storage/driver.ts";
-import { copyInto } from "#/transfer/copy-blocks.ts";
+import { type Hashes, Hashing } from "#/transfer/hashing.ts";
+import { allDone, atOnce, Outlet } from "#/transfer/outlet.ts";
+import { type SharedBlock, Slots } from "#/transfer/slots.ts";
 
 export interface UploadOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Where the sender has announced it: content of another length is refused. */
   readonly expectedSizeBytes?: number | undefined;
   readonly sizeBytesMax: number;
-  /** The disk_format that the content must have; undefined: it is not looked at. */
+  /** The image's disk_format: content that is something else, or unsafe, is refused. Undefined: it is not looked at. */
   readonly diskFormat?: string | undefined;
-  /** Awaited before bytes are written, with the length of the stream so far and the new bytes in it. */
-  readonly beforeBytes?: ((totalBytes: number, newBytes: number) => Promise<void>) | undefined;
-  /** From 0 to 1; only where the size is known. */
+  /** Awaited for each chunk before it is written: the content's length with it, and how much of that is not written yet. */
+  readonly beforeBytes?: ((totalBytes: number, unwrittenBytes: number) => Promise<void>) | undefined;
+  /** From 0 to 1, where the size was announced. */
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }
 
-export interface Uploaded {
+export interface Uploaded extends Hashes {
   readonly sizeBytes: number;
-  readonly md5: string;
-  readonly sha512: string;
-  /** What a guest sees, from the content; undefined where it was not looked at. */
+  /** What a guest sees; undefined where the content was not looked at. */
   readonly virtualSizeBytes: number | undefined;
 }
 
-/** Takes a stream of unknown content into a new disk, and ends the writer: finished, or aborted when it throws. */
+/**
+ * Takes a stream of any length into a new disk: inspected, hashed and written while it passes, in the memory of a few blocks.
+ * The source is read no faster than the slowest of these. Ends the writer, with `finish` or, where anything fails before,
+ * `abort`; a source that was not read to its end is told to `return`, and not waited for.
+ *
+ * Errors: `upload_broken` (the source broke off, or is not as long as announced), `too_large`, `cancelled`, the refusals
+ * of format/inspect.ts; AppErrors of the source, of `beforeBytes` and of the writer as they are.
+ */
 export async function receiveUpload(source: AsyncIterable<Uint8Array>, writer: DiskWriter, options: UploadOptions): Promise<Uploaded> {
-  const { expectedSizeBytes, sizeBytesMax, diskFormat, beforeBytes, onProgress, signal } = options;
-  const md5 = createHash("md5");
-  const sha512 = createHash("sha512");
-  const inspector = diskFormat === undefined ? undefined : new StreamInspector();
-  let sizeBytes = 0;
-  let virtualSizeBytes: number | undefined;
-  const content = async function* () {
-    const reading = source[Symbol.asyncIterator]();
-    for (;;) {
-      const next = await reading.next().catch((cause: unknown) => {
-        throw asAppError(cause) ?? new AppError("upload_broken", "The upload broke off.", { cause });
-      });
-      if (next.done) break;
-      signal?.throwIfAborted();
-      const chunk = next.value;
-      sizeBytes += chunk.length;
-      if (sizeBytes > sizeBytesMax) throw new AppError("too_large", `The content is larger than the limit of ${formatBytes(sizeBytesMax)}.`);
-      if (expectedSizeBytes !== undefined && sizeBytes > expectedSizeBytes) throw wrongSize(expectedSizeBytes, sizeBytes);
-      await beforeBytes?.(sizeBytes, chunk.length);
-      inspector?.update(chunk);
-      const refused = inspector && earlyRefusal(inspector, diskFormat as string);
-      if (refused) throw refused;
-      md5.update(chunk);
-      sha512.update(chunk);
-      yield chunk;
-      if (expectedSizeBytes) onProgress?.(sizeBytes / expectedSizeBytes);
-    }
-    if (expectedSizeBytes !== undefined && sizeBytes < expectedSizeBytes) throw wrongSize(expectedSizeBytes, sizeBytes);
-    if (inspector && diskFormat !== undefined) {
-      const inspection = inspector.finish();
-      const refused = refusal(inspection, diskFormat);
-      if (refused) throw refused;
-      virtualSizeBytes = inspection.virtualSizeBytes;
-    }
-  };
-  await copyInto(writer, content());
-  return { sizeBytes, md5: md5.digest("hex"), sha512: sha512.digest("hex"), virtualSizeBytes };
+  const uploaded = await receive(source, writer, options).catch(async (error: unknown) => {
+    await writer.abort().catch(() => {}); // What it leaves is partial work, which the audit finds: the first error says more.
+    throw error;
+  });
+  await writer.finish(uploaded.sizeBytes);
+  return uploaded;
 }
 
-function wrongSize(expectedSizeBytes: number, sizeBytes: number): AppError {
-  return new AppError("upload_broken", `The upload has ${sizeBytes} bytes or more, not ${expectedSizeBytes} as announced.`);
+async function receive(source: AsyncIterable<Uint8Array>, writer: DiskWriter, options: UploadOptions): Promise<Uploaded> {
+  using slots = new Slots();
+  using hashing = new Hashing();
+  const failed = new AbortController();
+  const written = new CountedWriter(writer);
+  const use = (block: SharedBlock, offsetBytes: number) => allDone([written.write(block, offsetBytes), hashing.update(block)]);
+  const out = new Outlet(slots, use, (error) => failed.abort(error));
+  try {
+    const inspector = options.diskFormat === undefined ? undefined : new Inspector(options.diskFormat);
+    const until = options.signal ? AbortSignal.any([failed.signal, options.signal]) : failed.signal;
+    const sizeBytes = await pour(untilAborted(unbroken(source), until), { out, inspector, written, options });
+    const virtualSizeBytes = inspector?.finish();
+    await out.flush();
+    return { sizeBytes, virtualSizeBytes, ...(await hashing.digest()) };
+  } catch (error) {
+    throw options.signal?.aborted ? cancelled(options.signal) : error;
+  } finally {
+    await out.close();
+  }
+}
+
+interface Way {
+  readonly out: Outlet;
+  readonly inspector: Inspector | undefined;
+  readonly written: CountedWriter;
+  readonly options: UploadOptions;
+}
+
+/** Returns the length of the content. */
+async function pour(chunks: AsyncIterable<Uint8Array>, { out, inspector, written, options }: Way): Promise<number> {
+  const { expectedSizeBytes, beforeBytes, onProgress } = options;
+  let sizeBytes = 0;
+  checkLength(expectedSizeBytes ?? 0, options);
+  for await (const chunk of chunks) {
+    sizeBytes += chunk.length;
+    checkLength(sizeBytes, options);
+    await beforeBytes?.(sizeBytes, sizeBytes - written.bytes);
+    inspector?.update(chunk);
+    await out.write(chunk);
+    if (expectedSizeBytes) onProgress?.(sizeBytes / expectedSizeBytes);
+  }
+  checkComplete(sizeBytes, options);
+  return sizeBytes;
+}
+
+/** The same chunks; where they break off, the error says so. */
+async function* unbroken(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  let sizeBytes = 0;
+  try {
+    for await (const chunk of source) {
+      sizeBytes += chunk.length;
+      yield chunk;
+    }
+  } catch (cause) {
+    throw asAppError(cause) ?? new AppError("upload_broken", `The upload broke off after ${sizeBytes} bytes.`, { cause });
+  }
+}
+
+function checkLength(sizeBytes: number, { expectedSizeBytes, sizeBytesMax }: UploadOptions): void {
+  if (sizeBytes > sizeBytesMax) {
+    throw new AppError("too_large", `The content is larger than the limit of ${formatBytes(sizeBytesMax)}.`);
+  }
+  if (expectedSizeBytes !== undefined && sizeBytes > expectedSizeBytes) {
+    throw new AppError("upload_broken", `The upload has more than the ${expectedSizeBytes} bytes that were announced: ${sizeBytes} have come.`);
+  }
+}
+
+function checkComplete(sizeBytes: number, { expectedSizeBytes }: UploadOptions): void {
+  if (expectedSizeBytes === undefined || sizeBytes === expectedSizeBytes) return;
+  throw new AppError("upload_broken", `The upload ended after ${sizeBytes} of the ${expectedSizeBytes} bytes that were announced.`);
+}
+
+function cancelled({ reason }: AbortSignal): AppError {
+  return asAppError(reason) ?? new AppError("cancelled", "The upload was cancelled.", { cause: reason });
+}
+
+/** Refuses content as soon as it cannot be what the image claims, or is unsafe. */
+class Inspector {
+  readonly #claim: string;
+  readonly #stream = new StreamInspector();
+
+  constructor(claim: string) {
+    this.#claim = claim;
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#stream.update(chunk);
+    const refused = earlyRefusal(this.#stream, this.#claim);
+    if (refused) throw refused;
+  }
+
+  /** The whole has come: what a guest would see of it, in bytes. */
+  finish(): number {
+    const inspection = this.#stream.finish();
+    const refused = refusal(inspection, this.#claim);
+    if (refused) throw refused;
+    return inspection.virtualSizeBytes;
+  }
+}
+
+/** Writes as often at once as the writer allows, and knows how much is done. */
+class CountedWriter {
+  readonly #write: ReturnType<typeof atOnce>;
+  bytes = 0;
+
+  constructor(writer: DiskWriter) {
+    this.#write = atOnce(writer);
+  }
+
+  async write(block: SharedBlock, offsetBytes: number): Promise<void> {
+    await this.#write(block, offsetBytes);
+    this.bytes += block.length;
+  }
 }

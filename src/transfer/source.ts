@@ -1,0 +1,43 @@
+import type { BlockNode } from "#/domain/block-node.ts";
+import type { DiskFormat } from "#/domain/disk.ts";
+import { AppError } from "#/domain/errors.ts";
+import type { StorageDriver, StoredDisk, StoredRef } from "#/storage/driver.ts";
+
+/** A disk and the pool that it is in. */
+export interface Source {
+  readonly pool: StorageDriver;
+  readonly disk: StoredRef;
+}
+
+/** Formats whose bytes are the disk itself. */
+export function isPlain(format: DiskFormat): boolean {
+  return format === "raw" || format === "iso" || format === "luks";
+}
+
+/** Whether a disk of the one format is one of the other without a change. */
+export function isSameContent(a: DiskFormat, b: DiskFormat): boolean {
+  return a === b || (isPlain(a) && isPlain(b));
+}
+
+/** Plain bytes are opened as such: QEMU would ask for the key of a LUKS disk. */
+export function openSource({ pool, disk }: Source): Promise<BlockNode> {
+  return pool.open(isPlain(disk.format) ? { ...disk, format: "raw" } : disk, "read");
+}
+
+export async function statSource({ pool, disk }: Pick<Source, "pool"> & { readonly disk: Pick<StoredRef, "id"> }): Promise<StoredDisk> {
+  const stored = await pool.stat(disk.id);
+  if (!stored) throw new AppError("disk_not_found", `Cannot read disk ${disk.id}: it is not in its pool.`);
+  return stored;
+}
+
+/** What reading all of the disk costs at most: the space that it and the disks that it reads through take. */
+export async function dataBytes(source: Source): Promise<number> {
+  const stored = await statSource(source);
+  let bytes = stored.allocatedBytes;
+  for (let { parent } = stored; parent !== undefined; ) {
+    const ancestor = await source.pool.stat(parent);
+    bytes += ancestor?.allocatedBytes ?? 0;
+    parent = ancestor?.parent;
+  }
+  return Math.min(bytes, stored.sizeBytes);
+}
