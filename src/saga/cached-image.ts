@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { findCacheEntry, insertCacheEntry, removeCacheEntry, touchCacheEntry } from "#/db/cache-entries.ts";
 import { findDisk, getDisk } from "#/db/disks.ts";
+import { findImage } from "#/db/images.ts";
 import type { CacheEntryTable } from "#/db/tables.ts";
 import { AppError, type ErrorCode } from "#/domain/errors.ts";
 import { type DiskId, diskId, operationId } from "#/domain/ids.ts";
@@ -49,7 +50,9 @@ async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskI
     virtualSizeBytes: disk.virtualSizeBytes,
     strategy: plan.strategy === "staged_convert" ? "staged_convert" : "stream_convert",
   };
-  await db.transaction().execute(async (trx) => {
+  return db.transaction().execute(async (trx) => {
+    // An image that was deleted meanwhile gets no entry: nobody would ever purge it.
+    if (!(await findImage(trx, params.imageId))) return false;
     const filledBy = await runner.begin(trx, fillCache, params, {
       projectId: null,
       userId: null,
@@ -70,8 +73,8 @@ async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskI
     };
     const mine = await insertCacheEntry(trx, row);
     if (!mine) await trx.deleteFrom("operation").where("id", "=", filledBy).execute();
+    return true;
   });
-  return true;
 }
 
 /** Waits for the filler, showing its progress as ours. Its failure is ours; our cancel is not its: others may be waiting. */
