@@ -12,6 +12,7 @@ import { AppError } from "#/domain/errors.ts";
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const validator = Compile(schema);
   return (received: unknown) => {
+    if (validator.Check(received)) return { value: received }; // Most often; to convert costs more than to check.
     const value = httpPart === "body" ? received : Value.Convert(schema, received);
     if (validator.Check(value)) return { value };
     return { error: new AppError("bad_request", validationMessage(validator.Errors(value), httpPart ?? "body")) };
