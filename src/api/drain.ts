@@ -1,24 +1,23 @@
 import type { IncomingMessage } from "node:http";
-import { MiB, SECOND_MS } from "#/lib/units.ts";
+import { SECOND_MS } from "#/lib/units.ts";
+import type { Server } from "./server.ts";
 
-/** Many clients read the answer only when they have sent all; up to here that is cheaper than a second attempt. */
-const DRAIN_BYTES_MAX = 64 * MiB;
-const DRAIN_TIME_MAX_MS = 10 * SECOND_MS;
+/** Many clients read the answer only when they have sent all; so long that is cheaper than a second attempt. */
+const DRAIN_MS_MAX = 5 * SECOND_MS;
 
 /**
- * Reads and forgets what is left of the body of a request that was refused, so that the client gets to the answer; then, where it
- * goes on for long, closes the connection. Without that Node would read a refused terabyte to its end.
+ * Reads and forgets what is left of a body after its request was answered, so that the client gets to the answer; where it goes
+ * on for long, the connection is closed. Without that a refused terabyte would be read to its end.
  */
-export function drain(request: IncomingMessage): void {
-  if (request.readableEnded || request.destroyed) return;
-  let leftBytes = DRAIN_BYTES_MAX;
-  const timer = setTimeout(() => request.destroy(), DRAIN_TIME_MAX_MS);
-  request.on("data", (chunk: Buffer) => {
-    leftBytes -= chunk.length;
-    if (leftBytes < 0) request.destroy();
-  });
+export function drainRefusedBodies(app: Server): void {
+  app.addHook("onResponse", async ({ raw }) => drain(raw, DRAIN_MS_MAX));
+}
+
+export function drain(request: IncomingMessage, limitMs: number): void {
+  if (request.complete || request.destroyed) return;
+  const timer = setTimeout(() => request.destroy(), limitMs);
+  for (const event of ["end", "close"]) request.once(event, () => clearTimeout(timer));
   request.on("error", () => {}); // The client is gone: nobody is left to be told.
-  request.once("close", () => clearTimeout(timer));
-  request.once("end", () => clearTimeout(timer));
+  request.removeAllListeners("readable"); // Of a reader that was stopped while it waited: nothing would flow past it.
   request.resume();
 }

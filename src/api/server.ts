@@ -6,6 +6,7 @@ import type { Caller } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { AllowedMethods } from "./allowed-methods.ts";
+import { drainRefusedBodies } from "./drain.ts";
 import { type FaultShape, sendFault } from "./errors.ts";
 import { continueLate } from "./expect-continue.ts";
 import { micaFault } from "./fault-shapes.ts";
@@ -85,6 +86,7 @@ export function createServer(options: ServerOptions): Server {
     if (needsCaller(request)) request.caller = await authenticateRequest(request, authenticate);
   });
   continueLate(app);
+  drainRefusedBodies(app);
   logRequests(app);
   useFaultShape(app, micaFault);
   return app;

@@ -54,6 +54,7 @@ export class ImageApi implements AsyncDisposable {
     const context: AppContext = { db, clock: systemClock, log: silentLog, config, pools, runner };
     const server = stack.use(await TestServer.start({ db, register: (app) => registerImages(app, context) }));
     stack.defer(() => runner.close(5000));
+    stack.defer(() => server.app.server.closeAllConnections()); // Clients here keep theirs alive for the next test that never comes.
     return new ImageApi(server, services, runner, stack);
   }
 

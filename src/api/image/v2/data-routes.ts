@@ -1,6 +1,5 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { drain } from "#/api/drain.ts";
 import { sendContinue } from "#/api/expect-continue.ts";
 import { sendBytes } from "#/api/send-bytes.ts";
 import type { Server } from "#/api/server.ts";
@@ -14,7 +13,6 @@ const OCTET_STREAM = "application/octet-stream";
 
 /** Upload and download. The body of an upload is passed on as it comes: nothing here holds more of it than one chunk. */
 export function addDataRoutes(app: Server, { data }: ImagesApi): void {
-  app.removeContentTypeParser(OCTET_STREAM);
   app.addContentTypeParser(OCTET_STREAM, (_request, _payload, done) => done(null, undefined));
 
   app.put(
@@ -22,11 +20,7 @@ export function addDataRoutes(app: Server, { data }: ImagesApi): void {
     { schema: { params: ImageParams }, config: { continuesLate: true }, onRequest: requireOctetStream },
     async (request, reply) => {
       const open = () => bodyOf(request, reply);
-      try {
-        await data.upload(request.caller, request.params.imageId, { open, sizeBytes: announcedSize(request) });
-      } finally {
-        drain(request.raw);
-      }
+      await data.upload(request.caller, request.params.imageId, { open, sizeBytes: announcedSize(request) });
       return reply.code(204).send();
     },
   );
@@ -38,9 +32,8 @@ export function addDataRoutes(app: Server, { data }: ImagesApi): void {
   });
 }
 
-async function requireOctetStream({ headers, raw }: FastifyRequest): Promise<void> {
+async function requireOctetStream({ headers }: FastifyRequest): Promise<void> {
   if (headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase() === OCTET_STREAM) return;
-  drain(raw);
   throw new AppError("unsupported_media", `The bytes of an image are sent as ${OCTET_STREAM}.`);
 }
 

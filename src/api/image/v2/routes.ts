@@ -1,4 +1,3 @@
-import type { IncomingMessage } from "node:http";
 import type { FastifyRequest } from "fastify";
 import { glanceFault } from "#/api/fault-shapes.ts";
 import { BaseUrls } from "#/api/identity/v3/base-urls.ts";
@@ -46,7 +45,6 @@ export function registerImages(app: Server, context: AppContext): void {
 function addRoutes(app: Server, api: ImagesApi): void {
   useFaultShape(app, glanceFault);
   acceptJsonBodies(app, { bytesMax: PATCH_BYTES_MAX, timeoutMs: PATCH_TIMEOUT_MS, mediaTypes: PATCH_MEDIA_TYPES });
-  app.addContentTypeParser("application/octet-stream", async (_request: unknown, body: IncomingMessage) => refuseBody(body));
   app.addHook("onRequest", refuseUnexpectedBody);
   addVersionRoutes(app, api);
   addImageRoutes(app, api);
@@ -56,16 +54,7 @@ function addRoutes(app: Server, api: ImagesApi): void {
   app.register(async (scope: Server) => addDataRoutes(scope, api));
 }
 
-/** glanceclient sends this content type with whatever has no body. */
-function refuseBody(body: IncomingMessage): undefined {
-  if (hasBody(body)) throw new AppError("unsupported_media", "Only the bytes of an image are sent as application/octet-stream.");
-  return undefined;
-}
-
-async function refuseUnexpectedBody({ method, raw }: FastifyRequest): Promise<void> {
-  if ((method === "GET" || method === "DELETE") && hasBody(raw)) throw new AppError("bad_request", "A body is not expected with this request.");
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+async function refuseUnexpectedBody({ method, headers }: FastifyRequest): Promise<void> {
+  const hasBody = headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+  if (hasBody && (method === "GET" || method === "DELETE")) throw new AppError("bad_request", "A body is not expected with this request.");
 }
