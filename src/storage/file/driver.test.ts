@@ -4,7 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { KiB, MiB } from "#/lib/units.ts";
-import { assertContent, assertGone, content, dense, get, listed, newDisk, putNew, rejectsWith, scribble } from "#/storage/contract/bench.ts";
+import {
+  assertContent,
+  assertGone,
+  content,
+  dense,
+  get,
+  listed,
+  newDisk,
+  putNew,
+  rejectsWith,
+  scribble,
+} from "#/storage/contract/bench.ts";
 import { storageDriverContract } from "#/storage/contract.ts";
 import type { StoredRef } from "#/storage/driver.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
