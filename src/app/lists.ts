@@ -32,7 +32,11 @@ export function sortBy(sort: ListRequest["sort"], columns: Readonly<Record<strin
 }
 
 /** Fetches one record more than asked for, to know whether there are more. */
-export async function fetchPage<T>(request: ListRequest, page: Omit<PageRequest, "limit" | "offset">, list: (page: PageRequest) => Promise<T[]>): Promise<Page<T>> {
+export async function fetchPage<T>(
+  request: ListRequest,
+  page: Omit<PageRequest, "limit" | "offset">,
+  list: (page: PageRequest) => Promise<T[]>,
+): Promise<Page<T>> {
   const { limit, offset } = request;
   if (limit === 0) return { records: [], more: false };
   const rows = await list({ ...page, offset, limit: limit + 1 });
@@ -40,7 +44,11 @@ export async function fetchPage<T>(request: ListRequest, page: Omit<PageRequest,
 }
 
 /** The project that a list is narrowed to; undefined for all. Admins may name one. */
-export function listedProject(caller: Caller, { allProjects }: Pick<ListRequest, "allProjects">, named?: string | undefined): string | undefined {
+export function listedProject(
+  caller: Caller,
+  { allProjects }: Pick<ListRequest, "allProjects">,
+  named?: string,
+): string | undefined {
   if (!isAdmin(caller) || !allProjects) return caller.projectId;
   return named;
 }

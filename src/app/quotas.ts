@@ -4,7 +4,15 @@ import { addQuotaUsage, quotaUsage } from "#/db/quota-usage.ts";
 import { clearQuotaLimits, type Limits, quotaLimits, setQuotaLimits } from "#/db/quotas.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
-import { QUOTA_RESOURCES, type QuotaAmounts, type QuotaResource, refuseLargerVolume, refuseOverQuota, TYPED_QUOTA_RESOURCES, UNLIMITED } from "#/domain/quota.ts";
+import {
+  QUOTA_RESOURCES,
+  type QuotaAmounts,
+  type QuotaResource,
+  refuseLargerVolume,
+  refuseOverQuota,
+  TYPED_QUOTA_RESOURCES,
+  UNLIMITED,
+} from "#/domain/quota.ts";
 import { GiB } from "#/lib/units.ts";
 
 /** A limit and what is used of it, in records or GiB. */
@@ -54,7 +62,12 @@ export class Quotas {
   }
 
   /** Sets limits of a project. With `refuseBelowUse`, not below what it has already. */
-  async set(caller: Caller, projectId: string, limits: Readonly<Record<string, number>>, { refuseBelowUse }: { refuseBelowUse: boolean }): Promise<void> {
+  async set(
+    caller: Caller,
+    projectId: string,
+    limits: Readonly<Record<string, number>>,
+    { refuseBelowUse }: { refuseBelowUse: boolean },
+  ): Promise<void> {
     requireRole(caller, "admin", "change quotas");
     await this.#refuseUnknown(limits);
     await this.#context.db.transaction().execute(async (trx) => {
@@ -119,7 +132,10 @@ async function refuseLimitsBelowUse(trx: Database, projectId: string, limits: Re
   for (const [resource, limit] of Object.entries(limits)) {
     const inUse = used.get(resource) ?? 0;
     if (limit !== UNLIMITED && limit < inUse) {
-      throw new AppError("bad_request", `Quota limit ${limit} for ${resource} must be equal to or greater than already used quota ${inUse}.`);
+      throw new AppError(
+        "bad_request",
+        `Quota limit ${limit} for ${resource} must be equal to or greater than already used quota ${inUse}.`,
+      );
     }
   }
 }

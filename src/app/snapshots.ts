@@ -5,7 +5,16 @@ import type { Quotas } from "#/app/quotas.ts";
 import type { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, snapshotMetadata } from "#/db/key-values.ts";
-import { changeSnapshotIn, countSnapshots, findSnapshot, insertSnapshot, listSnapshots, SNAPSHOT_SORT_COLUMNS, type SnapshotFilter, updateSnapshot } from "#/db/snapshots.ts";
+import {
+  changeSnapshotIn,
+  countSnapshots,
+  findSnapshot,
+  insertSnapshot,
+  listSnapshots,
+  SNAPSHOT_SORT_COLUMNS,
+  type SnapshotFilter,
+  updateSnapshot,
+} from "#/db/snapshots.ts";
 import type { SnapshotTable } from "#/db/tables.ts";
 import { volumeTypeNames } from "#/db/volume-types.ts";
 import { lockVolumeIn } from "#/db/volumes.ts";
@@ -54,7 +63,9 @@ export class Snapshots {
     const marker = request.marker === undefined ? undefined : await this.find(db, caller, request.marker);
     refuseUnknownMarker(marker, request.marker);
     const filter = this.#filter(caller, request);
-    const { records, more } = await fetchPage(request, { sort: sortBy(request.sort, SNAPSHOT_SORT_COLUMNS), marker }, (page) => listSnapshots(db, filter, page));
+    const { records, more } = await fetchPage(request, { sort: sortBy(request.sort, SNAPSHOT_SORT_COLUMNS), marker }, (page) =>
+      listSnapshots(db, filter, page),
+    );
     return { records: await withMetadata(db, records), more };
   }
 
@@ -108,7 +119,11 @@ export class Snapshots {
     return { ...row, metadata };
   }
 
-  async update(caller: Caller, id: string, { name, description }: { name?: string | null | undefined; description?: string | null | undefined }): Promise<Snapshot> {
+  async update(
+    caller: Caller,
+    id: string,
+    { name, description }: { name?: string | null | undefined; description?: string | null | undefined },
+  ): Promise<Snapshot> {
     requireRole(caller, "member", "change snapshots");
     const { db, clock } = this.#context;
     await this.find(db, caller, id);
@@ -184,7 +199,10 @@ async function lockForSnapshot(trx: Database, { id, status }: { id: string; stat
 }
 
 async function withMetadata(db: Database, rows: readonly SnapshotTable[]): Promise<Snapshot[]> {
-  const metadata = await snapshotMetadata.ofAll(db, rows.map(({ id }) => id));
+  const metadata = await snapshotMetadata.ofAll(
+    db,
+    rows.map(({ id }) => id),
+  );
   return rows.map((row) => ({ ...row, metadata: metadata.get(row.id) ?? {} }));
 }
 

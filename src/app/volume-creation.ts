@@ -95,7 +95,11 @@ export class VolumeCreation {
 
   async #plan(source: Source, sizeGib: number, type: VolumeTypeTable): Promise<{ plan: Plan; pool: PoolName }> {
     const extraSpecs = await this.#parts.volumeTypes.extraSpecsOf(type.id);
-    return this.#parts.materialise.planVolume({ source: source.ref, sizeBytes: sizeGib * GiB, volumeType: { name: type.name, extraSpecs } });
+    return this.#parts.materialise.planVolume({
+      source: source.ref,
+      sizeBytes: sizeGib * GiB,
+      volumeType: { name: type.name, extraSpecs },
+    });
   }
 
   async #record(caller: Caller, { request, source, sizeGib, type, plan, pool }: Decided): Promise<Volume> {

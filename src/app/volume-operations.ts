@@ -85,7 +85,9 @@ export class VolumeOperations {
       const { from, to } = inUse ? VOLUME_TRANSITIONS.extendInUse : VOLUME_TRANSITIONS.extend;
       const changes = { status: to, previous_status: previousStatus, updated_at: clock.nowMs() };
       if (!(await changeVolumeIn(trx, id, { from, changes }))) {
-        throw invalidVolume(`Volume ${id} status must be ${orList(from.map((status) => `'${status}'`))} to extend, currently ${previousStatus}.`);
+        throw invalidVolume(
+          `Volume ${id} status must be ${orList(from.map((status) => `'${status}'`))} to extend, currently ${previousStatus}.`,
+        );
       }
       await this.#takeExtension(trx, volume, sizeBytes);
       return runner.begin(trx, extendVolume, { volumeId: id, sizeBytes, previousSizeBytes, previousStatus }, operationOf(caller, volume));

@@ -77,9 +77,17 @@ export class VolumeTypes {
     };
     const marker = request.marker === undefined ? undefined : await findVolumeType(db, request.marker);
     refuseUnknownMarker(marker, request.marker);
-    const page = await fetchPage(request, { sort: sortBy(request.sort, VOLUME_TYPE_SORT_COLUMNS), marker }, (p) => listVolumeTypes(db, filter, p));
-    const specs = await volumeTypeExtraSpecs.ofAll(db, page.records.map(({ id }) => id));
-    return { more: page.more, records: page.records.map((row) => ({ ...row, extraSpecs: visibleExtraSpecs(specs.get(row.id) ?? {}, caller) })) };
+    const page = await fetchPage(request, { sort: sortBy(request.sort, VOLUME_TYPE_SORT_COLUMNS), marker }, (p) =>
+      listVolumeTypes(db, filter, p),
+    );
+    const specs = await volumeTypeExtraSpecs.ofAll(
+      db,
+      page.records.map(({ id }) => id),
+    );
+    return {
+      more: page.more,
+      records: page.records.map((row) => ({ ...row, extraSpecs: visibleExtraSpecs(specs.get(row.id) ?? {}, caller) })),
+    };
   }
 
   /** The type, which the caller may see; 404 otherwise. */

@@ -3,7 +3,15 @@ import { fetchPage, type ListRequest, listedProject, type Page, refuseUnknownMar
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, volumeImageMetadata, volumeMetadata } from "#/db/key-values.ts";
 import type { VolumeTable } from "#/db/tables.ts";
-import { countVolumes, distinctVolumeMetadata, listVolumes, summarizeVolumes, VOLUME_SORT_COLUMNS, type VolumeFilter, type VolumeSummary } from "#/db/volume-lists.ts";
+import {
+  countVolumes,
+  distinctVolumeMetadata,
+  listVolumes,
+  summarizeVolumes,
+  VOLUME_SORT_COLUMNS,
+  type VolumeFilter,
+  type VolumeSummary,
+} from "#/db/volume-lists.ts";
 import { volumeTypeNames } from "#/db/volume-types.ts";
 import { changeVolumeIn, findVolume, updateVolume } from "#/db/volumes.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
@@ -52,7 +60,9 @@ export class Volumes {
     const marker = request.marker === undefined ? undefined : await this.find(db, caller, request.marker);
     refuseUnknownMarker(marker, request.marker);
     const filter = this.#filter(caller, request);
-    const { records, more } = await fetchPage(request, { sort: sortBy(request.sort, VOLUME_SORT_COLUMNS), marker }, (page) => listVolumes(db, filter, page));
+    const { records, more } = await fetchPage(request, { sort: sortBy(request.sort, VOLUME_SORT_COLUMNS), marker }, (page) =>
+      listVolumes(db, filter, page),
+    );
     return { records: await withDetails(db, records), more };
   }
 
@@ -63,7 +73,10 @@ export class Volumes {
   }
 
   /** The number and size of the project's volumes (for admins of all), and every value that each metadata name has. */
-  async summary(caller: Caller, { allProjects }: { allProjects: boolean }): Promise<VolumeSummary & { metadata: { name: string; value: string }[] }> {
+  async summary(
+    caller: Caller,
+    { allProjects }: { allProjects: boolean },
+  ): Promise<VolumeSummary & { metadata: { name: string; value: string }[] }> {
     requireRole(caller, "reader", "list volumes");
     const { db } = this.#context;
     const project = listedProject(caller, { allProjects });
@@ -153,9 +166,12 @@ export class Volumes {
 }
 
 /** The volumes with their types' names and metadata: three queries, however many they are. */
-export async function withDetails(db: Database, rows: readonly VolumeTable[]): Promise<Volume[]> {
+async function withDetails(db: Database, rows: readonly VolumeTable[]): Promise<Volume[]> {
   const ids = rows.map(({ id }) => id);
-  const names = await volumeTypeNames(db, rows.map((row) => row.volume_type_id));
+  const names = await volumeTypeNames(
+    db,
+    rows.map((row) => row.volume_type_id),
+  );
   const metadata = await volumeMetadata.ofAll(db, ids);
   const imageMetadata = await volumeImageMetadata.ofAll(db, ids);
   return rows.map((row) => ({

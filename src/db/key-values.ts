@@ -49,7 +49,11 @@ export class KeyValues {
 
   /** False where there was none of that name. */
   async remove(trx: Database, ownerId: string, name: string): Promise<boolean> {
-    const { numDeletedRows } = await anyTable(trx).deleteFrom(this.#table).where(this.#owner, "=", ownerId).where("name", "=", name).executeTakeFirst();
+    const { numDeletedRows } = await anyTable(trx)
+      .deleteFrom(this.#table)
+      .where(this.#owner, "=", ownerId)
+      .where("name", "=", name)
+      .executeTakeFirst();
     return numDeletedRows > 0n;
   }
 

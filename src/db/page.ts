@@ -64,7 +64,11 @@ function behindByKeys(sort: readonly SortKey[], values: readonly Expression<unkn
 }
 
 /** What the first key says alone: it is all that SQLite can start at where the index is on an expression, or directions are mixed. */
-function notBefore(first: SortKey | undefined, value: Expression<unknown> | undefined, condition: Expression<SqlBool>): Expression<SqlBool> {
+function notBefore(
+  first: SortKey | undefined,
+  value: Expression<unknown> | undefined,
+  condition: Expression<SqlBool>,
+): Expression<SqlBool> {
   if (!first) return condition;
   return sql<SqlBool>`(${place(first)} ${sql.raw(comparison(first))}= ${value} and ${condition})`;
 }

@@ -15,7 +15,9 @@ export async function setQuotaLimits(trx: Database, projectId: string, limits: R
   await trx
     .insertInto("quota")
     .values(rows)
-    .onConflict((conflict) => conflict.columns(["project_id", "resource"]).doUpdateSet((eb) => ({ limit_count: eb.ref("excluded.limit_count") })))
+    .onConflict((conflict) =>
+      conflict.columns(["project_id", "resource"]).doUpdateSet((eb) => ({ limit_count: eb.ref("excluded.limit_count") })),
+    )
     .execute();
 }
 

@@ -65,7 +65,9 @@ export interface VolumeSummary {
 
 /** Of one project, or of all. */
 export async function summarizeVolumes(db: Database, projectId: string | undefined): Promise<VolumeSummary> {
-  let query = db.selectFrom("volume").select((eb) => [eb.fn.countAll<number>().as("count"), eb.fn.sum<number | null>("size_bytes").as("size")]);
+  let query = db
+    .selectFrom("volume")
+    .select((eb) => [eb.fn.countAll<number>().as("count"), eb.fn.sum<number | null>("size_bytes").as("size")]);
   if (projectId !== undefined) query = query.where("project_id", "=", projectId);
   const { count, size } = await query.executeTakeFirstOrThrow();
   return { count: Number(count), sizeBytes: Number(size ?? 0) };

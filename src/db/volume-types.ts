@@ -19,7 +19,11 @@ export async function findVolumeTypeByName(db: Database, name: string): Promise<
 /** The names of the types with these ids, in one query. */
 export async function volumeTypeNames(db: Database, ids: readonly string[]): Promise<Map<string, string>> {
   if (ids.length === 0) return new Map();
-  const rows = await db.selectFrom("volume_type").select(["id", "name"]).where("id", "in", [...new Set(ids)]).execute();
+  const rows = await db
+    .selectFrom("volume_type")
+    .select(["id", "name"])
+    .where("id", "in", [...new Set(ids)])
+    .execute();
   return new Map(rows.map(({ id, name }) => [id, name]));
 }
 
@@ -50,7 +54,10 @@ export async function listVolumeTypes(db: Database, filter: VolumeTypeFilter, pa
     query = query.where((eb) => {
       const asAsked = eb("is_public", "=", isPublic ? 1 : 0);
       if (accessibleTo === undefined) return asAsked;
-      return eb.or([asAsked, eb("id", "in", eb.selectFrom("volume_type_access").select("volume_type_id").where("project_id", "=", accessibleTo))]);
+      return eb.or([
+        asAsked,
+        eb("id", "in", eb.selectFrom("volume_type_access").select("volume_type_id").where("project_id", "=", accessibleTo)),
+      ]);
     });
   }
   for (const [name, value] of Object.entries(filter.extraSpecs ?? {})) {
@@ -61,7 +68,12 @@ export async function listVolumeTypes(db: Database, filter: VolumeTypeFilter, pa
 
 /** The projects that may use a private type. */
 export async function projectsWithAccess(db: Database, volumeTypeId: string): Promise<string[]> {
-  const rows = await db.selectFrom("volume_type_access").select("project_id").where("volume_type_id", "=", volumeTypeId).orderBy("project_id").execute();
+  const rows = await db
+    .selectFrom("volume_type_access")
+    .select("project_id")
+    .where("volume_type_id", "=", volumeTypeId)
+    .orderBy("project_id")
+    .execute();
   return rows.map((row) => row.project_id);
 }
 

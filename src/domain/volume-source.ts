@@ -8,7 +8,9 @@ import { invalidInput, invalidVolume, VOLUME_TRANSITIONS } from "./volume.ts";
 export function refuseSourceVolume({ status, size_bytes }: { status: string; size_bytes: number }, sizeGib: number): void {
   const { from } = VOLUME_TRANSITIONS.source;
   if (!(from as readonly string[]).includes(status)) {
-    throw invalidVolume(`Unable to create a volume from an originating source volume when its status is not one of ${from.join(", ")} values.`);
+    throw invalidVolume(
+      `Unable to create a volume from an originating source volume when its status is not one of ${from.join(", ")} values.`,
+    );
   }
   const sourceGib = gibibytesFor(size_bytes);
   if (sizeGib >= sourceGib) return;
@@ -22,7 +24,9 @@ export function refuseSourceSnapshot({ status, size_bytes }: { status: string; s
   if (status !== "available") throw invalidSnapshot("Originating snapshot status must be one of available values.");
   const sourceGib = gibibytesFor(size_bytes);
   if (sizeGib >= sourceGib) return;
-  throw invalidInput(`Volume size '${sizeGib}'GB cannot be smaller than the snapshot size ${sourceGib}GB. They must be >= original snapshot size.`);
+  throw invalidInput(
+    `Volume size '${sizeGib}'GB cannot be smaller than the snapshot size ${sourceGib}GB. They must be >= original snapshot size.`,
+  );
 }
 
 /** 400 unless the image has bytes that fit. Sizes are compared as Cinder does: rounded up to GiB. */
@@ -59,7 +63,18 @@ export function imageMetadataOf(image: Image): Record<string, string> {
 }
 
 /** Facts of the old image's bytes and record; the new image has its own. Cinder's `glance_core_properties`. */
-const NOT_INHERITED: ReadonlySet<string> = new Set(["image_id", "image_name", "name", "checksum", "container_format", "disk_format", "min_disk", "min_ram", "size", "signature_verified"]);
+const NOT_INHERITED: ReadonlySet<string> = new Set([
+  "image_id",
+  "image_name",
+  "name",
+  "checksum",
+  "container_format",
+  "disk_format",
+  "min_disk",
+  "min_ram",
+  "size",
+  "signature_verified",
+]);
 
 /** The properties that an image inherits from the volume it is made of. Reserved namespaces and signatures of other bytes stay behind. */
 export function inheritedProperties(imageMetadata: Readonly<Record<string, string>>): Record<string, string> {

@@ -28,8 +28,6 @@ export const VOLUME_STATUSES = [
 ] as const;
 export type VolumeStatus = (typeof VOLUME_STATUSES)[number];
 
-export const ATTACH_STATUSES = ["attached", "attaching", "detached", "reserved", "error_attaching", "error_detaching", "deleted"] as const;
-
 /** What may be done with a volume in which status, and the status it has meanwhile. cinder/volume/api.py. */
 export const VOLUME_TRANSITIONS = {
   delete: { from: ["available", "error", "error_restoring", "error_extending", "error_managing"], to: "deleting" },
@@ -48,17 +46,11 @@ export const VOLUME_TRANSITIONS = {
   source: { from: ["available", "in-use"] },
   setReadonly: { from: ["available"] },
 } as const satisfies Record<string, VolumeTransition>;
-export type VolumeAction = keyof typeof VOLUME_TRANSITIONS;
 
-export interface VolumeTransition {
+interface VolumeTransition {
   readonly from: readonly VolumeStatus[];
   /** Undefined where the status stays. */
   readonly to?: VolumeStatus;
-}
-
-/** Whether the volume's status lets the action begin. */
-export function allowsVolumeAction(action: VolumeAction, status: string): boolean {
-  return (VOLUME_TRANSITIONS[action].from as readonly string[]).includes(status);
 }
 
 /** Only a volume that nobody moves or changes underneath can have its description or metadata changed. */

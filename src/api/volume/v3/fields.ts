@@ -7,7 +7,10 @@ export const Name = Type.Union([Type.String({ maxLength: 255 }), Type.Null()]);
 export const Description = Type.Union([Type.String({ maxLength: 255 }), Type.Null()]);
 
 /** Clients send flags as booleans or as words. */
-export const Flag = Type.Union([Type.Boolean(), Type.String({ pattern: "^([tT]rue|TRUE|[oO]n|ON|[yY]es|YES|1|[fF]alse|FALSE|[oO]ff|OFF|[nN]o|NO|0)$" })]);
+export const Flag = Type.Union([
+  Type.Boolean(),
+  Type.String({ pattern: "^([tT]rue|TRUE|[oO]n|ON|[yY]es|YES|1|[fF]alse|FALSE|[oO]ff|OFF|[nN]o|NO|0)$" }),
+]);
 export type Flag = Static<typeof Flag>;
 
 /** GiB, as a number or as digits. */
@@ -15,7 +18,9 @@ export const SizeGib = Type.Union([Type.Integer({ minimum: 1, maximum: 2 ** 31 -
 
 export const OptionalId = Type.Optional(Type.Union([Type.String({ maxLength: 255 }), Type.Null()]));
 
-export const Pairs = Type.Record(Type.String({ pattern: "^[a-zA-Z0-9\\-_:. /]{1,255}$" }), Type.String({ maxLength: 255 }), { additionalProperties: false });
+export const Pairs = Type.Record(Type.String({ pattern: "^[a-zA-Z0-9\\-_:. /]{1,255}$" }), Type.String({ maxLength: 255 }), {
+  additionalProperties: false,
+});
 
 export const IdParams = Type.Object({ id: Type.String() });
 export const IdKeyParams = Type.Object({ id: Type.String(), key: Type.String() });

@@ -31,7 +31,7 @@ export function addMessageRoutes(app: Server, { messages, viewers, limitMax }: V
 
 function equalFilters(query: ListQuery): Record<string, string> {
   const values = MESSAGE_FILTERS.map((name) => [name === "resource_uuid" ? "resource_id" : name, query.take(name)] as const);
-  return Object.fromEntries(values.filter((entry): entry is [typeof entry[0], string] => entry[1] !== undefined));
+  return Object.fromEntries(values.filter((entry): entry is [(typeof entry)[0], string] => entry[1] !== undefined));
 }
 
 function messageView(message: MessageTable, viewer: Viewer): object {

@@ -19,7 +19,9 @@ export function addPoolRoutes(app: Server, { volumeServices, clock }: VolumeApi)
     const detail = query.takeFlag("detail") ?? false;
     const name = request.microversion >= 28 ? query.take("name") : undefined;
     const pools = (await volumeServices.pools(request.caller)).filter((pool) => (name ?? hostOf(pool.name)) === hostOf(pool.name));
-    return { pools: pools.map((pool) => ({ name: hostOf(pool.name), ...(detail && { capabilities: capabilitiesView(pool, clock.nowMs()) }) })) };
+    return {
+      pools: pools.map((pool) => ({ name: hostOf(pool.name), ...(detail && { capabilities: capabilitiesView(pool, clock.nowMs()) }) })),
+    };
   });
 
   app.get("/capabilities/:host", { schema: { params: Type.Object({ host: Type.String() }) } }, async ({ caller, params }) => {

@@ -8,11 +8,16 @@ import { ListQuery } from "./list-query.ts";
 import type { VolumeApi } from "./routes.ts";
 
 const Limit = Type.Union([Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1 }), Type.String({ pattern: "^(-1|[0-9]{1,9})$" })]);
-const limitsBody = <const Key extends string>(key: Key) => Type.Object({ [key]: Type.Record(Type.String(), Type.Union([Limit, Type.Null()])) } as Record<Key, ReturnType<typeof limitsOf>>);
-const limitsOf = () => Type.Record(Type.String(), Type.Union([Limit, Type.Null()]));
 
-const UpdateQuotaSet = limitsBody("quota_set");
-const UpdateQuotaClassSet = limitsBody("quota_class_set");
+/** Limits by resource. Clients send null for what they leave alone, and repeat the project or class that the path names. */
+const Limits = Type.Unsafe<Record<string, number | string | null>>(
+  Type.Object(
+    { tenant_id: Type.Optional(Type.String()), class_name: Type.Optional(Type.String()) },
+    { additionalProperties: Type.Union([Limit, Type.Null()]) },
+  ),
+);
+const UpdateQuotaSet = Type.Object({ quota_set: Limits });
+const UpdateQuotaClassSet = Type.Object({ quota_class_set: Limits });
 
 /** Quota sets of projects: their limits, and with `usage=true` what is used of them. */
 export function addQuotaRoutes(app: Server, { quotas }: VolumeApi): void {
@@ -86,7 +91,6 @@ function absoluteLimits(standing: ReadonlyMap<string, QuotaStanding>): object {
   };
 }
 
-/** Clients repeat the project or class in the body, and send null for what they leave alone. */
 function limitsIn(set: Readonly<Record<string, number | string | null>>): Record<string, number> {
   const { tenant_id: _project, class_name: _class, ...limits } = set;
   return Object.fromEntries(Object.entries(limits).flatMap(([resource, limit]) => (limit === null ? [] : [[resource, Number(limit)]])));

@@ -34,12 +34,15 @@ export interface VolumeApi extends BlockStorage {
 
 /** The Block Storage API v3 under `/volume`, https://docs.openstack.org/api-ref/block-storage/v3/. */
 export async function registerVolumes(app: Server, context: AppContext): Promise<BlockStorage> {
-  const { clock, config } = context;
   const storage = await openBlockStorage(context);
+  mountVolumes(app, context, storage);
+  return storage;
+}
+
+export function mountVolumes(app: Server, { clock, config }: Pick<AppContext, "clock" | "config">, storage: BlockStorage): void {
   const viewers = new Viewers(new BaseUrls(config.publicUrl));
   const api: VolumeApi = { ...storage, viewers, clock, availabilityZone: config.availabilityZone, limitMax: config.pages.maxLimit };
   app.register(async (scope: Server) => addVersionedRoutes(scope, api), { prefix: "/volume" });
-  return storage;
 }
 
 function addVersionedRoutes(app: Server, api: VolumeApi): void {
@@ -77,5 +80,8 @@ function addRoutes(app: Server, api: VolumeApi): void {
 function refuseOtherProject({ caller, params }: FastifyRequest): void {
   const { project_id } = params as { project_id: string };
   if (project_id === caller.projectId || isAdmin(caller)) return;
-  throw new AppError("bad_request", `Malformed request URL: URL's project_id '${project_id}' doesn't match Context's project_id '${caller.projectId}'`);
+  throw new AppError(
+    "bad_request",
+    `Malformed request URL: URL's project_id '${project_id}' doesn't match Context's project_id '${caller.projectId}'`,
+  );
 }

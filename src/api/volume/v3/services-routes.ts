@@ -28,7 +28,11 @@ export function addServiceRoutes(app: Server, api: VolumeApi): void {
   });
 }
 
-function serviceView({ binary, host, isUp }: { binary: string; host: string; isUp: boolean }, minor: number, { clock, availabilityZone }: VolumeApi): object {
+function serviceView(
+  { binary, host, isUp }: { binary: string; host: string; isUp: boolean },
+  minor: number,
+  { clock, availabilityZone }: VolumeApi,
+): object {
   const isVolume = binary === "cinder-volume";
   return {
     binary,

@@ -2,7 +2,7 @@ import type { FastifyRequest } from "fastify";
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
 import { invalidInput } from "#/domain/volume.ts";
-import { either, Flag, flag, IdKeyParams, IdParams, MetaBody, MetadataBody, text } from "./fields.ts";
+import { either, type Flag, flag, IdKeyParams, IdParams, MetaBody, MetadataBody, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
 import { onePair } from "./metadata.ts";
 import { parserOf } from "./parse.ts";
@@ -36,7 +36,10 @@ export function addSnapshotRoutes(app: Server, api: VolumeApi): void {
 
   app.put("/snapshots/:id", { schema: { params: IdParams, body: UpdateSnapshot } }, async (request) => {
     const { snapshot: body } = request.body;
-    const changes = { name: text(either(body.name, body.display_name)), description: text(either(body.description, body.display_description)) };
+    const changes = {
+      name: text(either(body.name, body.display_name)),
+      description: text(either(body.description, body.display_description)),
+    };
     return { snapshot: snapshotView(await snapshots.update(request.caller, request.params.id, changes), viewers.of(request)) };
   });
 
@@ -80,7 +83,11 @@ export function addSnapshotMetadataRoutes(app: Server, { snapshots }: VolumeApi)
 
 const parseResetStatus = parserOf(ResetSnapshotStatus);
 
-async function listSnapshots({ snapshots, viewers, limitMax }: VolumeApi, request: FastifyRequest, view: typeof snapshotView): Promise<object> {
+async function listSnapshots(
+  { snapshots, viewers, limitMax }: VolumeApi,
+  request: FastifyRequest,
+  view: typeof snapshotView,
+): Promise<object> {
   const { caller, microversion } = request;
   const query = new ListQuery(request.query);
   const withCount = microversion >= 45 && (query.takeFlag("with_count") ?? false);
@@ -94,6 +101,7 @@ async function listSnapshots({ snapshots, viewers, limitMax }: VolumeApi, reques
 function mayBeInUse(minor: number, force: Flag | null | undefined): boolean {
   const forced = force !== null && flag(force);
   if (minor < 66) return forced;
-  if (force !== undefined && force !== null && !forced) throw invalidInput("The 'force' flag is invalid: from microversion 3.66 on it may only be true.");
+  if (force !== undefined && force !== null && !forced)
+    throw invalidInput("The 'force' flag is invalid: from microversion 3.66 on it may only be true.");
   return true;
 }

@@ -31,7 +31,11 @@ export function snapshotDetailView(snapshot: Snapshot, viewer: Viewer): object {
   };
 }
 
-export function snapshotPageView(page: Page<Snapshot>, viewer: Viewer, { view, count }: { view: typeof snapshotView; count?: number | undefined }): object {
+export function snapshotPageView(
+  page: Page<Snapshot>,
+  viewer: Viewer,
+  { view, count }: { view: typeof snapshotView; count?: number | undefined },
+): object {
   const links = viewer.nextLinks(page.more ? page.records.at(-1)?.id : undefined);
   return {
     snapshots: page.records.map((snapshot) => view(snapshot, viewer)),

@@ -27,7 +27,12 @@ export const UpdateVolumeType = strict({
   ),
 });
 
-export const ExtraSpecsBody = strict({ extra_specs: Type.Record(Type.String({ pattern: EXTRA_SPEC_NAME }), Type.String({ maxLength: 255 }), { additionalProperties: false, minProperties: 1 }) });
+export const ExtraSpecsBody = strict({
+  extra_specs: Type.Record(Type.String({ pattern: EXTRA_SPEC_NAME }), Type.String({ maxLength: 255 }), {
+    additionalProperties: false,
+    minProperties: 1,
+  }),
+});
 /** One spec under its own name. */
 export const ExtraSpecBody = ExtraSpecs;
 

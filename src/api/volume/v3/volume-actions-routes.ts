@@ -114,7 +114,13 @@ function imageOfVolume(body: Static<typeof UploadImage>): ImageOfVolume {
   const { disk_format: diskFormat = "raw", container_format } = body;
   refuseContainer(container_format ?? "bare");
   if (diskFormat === "ploop") throw invalidInput("No volume can be written as ploop: choose raw, qcow2, vmdk, vdi, vhd or vhdx.");
-  return { name: body.image_name, diskFormat, visibility: body.visibility ?? "private", isProtected: flag(body.protected), force: flag(body.force) };
+  return {
+    name: body.image_name,
+    diskFormat,
+    visibility: body.visibility ?? "private",
+    isProtected: flag(body.protected),
+    force: flag(body.force),
+  };
 }
 
 function refuseContainer(container: string): void {

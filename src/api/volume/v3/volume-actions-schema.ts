@@ -15,7 +15,9 @@ export const ResetStatus = Type.Object(
   {
     status: Type.Optional(Type.Enum([...VOLUME_STATUSES])),
     attach_status: Type.Optional(Type.Enum(["attached", "detached"])),
-    migration_status: Type.Optional(Type.Union([Type.Enum(["migrating", "error", "success", "completing", "none", "starting"]), Type.Null()])),
+    migration_status: Type.Optional(
+      Type.Union([Type.Enum(["migrating", "error", "success", "completing", "none", "starting"]), Type.Null()]),
+    ),
   },
   { additionalProperties: false, minProperties: 1 },
 );

@@ -18,10 +18,14 @@ export function addVolumeRoutes(app: Server, api: VolumeApi): void {
   app.get("/volumes/detail", async (request) => listVolumes(api, request, volumeDetailView));
 
   app.get("/volumes/summary", { config: { since: 12 } }, async ({ caller, query, microversion }) => {
-    const { count, sizeBytes, metadata } = await volumes.summary(caller, { allProjects: new ListQuery(query).takeFlag("all_tenants") ?? false });
+    const { count, sizeBytes, metadata } = await volumes.summary(caller, {
+      allProjects: new ListQuery(query).takeFlag("all_tenants") ?? false,
+    });
     const values = Object.groupBy(metadata, ({ name }) => name);
     const distinct = Object.fromEntries(Object.entries(values).map(([name, pairs = []]) => [name, pairs.map(({ value }) => value)]));
-    return { "volume-summary": { total_count: count, total_size: gibibytesFor(sizeBytes), ...(microversion >= 36 && { metadata: distinct }) } };
+    return {
+      "volume-summary": { total_count: count, total_size: gibibytesFor(sizeBytes), ...(microversion >= 36 && { metadata: distinct }) },
+    };
   });
 
   app.post("/volumes", async (request, reply) => {
@@ -36,7 +40,8 @@ export function addVolumeRoutes(app: Server, api: VolumeApi): void {
 
   app.put("/volumes/:id", { schema: { params: IdParams, body: UpdateVolume } }, async (request) => {
     const { volume: body } = request.body;
-    if (Object.keys(body).length === 0 && request.microversion >= 53) throw new AppError("bad_request", "Invalid body: volume must have a field to change.");
+    if (Object.keys(body).length === 0 && request.microversion >= 53)
+      throw new AppError("bad_request", "Invalid body: volume must have a field to change.");
     const changes = {
       name: text(either(body.name, body.display_name)),
       description: text(either(body.description, body.display_description)),

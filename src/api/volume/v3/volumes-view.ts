@@ -60,7 +60,11 @@ export function volumeDetailView(volume: Volume, viewer: Viewer): object {
 }
 
 /** A page: `volumes`, `volumes_links` where there is more, and `count` where it was asked for. */
-export function volumePageView(page: Page<Volume>, viewer: Viewer, { view, count }: { view: typeof volumeView; count?: number | undefined }): object {
+export function volumePageView(
+  page: Page<Volume>,
+  viewer: Viewer,
+  { view, count }: { view: typeof volumeView; count?: number | undefined },
+): object {
   const links = viewer.nextLinks(page.more ? page.records.at(-1)?.id : undefined);
   return {
     volumes: page.records.map((volume) => view(volume, viewer)),
