@@ -34,11 +34,20 @@ import { SECOND_MS } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
+import type { StorageDriver } from "#/storage/driver.ts";
 import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
+import { LimitedDriver } from "#/storage/wrap/limited.ts";
+import { LoggedDriver } from "#/storage/wrap/logged.ts";
+import { RetryingDriver } from "#/storage/wrap/retrying.ts";
+import { limitConversions } from "#/tools/qemu-img.ts";
+import { clearStaging } from "#/transfer/staging.ts";
 
 /** How long requests, then operations, may take to come to rest at the end. */
 const CLOSE_LIMIT_MS = 10 * SECOND_MS;
+
+/** A mount that comes back within seconds is waited for. */
+const RETRIES = { attemptsMax: 3, delayMs: 200 };
 
 /** Serves until SIGTERM or SIGINT. */
 export async function serve({ config, sources, warnings }: LoadedConfig): Promise<void> {
@@ -48,6 +57,9 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
   stack.use(lockDataFolder(join(config.dataDir, "mica.lock")));
+  const { timeLimitMs, addressSpaceBytesMax, cpuSecondsMax } = config.tools;
+  limitConversions({ timeoutMs: timeLimitMs, addressSpaceBytes: addressSpaceBytesMax, cpuSeconds: cpuSecondsMax });
+  await clearStaging(config.staging.dir);
   const db = stack.use(await openDatabase(databasePath(config)));
   const pools = await openPools(config, log, { create: true });
   stack.defer(async () => void (await Promise.all([...pools].map((pool) => pool[Symbol.asyncDispose]()))));
@@ -101,7 +113,16 @@ async function openPool({ name, path, roles, ...limits }: PoolConfig, log: Logge
   if (create) await mkdir(path, { recursive: true, mode: 0o700 });
   const driver = await FileDriver.open(path);
   log.info({ pool: name, path, clone: driver.can.clone, why: driver.can.why }, "pool opened");
-  return new Pool({ name: poolName(name), roles, driver, limits });
+  return new Pool({ name: poolName(name), roles, driver: wrapped(driver, limits, log.child({ pool: name })), limits });
+}
+
+/** From the outside in: each try of a call waits for its turn, and is a line in the log. */
+function wrapped(driver: StorageDriver, limits: Omit<PoolConfig, "name" | "path" | "roles" | "driver">, log: Logger): StorageDriver {
+  const limited = new LimitedDriver(new LoggedDriver(driver, log), {
+    concurrencyMax: limits.concurrencyMax,
+    bytesPerSecondMax: limits.bandwidthBytesPerSecondMax,
+  });
+  return new RetryingDriver(limited, RETRIES);
 }
 
 /** Lines for a person where a person looks, JSON elsewhere; always on stderr. */

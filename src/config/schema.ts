@@ -144,7 +144,7 @@ export const CONFIG_SCHEMA = Type.Object({
     perVolumeGigabytes: whole(-1, -1, { unit: "GiB", description: "One volume. Cinder's `per_volume_size_limit`." }),
   }),
   tools: Type.Object({
-    addressSpaceBytesMax: whole(GiB, 256 * 1024 * 1024, {
+    addressSpaceBytesMax: whole(2 * GiB, GiB, {
       unit: "bytes",
       description:
         "For qemu-img on bytes that a user wrote: a crafted image must not eat the host. Cinder's `image_conversion_address_space_limit`.",

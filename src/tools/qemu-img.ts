@@ -35,9 +35,9 @@ export async function convert(source: BlockNode, target: BlockNode | NewFile, op
   const readable = [...filesOf(source), ...("format" in target ? [] : filesOf(target))];
   const direct = { source: await allDirect(filesOf(source)), target: await allDirect(targetFiles) };
   await qemuImg(convertArguments(source, target, direct), {
-    ...CONVERT_LIMITS,
+    ...convertLimits,
     ...options,
-    timeoutMs: options.timeoutMs ?? CONVERT_LIMITS.timeoutMs,
+    timeoutMs: options.timeoutMs ?? convertLimits.timeoutMs,
     onLine: (line) => reportProgress(line, options.onProgress),
     readable,
     writable: targetFiles,
@@ -186,20 +186,26 @@ function reportProgress(line: string, onProgress?: (fraction: number) => void): 
   if (percent) onProgress?.(Number(percent) / 100);
 }
 
-interface Limits {
+/** What one run of a tool may take. */
+export interface ToolLimits {
   readonly timeoutMs: number;
   readonly addressSpaceBytes: number;
   readonly cpuSeconds: number;
 }
 
 /** Nova, Glance and Cinder give `qemu-img info` 30 s of processor time and 1 GiB (oslo.concurrency ProcessLimits). */
-const LOOK_LIMITS: Limits = { timeoutMs: 30 * SECOND_MS, addressSpaceBytes: GiB, cpuSeconds: 30 };
+const LOOK_LIMITS: ToolLimits = { timeoutMs: 30 * SECOND_MS, addressSpaceBytes: GiB, cpuSeconds: 30 };
 /** A map reads only metadata, but all of it. */
-const MAP_LIMITS: Limits = { timeoutMs: 10 * MINUTE_MS, addressSpaceBytes: GiB, cpuSeconds: 300 };
+const MAP_LIMITS: ToolLimits = { timeoutMs: 10 * MINUTE_MS, addressSpaceBytes: GiB, cpuSeconds: 300 };
 /** Some TiB at the speed of a slow disk; zlib takes 18 s per 2 GiB. The thread stacks alone take 0.5 GiB of address space. */
-const CONVERT_LIMITS: Limits = { timeoutMs: 12 * HOUR_MS, addressSpaceBytes: 2 * GiB, cpuSeconds: 12 * 3600 };
+let convertLimits: ToolLimits = { timeoutMs: 12 * HOUR_MS, addressSpaceBytes: 2 * GiB, cpuSeconds: 12 * 3600 };
 
-interface Call extends Limits, Pick<RunOptions, "signal" | "onLine"> {
+/** Sets what a run of qemu-img that moves bytes may take; once, at the start, from the configuration. */
+export function limitConversions(limits: ToolLimits): void {
+  convertLimits = limits;
+}
+
+interface Call extends ToolLimits, Pick<RunOptions, "signal" | "onLine"> {
   readonly readable: readonly string[];
   readonly writable: readonly string[];
 }
