@@ -6,7 +6,8 @@ import type { DiskId } from "#/domain/ids.ts";
  * A storage driver keeps disks in one pool of one backend.
  *
  * What holds for every method, and is checked for every driver by `contract.ts`:
- * - it throws only `AppError`, with the backend's own error as `cause`;
+ * - it throws only `AppError`, with the backend's own error as `cause`; the message is the reason alone, since `pool.ts`
+ *   says what was being done, to which disk and where;
  * - it may be repeated after a crash: making what is there and deleting what is gone succeed;
  * - names come from disk ids alone, so that a repeated call finds its own earlier work;
  * - when it throws, it has left nothing behind under the target's id;
@@ -32,16 +33,19 @@ export interface StorageDriver extends AsyncDisposable {
   /** Makes a raw disk that reads as zeroes and takes (nearly) no space. */
   create(target: NewDisk, options?: WorkOptions): Promise<void>;
 
-  /** Opens a new disk of any format to be filled from its first byte on; nothing is visible until `finish()`. */
+  /** Opens a new disk of any format to be filled; nothing is visible until `finish()`. Repeated, it begins anew and replaces what was there. */
   receive(target: NewDisk, options?: WorkOptions): Promise<DiskWriter>;
 
-  /** Bytes `start` up to, not with, `end` of the stored content, in order. Buffers are reused: consume each before the next. */
+  /**
+   * Bytes `start` up to, not with, `end` of the stored content, in order; `disk_not_found` where it ends before. Buffers are
+   * reused: consume each before the next. A hole may come as parts of `lib/zeroes.ts` ZEROES.
+   */
   read(source: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<Uint8Array>;
 
   /**
    * Makes `target` with the content `source` has now, by sharing its bytes, in constant time; larger where
-   * `target.virtualSizeBytes` is (raw only). Where `can.clone` is `dependent`, the source must never change
-   * again. Only where `can.clone` is not `none`.
+   * `target.virtualSizeBytes` is (raw only). The format stays; where `can.clone` is `dependent`, only raw disks can be
+   * cloned (`not_supported`), and the source must never change again. Only where `can.clone` is not `none`.
    */
   clone(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
 
@@ -51,7 +55,7 @@ export interface StorageDriver extends AsyncDisposable {
    */
   snapshot(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
 
-  /** Makes `target` as a full copy of `source` without the bytes passing through us. Only where `can.offloadCopy`. */
+  /** Makes `target` as a full copy of `source`, in the same format, larger where it says so (raw only), without the bytes passing through us. Only where `can.offloadCopy`. */
   copy(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<void>;
 
   /**
@@ -131,7 +135,8 @@ export interface WorkOptions {
 
 /**
  * Fills a new disk in order. `write` may be called while an earlier call is under way, up to `concurrency` at once,
- * with page-aligned blocks of any length that is a multiple of 4096, but for the last. Exactly one of `finish` and `abort` ends it.
+ * with page-aligned blocks of any length that is a multiple of 4096, but for the last. Exactly one of `finish` and `abort` ends
+ * it, and one of them must be called: a `finish` that fails has aborted.
  */
 export interface DiskWriter {
   readonly concurrency: number;
