@@ -44,6 +44,7 @@ export async function recordTarget(services: SagaServices, { strategy, source, t
 export async function fillTarget(services: SagaServices, { strategy, source, target }: Materialisation, scope: StepScope): Promise<Actual> {
   const pool = services.pools.get(target.pool);
   const options = { signal: scope.signal, onProgress: scope.progress };
+  const bytesPerSecondMax = pool.limits.bandwidthBytesPerSecondMax;
   const disk = await getDisk(services.db, target.id);
   if (disk.state === "ready") return {};
   if (strategy === "blank") {
@@ -61,7 +62,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
       await pool.copy(from, target, options);
       return finish(services, disk, undefined, await copied(services, target));
     case "stream_convert": {
-      const moved = await convert({ source: { pool: services.pools.get(from.pool), disk: from }, target: { pool, disk: target }, ...options });
+      const moved = await convert({ source: { pool: services.pools.get(from.pool), disk: from }, target: { pool, disk: target }, bytesPerSecondMax, ...options });
       return finish(services, disk, undefined, { ...moved, bytesThroughUs: moved.bytesRead, bytesTemporary: 0 });
     }
     case "staged_convert": {
@@ -69,6 +70,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
       const staged = await stageThenConvert({
         source: { pool: services.pools.get(from.pool), disk: from },
         target: { pool, disk: target },
+        bytesPerSecondMax,
         staging: { path: `${dir}/${target.id}`, sizeBytesMax },
         ...options,
       });

@@ -28,6 +28,8 @@ export interface PoolLimits {
   /** Space and number of cached images; 0 is without a limit (Cinder's `image_volume_cache_max_size_gb`, `_max_count`). */
   readonly cacheSizeBytesMax: number;
   readonly cacheCountMax: number;
+  /** For bytes that pass through this machine; 0 is without a limit (Cinder's `volume_copy_bps_limit`). */
+  readonly bandwidthBytesPerSecondMax: number;
 }
 
 export interface PoolOptions {

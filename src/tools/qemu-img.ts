@@ -24,6 +24,8 @@ export interface ConvertOptions {
   /** From 0 to 1. */
   readonly onProgress?: ((fraction: number) => void) | undefined;
   readonly timeoutMs?: number | undefined;
+  /** So that guests on the same storage keep their share; 0 is without a limit. */
+  readonly bytesPerSecondMax?: number | undefined;
 }
 
 /**
@@ -34,9 +36,9 @@ export async function convert(source: BlockNode, target: BlockNode | NewFile, op
   const targetFiles = "format" in target ? [target.filename] : [topFile(target)];
   const readable = [...filesOf(source), ...("format" in target ? [] : filesOf(target))];
   const direct = { source: await allDirect(filesOf(source)), target: await allDirect(targetFiles) };
-  await qemuImg(convertArguments(source, target, direct), {
+  await qemuImg(convertArguments(source, target, { ...direct, bytesPerSecondMax: options.bytesPerSecondMax }), {
     ...convertLimits,
-    ...options,
+    signal: options.signal,
     timeoutMs: options.timeoutMs ?? convertLimits.timeoutMs,
     onLine: (line) => reportProgress(line, options.onProgress),
     readable,
@@ -51,11 +53,12 @@ export async function convert(source: BlockNode, target: BlockNode | NewFile, op
 export function convertArguments(
   source: BlockNode,
   target: BlockNode | NewFile,
-  direct: { readonly source: boolean; readonly target: boolean },
+  direct: { readonly source: boolean; readonly target: boolean; readonly bytesPerSecondMax?: number | undefined },
 ): string[] {
   // "writeback" rather than convert's default "unsafe": what we call done is on stable storage.
   const caches = ["-t", direct.target ? "none" : "writeback", "-T", direct.source ? "none" : "writeback"];
-  return ["convert", "-p", ...caches, "-W", ...targetArguments(source, target)];
+  const rate = direct.bytesPerSecondMax ? ["-r", String(direct.bytesPerSecondMax)] : [];
+  return ["convert", "-p", ...caches, "-W", ...rate, ...targetArguments(source, target)];
 }
 
 function targetArguments(source: BlockNode, target: BlockNode | NewFile): string[] {

@@ -19,6 +19,8 @@ export interface Conversion extends WorkOptions {
   readonly target: Target;
   /** Compressed clusters, for qcow2 and vmdk. */
   readonly compress?: boolean | undefined;
+  /** 0 is without a limit. Bytes that we read or write ourselves have the pools' own limits. */
+  readonly bytesPerSecondMax?: number | undefined;
 }
 
 /** What really happened: bytes that were read, holes not counted, and the space that was filled. */
@@ -68,7 +70,7 @@ async function moveContent(conversion: Conversion): Promise<number> {
   if (!isStreamable(conversion)) throw notStreamable(conversion);
   const isSame = isSameContent(source.disk.format, target.disk.format) && !compress;
   const bothAddressable = source.pool.can.addressable && target.pool.can.addressable;
-  if (bothAddressable && (!isSame || isPlain(source.disk.format))) {
+  if (bothAddressable && (!isSame || target.disk.format === "raw")) {
     await fill(await openSource(source), conversion);
     return dataBytes(source);
   }
@@ -76,9 +78,10 @@ async function moveContent(conversion: Conversion): Promise<number> {
 }
 
 /** Has QEMU write the target in its pool. */
-async function fill(node: BlockNode, { target, compress, signal, onProgress }: Omit<Conversion, "source">): Promise<void> {
+async function fill(node: BlockNode, { target, compress, ...options }: Omit<Conversion, "source">): Promise<void> {
   const { pool, disk } = target;
-  await pool.fill(disk, (made) => qemuImg.convert(node, isPlain(disk.format) ? made : newFile(made, compress), { signal, onProgress }), { signal });
+  const { signal } = options;
+  await pool.fill(disk, (made) => qemuImg.convert(node, disk.format === "raw" ? made : newFile(made, compress), options), { signal });
 }
 
 /** Writes content into the target through us. Returns the bytes that were read. */
@@ -104,12 +107,13 @@ async function stageSource(conversion: Conversion & { readonly staging: Staging 
 
 /** Puts what a node shows into the target. Returns the bytes of the temporary file that took, if it took one. */
 async function putConverted(node: BlockNode, conversion: Conversion & { readonly staging: Staging }): Promise<number> {
-  const { target, staging, compress, signal } = conversion;
+  const { source, target, staging, compress, signal } = conversion;
   if (target.pool.can.addressable) await fill(node, conversion);
   else if (isPlain(target.disk.format)) await receive(await guestContent(node, conversion), conversion);
   else {
     const [converting, leaving] = halves(conversion);
-    await using file = await StagingFile.create(staging, "target", await measureNode(node, target.disk.format, { signal }));
+    const neededBytes = await measureNode(node, { format: target.disk.format, virtualSizeBytes: source.disk.virtualSizeBytes }, { signal });
+    await using file = await StagingFile.create(staging, "target", neededBytes);
     await qemuImg.convert(node, newFile(fileNode(file.path, target.disk.format), compress), converting);
     await receive(await file.content(signal), leaving);
     return await file.allocatedBytes();

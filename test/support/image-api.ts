@@ -23,7 +23,7 @@ import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
 
-const LIMITS = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0 };
+const LIMITS = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0, bandwidthBytesPerSecondMax: 0 };
 
 export interface ImageApiOptions {
   /** Where the bytes are kept; in memory where nothing is said. */

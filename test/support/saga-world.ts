@@ -26,7 +26,7 @@ import { Pools } from "#/storage/pools.ts";
 
 export const TYPE = { id: "type", name: "__DEFAULT__" };
 export const PROJECT = "project";
-const POOL_LIMITS = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0 };
+const POOL_LIMITS = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0, bandwidthBytesPerSecondMax: 0 };
 
 export interface SagaWorldOptions {
   readonly clone?: "independent" | "dependent" | "none";
