@@ -188,6 +188,16 @@ describe("a token", () => {
     });
   }
 
+  it("ends when the domain of its project is disabled, though its user's is not", async () => {
+    await using server = await TestServer.start();
+    const ann = await server.login("ann", "blue");
+    await server.db.insertInto("domain").values({ id: "lab", name: "lab", description: "", enabled: 1 }).execute();
+    await server.db.updateTable("project").set({ domain_id: "lab" }).where("id", "=", ann.projectId).execute();
+    assert.equal(await statusOf(server, ann.token), 200);
+    await change(server, "domains/lab", { domain: { enabled: false } });
+    assert.equal(await statusOf(server, ann.token), 401);
+  });
+
   it("ends when its time is over", async () => {
     let nowMs = Date.UTC(2026, 0, 31);
     await using server = await TestServer.start({ clock: { nowMs: () => nowMs }, tokenLifetimeMs: HOUR_MS });
