@@ -59,7 +59,7 @@ class HashWorker {
   #broken: AppError | undefined;
 
   constructor(script: URL, onBroken: () => void) {
-    this.#thread = new Worker(script);
+    this.#thread = new Worker(script, { execArgv: [] }); // Flags of the process are not meant for it.
     this.#thread.unref();
     this.#thread.on("message", ({ stream, digest = "" }: HashAnswer) => this.#streams.get(stream)?.shift()?.resolve(digest));
     const fail = (cause: unknown) => {

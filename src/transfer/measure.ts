@@ -1,7 +1,7 @@
 import type { BlockNode } from "#/domain/block-node.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import { GiB, MiB } from "#/lib/units.ts";
-import type { WorkOptions } from "#/storage/driver.ts";
+import type { NewDisk, WorkOptions } from "#/storage/driver.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
 import { dataBytes, isPlain, isSameContent, openSource, type Source } from "#/transfer/source.ts";
 
@@ -9,14 +9,17 @@ import { dataBytes, isPlain, isSameContent, openSource, type Source } from "#/tr
 export async function measure({ source, targetFormat }: { readonly source: Source; readonly targetFormat: DiskFormat }): Promise<number> {
   const { pool, disk } = source;
   if (isSameContent(disk.format, targetFormat)) return dataBytes(source);
-  if (pool.can.addressable) return measureNode(await openSource(source), targetFormat);
+  if (pool.can.addressable) return measureNode(await openSource(source), { format: targetFormat, virtualSizeBytes: disk.virtualSizeBytes });
   const guestBytes = isPlain(disk.format) ? await dataBytes(source) : disk.virtualSizeBytes;
   return guestBytes + metadataBytes(targetFormat, disk.virtualSizeBytes);
 }
 
 /** Bytes that what the node shows takes at most in a file of the format. */
-export async function measureNode(node: BlockNode, format: DiskFormat, options: Pick<WorkOptions, "signal"> = {}): Promise<number> {
-  const { virtualSizeBytes } = await qemuImg.info(node, options);
+export async function measureNode(
+  node: BlockNode,
+  { format, virtualSizeBytes }: Pick<NewDisk, "format" | "virtualSizeBytes">,
+  options: Pick<WorkOptions, "signal"> = {},
+): Promise<number> {
   if (format === "qcow2") return qemuImg.measure(node, "qcow2", options);
   // Of raw, qemu-img measures the length with its holes: as a qcow2 file it counts the data.
   if (isPlain(format)) return Math.min(virtualSizeBytes, await qemuImg.measure(node, "qcow2", options));
