@@ -58,7 +58,7 @@ it("Turns run a few at once, in order, and go on after a failure", async () => {
     done.push(name);
     if (name === 1) throw new Error("no");
   };
-  await Promise.allSettled([0, 1, 2, 3, 4, 5].map((name) => turns.take(() => task(name))));
+  await Promise.allSettled([0, 1, 2, 3, 4, 5].map(async (name) => turns.take(() => task(name))));
   assert.deepEqual([runningMax, done], [2, [0, 1, 2, 3, 4, 5]]);
   assert.equal(await turns.take(async () => "again"), "again");
 });
