@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -135,7 +135,13 @@ describe("confinedCommand()", () => {
     assert.match(command, / --ro-bind \/a \/a --bind \/b \/b -- tool x$/);
   });
 
-  it("keeps the limits where namespaces are refused", () => {
+  it("keeps the limits where namespaces are refused, and these hold", async () => {
+    const shell = confinedCommand({ kind: "limits" }, ["sh", "-c", "ulimit -v; ulimit -t; ulimit -c"], confine);
+    const [file, ...rest] = shell as [string, ...string[]];
+    assert.equal(execFileSync(file, rest, { encoding: "utf8" }), "1048576\n5\n0\n");
+  });
+
+  it("is started by setpriv and prlimit where namespaces are refused", () => {
     const command = confinedCommand({ kind: "limits" }, ["tool"], paths).join(" ");
     assert.equal(command, "setpriv --pdeathsig KILL --no-new-privs -- prlimit --as=1073741824 --cpu=5:7 --core=0 -- tool");
   });

@@ -20,7 +20,7 @@ import type {
 import { capabilitiesOf } from "#/storage/file/capabilities.ts";
 import { copyInside } from "#/storage/file/copy.ts";
 import { asStorageError, tellingErrors } from "#/storage/file/errors.ts";
-import { createAnew, growTo, setLength } from "#/storage/file/files.ts";
+import { createAnew, growTo, setLength, sync } from "#/storage/file/files.ts";
 import { DiskFolder, type LocatedDisk } from "#/storage/file/folder.ts";
 import { freeze } from "#/storage/file/freeze.ts";
 import { fileName } from "#/storage/file/names.ts";
@@ -227,10 +227,12 @@ export class FileDriver implements StorageDriver {
 
   async #grow(disk: LocatedDisk, sizeBytes: number, signal?: AbortSignal): Promise<void> {
     if (disk.sizeBytes >= sizeBytes) return;
-    if (disk.suffix === "disk") return growTo(disk.path, sizeBytes);
-    if (fitsOverlay(sizeBytes)) return qemuImg.resize(await this.#folder.node(disk, "raw"), sizeBytes, { signal });
-    await this.#flatten(disk, { signal });
-    await growTo(this.#folder.path(disk.id, "disk"), sizeBytes);
+    if (disk.suffix === "overlay" && fitsOverlay(sizeBytes))
+      return qemuImg.resize(await this.#folder.node(disk, "raw"), sizeBytes, { signal });
+    if (disk.suffix === "overlay") await this.#flatten(disk, { signal });
+    const path = this.#folder.path(disk.id, "disk");
+    await growTo(path, sizeBytes);
+    await sync(path);
   }
 
   async #flatten(disk: LocatedDisk, options: WorkOptions): Promise<void> {

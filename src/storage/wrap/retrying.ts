@@ -12,8 +12,8 @@ export interface RetryOptions {
   readonly delayMs: number;
 }
 
-/** What may be gone in a moment. A full pool is not: somebody must act, and the caller should hear of it. */
-const TRANSIENT: readonly ErrorCode[] = ["pool_unavailable", "unavailable", "tool_timed_out"];
+/** What may be gone in a moment. A full pool is not: somebody must act. Nor is a tool that took hours in vain. */
+const TRANSIENT: readonly ErrorCode[] = ["pool_unavailable", "unavailable"];
 
 /** Tries again what failed for a reason that may pass. Every call of a driver may be repeated, so that is safe. */
 export class RetryingDriver extends DriverAround {
