@@ -3,7 +3,7 @@ import type { Subject } from "#/domain/identity.ts";
 import { keystoneFault } from "#/api/fault-shapes.ts";
 import { type Server, useFaultShape } from "#/api/server.ts";
 import { addApplicationCredentialRoutes } from "./application-credentials.ts";
-import { BaseUrls } from "./base-urls.ts";
+import { BaseUrls } from "#/api/base-urls.ts";
 import { addCatalogRoutes } from "./catalog.ts";
 import { addDomainRoutes } from "./domains.ts";
 import { addProjectRoutes } from "./projects.ts";

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import { glanceFault } from "#/api/fault-shapes.ts";
-import { BaseUrls } from "#/api/identity/v3/base-urls.ts";
+import { BaseUrls } from "#/api/base-urls.ts";
 import { acceptJsonBodies } from "#/api/json-body.ts";
 import { type Server, useFaultShape } from "#/api/server.ts";
 import type { AppContext } from "#/app/context.ts";

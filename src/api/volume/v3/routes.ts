@@ -1,8 +1,8 @@
 import type { FastifyRequest } from "fastify";
 import { cinderFault } from "#/api/fault-shapes.ts";
-import { BaseUrls } from "#/api/identity/v3/base-urls.ts";
+import { BaseUrls } from "#/api/base-urls.ts";
 import { type Microversions, useMicroversions } from "#/api/microversion.ts";
-import { type Server, useFaultShape } from "#/api/server.ts";
+import { type Server, useFaultShape, useRequestIdHeader } from "#/api/server.ts";
 import { type BlockStorage, openBlockStorage } from "#/app/block-storage.ts";
 import type { AppContext } from "#/app/context.ts";
 import { isAdmin } from "#/domain/caller.ts";
@@ -47,6 +47,7 @@ export function mountVolumes(app: Server, { clock, config }: Pick<AppContext, "c
 
 function addVersionedRoutes(app: Server, api: VolumeApi): void {
   useFaultShape(app, cinderFault);
+  useRequestIdHeader(app, "x-compute-request-id");
   useMicroversions(app, MICROVERSIONS);
   addVersionRoutes(app, api);
   app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/v3" });

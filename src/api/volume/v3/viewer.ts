@@ -1,5 +1,5 @@
 import type { FastifyRequest } from "fastify";
-import type { BaseUrls } from "#/api/identity/v3/base-urls.ts";
+import type { BaseUrls } from "#/api/base-urls.ts";
 import { isAdmin } from "#/domain/caller.ts";
 
 /** Who looks at a record, with which microversion, and from where: what the views depend on. */
