@@ -8,8 +8,14 @@ import { earlyRefusal, refusal, RETAINED_MAX_BYTES, StreamInspector } from "./in
 const LUKS = ["--object", "secret,id=key,data=0123456789", "-o", "key-secret=key,iter-time=10"];
 const raw = guestDisk();
 const contents = {
-  raw, iso: isoImage(), luks: created("luks", LUKS, "1M"), qcow2: converted("qcow2"), vmdk: converted("vmdk"), vhd: converted("vpc", ["subformat=fixed"]),
-  vhdx: converted("vhdx"), vdi: converted("vdi"),
+  raw,
+  iso: isoImage(),
+  luks: created("luks", LUKS, "1M"),
+  qcow2: converted("qcow2"),
+  vmdk: converted("vmdk"),
+  vhd: converted("vpc", ["subformat=fixed"]),
+  vhdx: converted("vhdx"),
+  vdi: converted("vdi"),
 };
 const PLAIN = ["raw", "iso", "luks"];
 
@@ -72,7 +78,10 @@ describe("refusal()", () => {
 
 describe("StreamInspector refuses two formats in one file:", () => {
   const footer = contents.vhd.subarray(-512);
-  const asIso = (bytes: Uint8Array) => edited(Buffer.concat([bytes, new Uint8Array(Math.max(0, MiB - bytes.length))]), (_, copy) => copy.set(isoImage().subarray(32 * KiB, 40 * KiB), 32 * KiB));
+  const asIso = (bytes: Uint8Array) =>
+    edited(Buffer.concat([bytes, new Uint8Array(Math.max(0, MiB - bytes.length))]), (_, copy) =>
+      copy.set(isoImage().subarray(32 * KiB, 40 * KiB), 32 * KiB),
+    );
   const asVdi = (bytes: Uint8Array) => edited(bytes, (view) => view.setUint32(64, 0xbeda107f, true));
 
   for (const format of ["qcow2", "vmdk", "vhdx", "vdi", "luks"] as const) {
@@ -159,7 +168,13 @@ describe("earlyRefusal()", () => {
     ["two formats at once", edited(contents.qcow2, (_, copy) => putText(copy, 32 * KiB + 1, "CD001")), "qcow2", 34 * KiB, "image_unsafe"],
     ["a GPT without its boot record", withGptHeader(raw), "raw", 34 * KiB, "image_unsafe"],
     ["an unsupported disk_format", raw, "ploop", 512, "unsupported_media"],
-    ["a parent in a descriptor", edited(contents.vmdk, (_, copy) => putText(copy, 512 + 600, "parentFileNameHint=")), "vmdk", 512 + 10 * KiB, "image_unsafe"],
+    [
+      "a parent in a descriptor",
+      edited(contents.vmdk, (_, copy) => putText(copy, 512 + 600, "parentFileNameHint=")),
+      "vmdk",
+      512 + 10 * KiB,
+      "image_unsafe",
+    ],
   ];
   for (const [name, bytes, claim, atBytes, code] of early) {
     it(`refuses ${name} after ${atBytes} bytes`, () => assert.deepEqual(earlyAt(bytes, claim), { atBytes, code }));
@@ -175,4 +190,37 @@ describe("earlyRefusal()", () => {
     fine.update(withMbr(raw, { type: 0x83, startSector: 1, sectors: 1 }));
     assert.equal(fine.refusedEarly, undefined);
   });
+});
+
+describe("StreamInspector, for tables as large as a header can claim,", () => {
+  const MiB_4 = 4 * MiB;
+  const hostile: readonly [format: string, head: Uint8Array][] = [
+    [
+      "qcow2",
+      edited(new Uint8Array(MiB_4).fill(0x5a), (view) => {
+        [0x514649fb, 3, 0, 0, 0, 16, 0x4000, 0, 0, 0x3fffff, 0, 0x10000, 0, 0x10000, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 104].forEach(
+          (word, index) => view.setUint32(index * 4, word),
+        );
+      }),
+    ],
+    [
+      "vdi",
+      edited(contents.vdi, (view) => {
+        view.setUint32(384, 0x3fffffff, true);
+        view.setBigUint64(368, 1n << 45n, true);
+      }),
+    ],
+  ];
+  for (const [format, head] of hostile) {
+    it(`${format}: spends less CPU time on 256 MiB than their transfer could hide`, () => {
+      const inspector = new StreamInspector();
+      const dense = new Uint8Array(MiB_4).fill(0x5a);
+      inspector.update(head);
+      const begun = process.threadCpuUsage();
+      for (let count = 0; count < 64; count++) inspector.update(dense);
+      const { user, system } = process.threadCpuUsage(begun);
+      assert.equal(inspector.finish().format, format);
+      assert.ok((user + system) / 1000 < 100, `${(user + system) / 1000} ms`);
+    });
+  }
 });

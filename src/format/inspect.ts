@@ -104,14 +104,22 @@ export class StreamInspector {
       .flatMap(([format, { problems }]) => problems.map((problem) => ({ ...problem, format })));
     const matches = this.#matches();
     if (matches.length < 2) return found;
-    return [...found, { rule: "polyglot", message: `The content is ${matches.join(" and ")} at once, so that readers would differ about it: make a clean copy with qemu-img convert.` }];
+    return [
+      ...found,
+      {
+        rule: "polyglot",
+        message: `The content is ${matches.join(" and ")} at once, so that readers would differ about it: make a clean copy with qemu-img convert.`,
+      },
+    ];
   }
 
   /** The formats that the content can still turn out to be. */
   get possibleFormats(): readonly DiskFormat[] {
     const [match] = this.#matches();
     if (match && !PLAIN.includes(match)) return [match];
-    return FORMATS.filter((format) => format === "raw" ? match === undefined : this.#report(format).matched || !this.#readers.get(format)?.done);
+    return FORMATS.filter((format) =>
+      format === "raw" ? match === undefined : this.#report(format).matched || !this.#readers.get(format)?.done,
+    );
   }
 
   /** Bytes of the stream that are held now, for proof of the bound. */
@@ -144,7 +152,8 @@ export class StreamInspector {
     const format = this.#matches()[0] ?? "raw";
     const { partitionTable } = this.#report("raw");
     return {
-      format, sizeBytes,
+      format,
+      sizeBytes,
       virtualSizeBytes: PLAIN.includes(format) ? sizeBytes : this.#report(format).virtualSizeBytes,
       ...(partitionTable && (format === "raw" || format === "iso") ? { partitionTable } : {}),
       problems: this.problems,
@@ -178,7 +187,11 @@ export function earlyRefusal(inspector: StreamInspector, claimedFormat: string):
 
 function refusalOf(claim: string, problems: readonly Problem[], formats: readonly DiskFormat[]): AppError | undefined {
   const accepted = ACCEPTED.get(claim);
-  if (!accepted) return new AppError("unsupported_media", `Cannot take an image as ${JSON.stringify(claim.slice(0, 32))}: this disk_format is not supported. Use one of ${[...ACCEPTED.keys()].join(", ")}.`);
+  if (!accepted)
+    return new AppError(
+      "unsupported_media",
+      `Cannot take an image as ${JSON.stringify(claim.slice(0, 32))}: this disk_format is not supported. Use one of ${[...ACCEPTED.keys()].join(", ")}.`,
+    );
 
   const problem = problems.find(({ format }) => matters(format, accepted));
   if (problem) return new AppError("image_unsafe", `Cannot take the image as ${claim}: ${problem.message}`);

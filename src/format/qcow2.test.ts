@@ -47,26 +47,47 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["a data file bit alone", "data_file", () => edited(plain, (view) => view.setUint8(79, 1 << 2))],
   ["a raw data file bit alone", "data_file", () => edited(plain, (view) => view.setUint8(95, 1 << 1))],
   ["a data file name alone", "data_file", () => edited(plain, (view) => addExtension(view, 0x44415441, 8))],
-  ["a data file name in version 2", "data_file", () => edited(converted("qcow2", ["compat=0.10"]), (view) => addExtension(view, 0x44415441, 8))],
+  [
+    "a data file name in version 2",
+    "data_file",
+    () => edited(converted("qcow2", ["compat=0.10"]), (view) => addExtension(view, 0x44415441, 8)),
+  ],
   ["a data file name behind other extensions", "data_file", () => edited(plain, (view) => view.setUint32(lastExtension(view), 0x44415441))],
-  ["a data file name at the very end of the header", "data_file", () => edited(plain, (view) => {
-    addExtension(view, 0x1234, 64 * KiB - 112 - 8 - 8);
-    view.setUint32(64 * KiB - 8, 0x44415441);
-  })],
+  [
+    "a data file name at the very end of the header",
+    "data_file",
+    () =>
+      edited(plain, (view) => {
+        addExtension(view, 0x1234, 64 * KiB - 112 - 8 - 8);
+        view.setUint32(64 * KiB - 8, 0x44415441);
+      }),
+  ],
   ["encryption by LUKS", "encrypted", () => created("qcow2", LUKS, "1M")],
   ["encryption by AES", "encrypted", () => edited(plain, (view) => view.setUint32(32, 1))],
   ["an encryption header alone", "encrypted", () => edited(plain, (view) => addExtension(view, 0x0537be77, 16))],
   ["the corrupt bit", "corrupt", () => edited(plain, (view) => view.setUint8(79, 1 << 1))],
   ["an unknown incompatible feature", "unknown_feature", () => edited(plain, (view) => view.setUint8(79, 1 << 5))],
   ["the last incompatible feature", "unknown_feature", () => edited(plain, (view) => view.setUint8(72, 0x80))],
-  ["an unknown compression", "unknown_feature", () => edited(plain, (view) => { view.setUint8(79, 1 << 3); view.setUint8(104, 2); })],
+  [
+    "an unknown compression",
+    "unknown_feature",
+    () =>
+      edited(plain, (view) => {
+        view.setUint8(79, 1 << 3);
+        view.setUint8(104, 2);
+      }),
+  ],
   ["a compression without its bit", "unknown_feature", () => edited(plain, (view) => view.setUint8(104, 1))],
   ["version 1", "unsupported_kind", () => edited(plain, (view) => view.setUint32(4, 1))],
   ["version 4", "unsupported_kind", () => edited(plain, (view) => view.setUint32(4, 4))],
   ["clusters of 256 bytes", "bad_field", () => edited(plain, (view) => view.setUint32(20, 8))],
   ["clusters of 4 MiB", "bad_field", () => edited(plain, (view) => view.setUint32(20, 22))],
   ["a shift that no integer has", "bad_field", () => edited(plain, (view) => view.setUint32(20, 0xffffffff))],
-  ["small clusters with extended L2 entries", "bad_field", () => edited(converted("qcow2", ["cluster_size=8k"]), (view) => view.setUint8(79, 1 << 4))],
+  [
+    "small clusters with extended L2 entries",
+    "bad_field",
+    () => edited(converted("qcow2", ["cluster_size=8k"]), (view) => view.setUint8(79, 1 << 4)),
+  ],
   ["a short header", "bad_field", () => edited(plain, (view) => view.setUint32(100, 96))],
   ["a header of odd length", "bad_field", () => edited(plain, (view) => view.setUint32(100, 109))],
   ["a header longer than its cluster", "bad_field", () => edited(plain, (view) => view.setUint32(100, 64 * KiB + 8))],
@@ -84,18 +105,55 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["a refcount table behind the end", "truncated", () => edited(plain, (view) => view.setBigUint64(48, BigInt(GiB)))],
   ["no refcount table", "bad_field", () => edited(plain, (view) => view.setUint32(56, 0))],
   ["a refcount table above QEMU's limit", "bad_field", () => edited(plain, (view) => view.setUint32(56, 129))],
-  ["too many snapshots", "bad_field", () => edited(plain, (view) => { view.setUint32(60, 65_537); view.setBigUint64(64, 65_536n); })],
-  ["snapshots between clusters", "bad_field", () => edited(plain, (view) => { view.setUint32(60, 1); view.setBigUint64(64, 512n); })],
-  ["snapshots behind the end", "truncated", () => edited(plain, (view) => { view.setUint32(60, 1); view.setBigUint64(64, BigInt(GiB)); })],
-  ["a bitmap directory behind the end", "truncated", () => edited(plain, (view) => {
-    addExtension(view, 0x23852875, 24);
-    view.setBigUint64(128, BigInt(GiB));
-  })],
+  [
+    "too many snapshots",
+    "bad_field",
+    () =>
+      edited(plain, (view) => {
+        view.setUint32(60, 65_537);
+        view.setBigUint64(64, 65_536n);
+      }),
+  ],
+  [
+    "snapshots between clusters",
+    "bad_field",
+    () =>
+      edited(plain, (view) => {
+        view.setUint32(60, 1);
+        view.setBigUint64(64, 512n);
+      }),
+  ],
+  ["no snapshots, between clusters", "bad_field", () => edited(plain, (view) => view.setBigUint64(64, 512n))],
+  ["no snapshots, at the largest number", "truncated", () => edited(plain, (view) => view.setBigUint64(64, (1n << 64n) - 1n))],
+  [
+    "snapshots behind the end",
+    "truncated",
+    () =>
+      edited(plain, (view) => {
+        view.setUint32(60, 1);
+        view.setBigUint64(64, BigInt(GiB));
+      }),
+  ],
+  [
+    "a bitmap directory behind the end",
+    "truncated",
+    () =>
+      edited(plain, (view) => {
+        addExtension(view, 0x23852875, 24);
+        view.setBigUint64(128, BigInt(GiB));
+      }),
+  ],
   ["a bitmaps extension of another length", "bad_field", () => edited(plain, (view) => addExtension(view, 0x23852875, 16))],
+  ["an end of extensions longer than the header", "bad_field", () => edited(plain, (view) => addExtension(view, 0, 0xffffffff))],
   ["an extension longer than the header", "bad_field", () => edited(plain, (view) => addExtension(view, 0x1234, 0xffffffff))],
-  ["endless extensions", "bad_field", () => edited(plain, (view) => {
-    for (let at = 112; at < 64 * KiB; at += 8) view.setBigUint64(at, 0x1234_0000_0000n);
-  })],
+  [
+    "endless extensions",
+    "bad_field",
+    () =>
+      edited(plain, (view) => {
+        for (let at = 112; at < 64 * KiB; at += 8) view.setBigUint64(at, 0x1234_0000_0000n);
+      }),
+  ],
   ["a file that ends in its header", "truncated", () => plain.slice(0, 90)],
   ["a file that is its magic only", "truncated", () => plain.slice(0, 4)],
   ["a file that ends before its tables", "truncated", () => plain.slice(0, 128 * KiB)],
@@ -108,7 +166,10 @@ describe("readQcow2() refuses", () => {
     it(`${name}: ${rule}`, () => {
       const { format, problems } = inspect(image());
       assert.equal(format, "qcow2");
-      assert.ok(problems.some((problem) => problem.rule === rule), JSON.stringify(problems));
+      assert.ok(
+        problems.some((problem) => problem.rule === rule),
+        JSON.stringify(problems),
+      );
     });
   }
 

@@ -1,5 +1,5 @@
 import { KiB, MiB } from "#/lib/units.ts";
-import { bigEndian, holds, padded, roundUp } from "./bytes.ts";
+import { bigEndian, holds, padded, roundUp, words } from "./bytes.ts";
 import { read, readEnd, readHead, readTable, type Reading } from "./reading.ts";
 import type { Report } from "./report.ts";
 
@@ -45,14 +45,18 @@ function parseHeader(sector: Uint8Array) {
   const modern = version >= 3;
   const clusterBits = u32(20);
   return {
-    version, clusterBits,
+    version,
+    clusterBits,
     clusterBytes: 2 ** clusterBits,
     backingFile: u64(8),
     sizeBytes: u64(24),
     cryptMethod: u32(32),
-    l1Entries: u32(36), l1Offset: u64(40),
-    refcountOffset: u64(48), refcountClusters: u32(56),
-    snapshots: u32(60), snapshotsOffset: u64(64),
+    l1Entries: u32(36),
+    l1Offset: u64(40),
+    refcountOffset: u64(48),
+    refcountClusters: u32(56),
+    snapshots: u32(60),
+    snapshotsOffset: u64(64),
     incompatible: { high: modern ? u32(72) : 0, low: modern ? u32(76) : 0 },
     autoclear: modern ? u32(92) : 0,
     refcountOrder: modern ? u32(96) : 4,
@@ -64,12 +68,23 @@ function parseHeader(sector: Uint8Array) {
 /** The fields without which nothing else has a meaning. */
 function checkHeader(report: Report, header: Header): boolean {
   const { version, clusterBits, headerBytes, clusterBytes } = header;
-  return report.expect(version === 2 || version === 3, "unsupported_kind",
-      `The image is qcow version ${version}, and 2 and 3 are taken: convert it with "qemu-img convert -O qcow2".`)
-    && report.expect(clusterBits >= 9 && clusterBits <= 21, "bad_field",
-      `The qcow2 header has cluster_bits ${clusterBits}, and it must be 9 to 21: make the image again.`)
-    && report.expect(version === 2 || (headerBytes >= 104 && headerBytes % 8 === 0 && headerBytes <= clusterBytes), "bad_field",
-      `The qcow2 header claims a length of ${headerBytes} bytes: make the image again with "qemu-img convert -O qcow2".`);
+  return (
+    report.expect(
+      version === 2 || version === 3,
+      "unsupported_kind",
+      `The image is qcow version ${version}, and 2 and 3 are taken: convert it with "qemu-img convert -O qcow2".`,
+    ) &&
+    report.expect(
+      clusterBits >= 9 && clusterBits <= 21,
+      "bad_field",
+      `The qcow2 header has cluster_bits ${clusterBits}, and it must be 9 to 21: make the image again.`,
+    ) &&
+    report.expect(
+      version === 2 || (headerBytes >= 104 && headerBytes % 8 === 0 && headerBytes <= clusterBytes),
+      "bad_field",
+      `The qcow2 header claims a length of ${headerBytes} bytes: make the image again with "qemu-img convert -O qcow2".`,
+    )
+  );
 }
 
 function checkFeatures(report: Report, header: Header): void {
@@ -78,19 +93,41 @@ function checkFeatures(report: Report, header: Header): void {
   const flatten = 'flatten it with "qemu-img convert -O qcow2 IMAGE NEW", then upload the result.';
 
   report.expect(header.backingFile === 0, "backing_file", `The image names a backing file: ${flatten}`);
-  report.expect(!has(INCOMPATIBLE.dataFile) && (header.autoclear & AUTOCLEAR_RAW_DATA_FILE) === 0, "data_file",
-    `The image keeps its data in another file: ${flatten}`);
-  report.expect(!has(INCOMPATIBLE.corrupt), "corrupt",
-    'The image is marked as corrupt: repair it with "qemu-img check -r all", then upload it again.');
-  report.expect((incompatible.low & ~INCOMPATIBLE.known) === 0 && incompatible.high === 0, "unknown_feature",
-    'The image needs features that are not known here: convert it with "qemu-img convert -O qcow2 -o compat=1.1".');
-  report.expect(header.cryptMethod === 0, "encrypted",
-    "The image is encrypted, and its key is not here: decrypt it with qemu-img convert, and upload it to an encrypted volume type.");
-  report.expect(has(INCOMPATIBLE.compression) ? compression === 1 : compression === 0, "unknown_feature",
-    `The image has compression type ${compression}, and zlib and zstd are known: convert it with "qemu-img convert -O qcow2".`);
-  report.expect(!has(INCOMPATIBLE.extendedL2) || clusterBits >= 14, "bad_field",
-    "The image has extended L2 entries with clusters below 16 KiB: make the image again.");
-  report.expect(header.refcountOrder <= 6, "bad_field", `The image has refcount_order ${header.refcountOrder}, and 6 is the most: make the image again.`);
+  report.expect(
+    !has(INCOMPATIBLE.dataFile) && (header.autoclear & AUTOCLEAR_RAW_DATA_FILE) === 0,
+    "data_file",
+    `The image keeps its data in another file: ${flatten}`,
+  );
+  report.expect(
+    !has(INCOMPATIBLE.corrupt),
+    "corrupt",
+    'The image is marked as corrupt: repair it with "qemu-img check -r all", then upload it again.',
+  );
+  report.expect(
+    (incompatible.low & ~INCOMPATIBLE.known) === 0 && incompatible.high === 0,
+    "unknown_feature",
+    'The image needs features that are not known here: convert it with "qemu-img convert -O qcow2 -o compat=1.1".',
+  );
+  report.expect(
+    header.cryptMethod === 0,
+    "encrypted",
+    "The image is encrypted, and its key is not here: decrypt it with qemu-img convert, and upload it to an encrypted volume type.",
+  );
+  report.expect(
+    has(INCOMPATIBLE.compression) ? compression === 1 : compression === 0,
+    "unknown_feature",
+    `The image has compression type ${compression}, and zlib and zstd are known: convert it with "qemu-img convert -O qcow2".`,
+  );
+  report.expect(
+    !has(INCOMPATIBLE.extendedL2) || clusterBits >= 14,
+    "bad_field",
+    "The image has extended L2 entries with clusters below 16 KiB: make the image again.",
+  );
+  report.expect(
+    header.refcountOrder <= 6,
+    "bad_field",
+    `The image has refcount_order ${header.refcountOrder}, and 6 is the most: make the image again.`,
+  );
 }
 
 /** Tables must be aligned, within QEMU's limits, and large enough for the size. */
@@ -100,43 +137,80 @@ function checkTables(report: Report, header: Header): void {
   const l1Wanted = Math.ceil(header.sizeBytes / (clusterBytes * (clusterBytes / entryBytes)));
   const aligned = (offset: number) => offset % clusterBytes === 0;
 
-  report.expect(l1Entries >= l1Wanted && l1Entries * 8 <= L1_MAX_BYTES, "bad_field",
-    `The L1 table has ${l1Entries} entries, and a disk of ${header.sizeBytes} bytes needs ${l1Wanted}: make the image again.`);
-  report.expect(aligned(l1Offset) && (l1Entries === 0 || l1Offset > 0), "bad_field", `The L1 table cannot be at byte ${l1Offset}: make the image again.`);
-  report.expect(aligned(refcountOffset) && refcountOffset > 0, "bad_field", `The refcount table cannot be at byte ${refcountOffset}: make the image again.`);
-  report.expect(refcountClusters > 0 && refcountClusters * clusterBytes <= REFCOUNT_TABLE_MAX_BYTES, "bad_field",
-    `The refcount table cannot have ${refcountClusters} clusters: make the image again.`);
-  report.expect(snapshots <= SNAPSHOTS_MAX && (snapshots === 0 || (aligned(snapshotsOffset) && snapshotsOffset > 0)), "bad_field",
-    `The image cannot have ${snapshots} snapshots at byte ${snapshotsOffset}: delete them with "qemu-img snapshot -d", or make the image again.`);
+  report.expect(
+    l1Entries >= l1Wanted && l1Entries * 8 <= L1_MAX_BYTES,
+    "bad_field",
+    `The L1 table has ${l1Entries} entries, and a disk of ${header.sizeBytes} bytes needs ${l1Wanted}: make the image again.`,
+  );
+  report.expect(
+    aligned(l1Offset) && (l1Entries === 0 || l1Offset > 0),
+    "bad_field",
+    `The L1 table cannot be at byte ${l1Offset}: make the image again.`,
+  );
+  report.expect(
+    aligned(refcountOffset) && refcountOffset > 0,
+    "bad_field",
+    `The refcount table cannot be at byte ${refcountOffset}: make the image again.`,
+  );
+  report.expect(
+    refcountClusters > 0 && refcountClusters * clusterBytes <= REFCOUNT_TABLE_MAX_BYTES,
+    "bad_field",
+    `The refcount table cannot have ${refcountClusters} clusters: make the image again.`,
+  );
+  report.expect(
+    snapshots <= SNAPSHOTS_MAX && aligned(snapshotsOffset) && (snapshots === 0 || snapshotsOffset > 0),
+    "bad_field",
+    `The image cannot have ${snapshots} snapshots at byte ${snapshotsOffset}: delete them with "qemu-img snapshot -d", or make the image again.`,
+  );
 }
 
-interface Bitmaps { readonly offset: number; readonly endBytes: number }
+interface Bitmaps {
+  readonly offset: number;
+  readonly endBytes: number;
+}
 
 /** Walks the header extensions, which fill the rest of the first cluster. */
 function* readExtensions(report: Report, header: Header): Reading<Bitmaps | undefined> {
   let bitmaps: Bitmaps | undefined;
   let offset = header.headerBytes;
   for (let count = 0; offset + 8 <= header.clusterBytes; count++) {
-    if (!report.expect(count < EXTENSIONS_MAX, "bad_field", `The header has more than ${EXTENSIONS_MAX} extensions: make the image again.`)) return bitmaps;
+    if (!report.expect(count < EXTENSIONS_MAX, "bad_field", `The header has more than ${EXTENSIONS_MAX} extensions: make the image again.`))
+      return bitmaps;
     const { u32 } = bigEndian(padded((yield* read(offset, 8)) ?? new Uint8Array(), 8));
     const [type, lengthBytes] = [u32(0), u32(4)];
-    if (type === EXTENSION.end) return bitmaps;
     checkExtension(report, header, { type, offset, lengthBytes });
+    if (type === EXTENSION.end) return bitmaps;
     if (type === EXTENSION.bitmaps) bitmaps = yield* readBitmaps(offset + 8);
     offset += 8 + roundUp(lengthBytes, 8);
   }
   return bitmaps;
 }
 
-function checkExtension(report: Report, header: Header, { type, offset, lengthBytes }: { type: number; offset: number; lengthBytes: number }): void {
-  report.expect(type !== EXTENSION.dataFile, "data_file",
-    'The image names a data file: flatten it with "qemu-img convert -O qcow2 IMAGE NEW", then upload the result.');
-  report.expect(type !== EXTENSION.encryption, "encrypted",
-    "The image names an encryption header: decrypt it with qemu-img convert, and upload it to an encrypted volume type.");
-  report.expect(offset + 8 + lengthBytes <= header.clusterBytes, "bad_field",
-    `The header extension at byte ${offset} claims ${lengthBytes} bytes, which is more than the header has: make the image again.`);
-  report.expect(type !== EXTENSION.bitmaps || lengthBytes === 24, "bad_field",
-    "The bitmaps extension has a wrong length: make the image again with qemu-img convert.");
+function checkExtension(
+  report: Report,
+  header: Header,
+  { type, offset, lengthBytes }: { type: number; offset: number; lengthBytes: number },
+): void {
+  report.expect(
+    type !== EXTENSION.dataFile,
+    "data_file",
+    'The image names a data file: flatten it with "qemu-img convert -O qcow2 IMAGE NEW", then upload the result.',
+  );
+  report.expect(
+    type !== EXTENSION.encryption,
+    "encrypted",
+    "The image names an encryption header: decrypt it with qemu-img convert, and upload it to an encrypted volume type.",
+  );
+  report.expect(
+    offset + 8 + lengthBytes <= header.clusterBytes,
+    "bad_field",
+    `The header extension at byte ${offset} claims ${lengthBytes} bytes, which is more than the header has: make the image again.`,
+  );
+  report.expect(
+    type !== EXTENSION.bitmaps || lengthBytes === 24,
+    "bad_field",
+    "The bitmaps extension has a wrong length: make the image again with qemu-img convert.",
+  );
 }
 
 function* readBitmaps(offset: number): Reading<Bitmaps> {
@@ -148,25 +222,33 @@ function* readBitmaps(offset: number): Reading<Bitmaps> {
 function* readL1(report: Report, header: Header): Reading<number> {
   let last = 0;
   let fine = true;
-  yield* readTable(header.l1Offset, Math.min(header.l1Entries * 8, L1_MAX_BYTES), (slice) => {
-    const { u32 } = bigEndian(slice);
-    for (let at = 0; at + 8 <= slice.length; at += 8) {
-      const [high, low] = [u32(at), u32(at + 4)];
-      const offset = (high & 0x00ffffff) * 2 ** 32 + low;
-      if (offset % header.clusterBytes !== 0) fine = false;
+  yield* readTable(header.l1Offset, header.l1Entries * 8, (slice) => {
+    const entries = words(slice, "big");
+    for (let at = 0; at + 1 < entries.length; at += 2) {
+      const low = entries[at + 1] as number;
+      const offset = ((entries[at] as number) & 0x00ffffff) * 2 ** 32 + low;
+      if ((low & (header.clusterBytes - 1)) !== 0) fine = false;
       if (offset > last) last = offset;
     }
   });
-  report.expect(fine, "bad_field", 'The L1 table points between clusters: repair it with "qemu-img check -r all", or make the image again.');
+  report.expect(
+    fine,
+    "bad_field",
+    'The L1 table points between clusters: repair it with "qemu-img check -r all", or make the image again.',
+  );
   return last;
 }
 
 /** What can be said only when the size of the file is known. */
-function checkPlaces(report: Report, header: Header, { sizeBytes, lastL2Bytes, bitmaps }: { sizeBytes: number; lastL2Bytes: number; bitmaps: Bitmaps | undefined }): void {
+function checkPlaces(
+  report: Report,
+  header: Header,
+  { sizeBytes, lastL2Bytes, bitmaps }: { sizeBytes: number; lastL2Bytes: number; bitmaps: Bitmaps | undefined },
+): void {
   report.expectInside("header", header.headerBytes, sizeBytes);
   report.expectInside("L1 table", header.l1Offset + header.l1Entries * 8, sizeBytes);
   report.expectInside("refcount table", header.refcountOffset + 1, sizeBytes);
-  if (header.snapshots > 0) report.expectInside("snapshot table", header.snapshotsOffset + 1, sizeBytes);
+  if (header.snapshotsOffset > 0) report.expectInside("snapshot table", header.snapshotsOffset + 1, sizeBytes);
   if (lastL2Bytes > 0) report.expectInside("last L2 table", lastL2Bytes + 1, sizeBytes);
   if (bitmaps) report.expectInside("bitmap directory", bitmaps.endBytes, sizeBytes);
 }

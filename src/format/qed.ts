@@ -7,6 +7,9 @@ export function* readQed(report: Report): Reading {
   const sector = yield* readHead(0, 512);
   if (!holds(sector, 0, "QED\0")) return;
   report.match(sector);
-  report.expect(false, "unsupported_kind",
-    "QED images are not taken: convert it with \"qemu-img convert -f qed -O qcow2\", then upload the result as qcow2.");
+  report.expect(
+    false,
+    "unsupported_kind",
+    'QED images are not taken: convert it with "qemu-img convert -f qed -O qcow2", then upload the result as qcow2.',
+  );
 }

@@ -14,6 +14,9 @@ export function* readRaw(report: Report): Reading {
   const partitions = partitionsOf(head.subarray(0, 512));
   const gpt = hasGptHeader(head);
   if (partitions !== "none") report.partitionTable = gpt && partitions === "protective" ? "gpt" : "mbr";
-  report.expect(!gpt || partitions === "protective", "bad_field",
-    "The disk has a GPT without the protective MBR that must stand before it: write it with sgdisk or fdisk, then upload again.");
+  report.expect(
+    !gpt || partitions === "protective",
+    "bad_field",
+    "The disk has a GPT without the protective MBR that must stand before it: write it with sgdisk or fdisk, then upload again.",
+  );
 }

@@ -21,7 +21,7 @@ export type Rule =
  * The most that a disk may hold: the limit of VHDX, far above the 16 TiB of ext4 with 4 KiB blocks on 32 bits, and
  * low enough that every size and offset is an exact number.
  */
-export const VIRTUAL_SIZE_MAX_BYTES = 64 * 1024 * GiB;
+const VIRTUAL_SIZE_MAX_BYTES = 64 * 1024 * GiB;
 
 const SECTOR_BYTES = 512;
 
@@ -40,7 +40,11 @@ export class Report {
   match(firstSector?: Uint8Array): boolean {
     this.matched = true;
     if (firstSector === undefined) return true;
-    this.expect(partitionsOf(firstSector) === "none", "polyglot", "The header also holds a partition table: make a clean copy with qemu-img convert.");
+    this.expect(
+      partitionsOf(firstSector) === "none",
+      "polyglot",
+      "The header also holds a partition table: make a clean copy with qemu-img convert.",
+    );
     return this.expect(firstSector.length === SECTOR_BYTES, "truncated", "The file ends within its header: upload the whole file.");
   }
 
@@ -53,13 +57,19 @@ export class Report {
   /** Sets the size that the guest sees, within the limit. */
   setVirtualSize(bytes: number): void {
     this.virtualSizeBytes = bytes;
-    this.expect(bytes <= VIRTUAL_SIZE_MAX_BYTES, "too_big",
-      `The header claims a disk of ${formatBytes(bytes)}, and the limit is ${formatBytes(VIRTUAL_SIZE_MAX_BYTES)}: make the disk smaller, or correct the header.`);
+    this.expect(
+      bytes <= VIRTUAL_SIZE_MAX_BYTES,
+      "too_big",
+      `The header claims a disk of ${formatBytes(bytes)}, and the limit is ${formatBytes(VIRTUAL_SIZE_MAX_BYTES)}: make the disk smaller, or correct the header.`,
+    );
   }
 
   /** Refuses a part that the header places outside of the file. */
   expectInside(what: string, endBytes: number, sizeBytes: number): boolean {
-    return this.expect(endBytes <= sizeBytes, "truncated",
-      `The ${what} ends at byte ${endBytes}, and the file has ${sizeBytes}: upload the whole file.`);
+    return this.expect(
+      endBytes <= sizeBytes,
+      "truncated",
+      `The ${what} ends at byte ${endBytes}, and the file has ${sizeBytes}: upload the whole file.`,
+    );
   }
 }

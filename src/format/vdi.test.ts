@@ -10,7 +10,11 @@ const accepted: readonly [name: string, image: () => Uint8Array, virtualSizeByte
   ["a fixed disk", () => converted("vdi", ["static=on"]), GUEST_BYTES],
   ["an empty disk of 40 GiB", () => created("vdi", [], "40G"), 40 * GiB],
   ["discarded blocks", () => edited(plain, (view) => view.setUint32(512 + 8, 0xfffffffe, true)), GUEST_BYTES],
-  ["a size of odd bytes as QEMU does: up to the next sector", () => edited(plain, (view) => view.setBigUint64(368, BigInt(GUEST_BYTES - 511), true)), GUEST_BYTES],
+  [
+    "a size of odd bytes as QEMU does: up to the next sector",
+    () => edited(plain, (view) => view.setBigUint64(368, BigInt(GUEST_BYTES - 511), true)),
+    GUEST_BYTES,
+  ],
 ];
 
 describe("readVdi() takes", () => {
@@ -41,10 +45,14 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["a block that no disk has", "bad_field", changed((view) => view.setUint32(512, 3, true))],
   ["a block behind the end", "truncated", changed((view) => view.setUint32(512, 2, true))],
   ["a map behind the end", "truncated", changed((view) => view.setUint32(340, GiB, true))],
-  ["a size above the limit", "too_big", changed((view) => {
-    view.setUint32(384, 0x3fffffff, true);
-    view.setBigUint64(368, 1n << 47n, true);
-  })],
+  [
+    "a size above the limit",
+    "too_big",
+    changed((view) => {
+      view.setUint32(384, 0x3fffffff, true);
+      view.setBigUint64(368, 1n << 47n, true);
+    }),
+  ],
   ["a file that ends in its header", "truncated", () => plain.slice(0, 100)],
   ["a file that ends in its map", "truncated", () => plain.slice(0, 516)],
   ["a file that ends before its last block", "truncated", () => plain.slice(0, -KiB)],
@@ -55,7 +63,10 @@ describe("readVdi() refuses", () => {
     it(`${name}: ${rule}`, () => {
       const { format, problems } = inspect(image());
       assert.equal(format, "vdi");
-      assert.ok(problems.some((problem) => problem.rule === rule), JSON.stringify(problems));
+      assert.ok(
+        problems.some((problem) => problem.rule === rule),
+        JSON.stringify(problems),
+      );
     });
   }
 });

@@ -14,10 +14,18 @@ const accepted: readonly [name: string, image: () => Uint8Array, virtualSizeByte
   ["a fixed disk whose size counts", () => fixed, GUEST_BYTES],
   ["a fixed disk whose geometry counts", () => converted("vpc", ["subformat=fixed"]), GEOMETRY_BYTES],
   ["an empty dynamic disk of 40 GiB", () => created("vpc", ["-o", "force_size=on"], "40G"), 40 * GiB],
-  ["a fixed disk with partitions", () => summed(edited(fixed, (_, copy) => {
-    copy.set([0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0], 446);
-    copy.set([0x55, 0xaa], 510);
-  }), fixed.length - 512), GUEST_BYTES],
+  [
+    "a fixed disk with partitions",
+    () =>
+      summed(
+        edited(fixed, (_, copy) => {
+          copy.set([0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0], 446);
+          copy.set([0x55, 0xaa], 510);
+        }),
+        fixed.length - 512,
+      ),
+    GUEST_BYTES,
+  ],
 ];
 
 describe("readVhd() takes", () => {
@@ -37,9 +45,23 @@ const footers = (change: Change) => () => {
   const both = edited(first, (_, copy) => copy.copyWithin(copy.length - 512, 0, 512));
   return summed(summed(both, 0), both.length - 512);
 };
-const header = (change: Change) => () => summed(edited(dynamic, (view) => change(new DataView(view.buffer, 512), new Uint8Array(view.buffer, 512))), 512, 1024, 36);
-const lastFooter = (change: Change) => () => summed(edited(dynamic, (view) => change(new DataView(view.buffer, dynamic.length - 512), new Uint8Array(view.buffer, dynamic.length - 512))), dynamic.length - 512);
-const fixedFooter = (change: Change) => () => summed(edited(fixed, (view) => change(new DataView(view.buffer, GUEST_BYTES), new Uint8Array(view.buffer, GUEST_BYTES))), GUEST_BYTES);
+const header = (change: Change) => () =>
+  summed(
+    edited(dynamic, (view) => change(new DataView(view.buffer, 512), new Uint8Array(view.buffer, 512))),
+    512,
+    1024,
+    36,
+  );
+const lastFooter = (change: Change) => () =>
+  summed(
+    edited(dynamic, (view) => change(new DataView(view.buffer, dynamic.length - 512), new Uint8Array(view.buffer, dynamic.length - 512))),
+    dynamic.length - 512,
+  );
+const fixedFooter = (change: Change) => () =>
+  summed(
+    edited(fixed, (view) => change(new DataView(view.buffer, GUEST_BYTES), new Uint8Array(view.buffer, GUEST_BYTES))),
+    GUEST_BYTES,
+  );
 
 const refused: readonly [name: string, rule: string, image: () => Uint8Array][] = [
   ["a differencing disk", "parent", footers((view) => view.setUint32(60, 4))],
@@ -75,10 +97,14 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["a fixed disk cut in front", "truncated", () => fixed.slice(512)],
   ["a dynamic disk without its footer", "truncated", () => dynamic.slice(0, -512)],
   ["a dynamic disk that ends in its header", "truncated", () => dynamic.slice(0, 300)],
-  ["partitions in a dynamic disk's footer", "polyglot", footers((_, copy) => {
-    copy.set([0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0], 446);
-    copy.set([0x55, 0xaa], 510);
-  })],
+  [
+    "partitions in a dynamic disk's footer",
+    "polyglot",
+    footers((_, copy) => {
+      copy.set([0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0], 446);
+      copy.set([0x55, 0xaa], 510);
+    }),
+  ],
 ];
 
 describe("readVhd() refuses", () => {
@@ -86,7 +112,10 @@ describe("readVhd() refuses", () => {
     it(`${name}: ${rule}`, () => {
       const { format, problems } = inspect(image());
       assert.equal(format, "vhd");
-      assert.ok(problems.some((problem) => problem.rule === rule), JSON.stringify(problems));
+      assert.ok(
+        problems.some((problem) => problem.rule === rule),
+        JSON.stringify(problems),
+      );
     });
   }
 

@@ -10,7 +10,14 @@ import type { Region } from "./vhdx.ts";
  */
 export function* readMetadata(report: Report, region: Region): Reading<{ blockBytes: number; tableEntries: number } | undefined> {
   const table = (yield* read(region.offset, TABLE_BYTES)) ?? new Uint8Array();
-  if (!report.expect(table.length === TABLE_BYTES, "truncated", `The metadata table of the VHDX, at byte ${region.offset}, is not in the file: upload the whole file.`)) return undefined;
+  if (
+    !report.expect(
+      table.length === TABLE_BYTES,
+      "truncated",
+      `The metadata table of the VHDX, at byte ${region.offset}, is not in the file: upload the whole file.`,
+    )
+  )
+    return undefined;
   const items = checkTable(report, region, table);
   if (!items) return undefined;
 
@@ -48,22 +55,46 @@ const SECTORS_PER_CHUNK = 2 ** 23;
 const MERGE = "merge it with its parent (Merge-VHD, or Convert-VHD), then upload the result.";
 const REMAKE = 'make it again with "qemu-img convert -O vhdx", or with Convert-VHD.';
 
-interface Item { readonly id: string; readonly offset: number; readonly lengthBytes: number; readonly required: boolean }
+interface Item {
+  readonly id: string;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  readonly required: boolean;
+}
 
 /** The items that must be read, once the table has proved sane. */
 function checkTable(report: Report, region: Region, table: Uint8Array): readonly Item[] | undefined {
   const count = littleEndian(table).u16(10);
-  if (!report.expect(holds(table, 0, "metadata") && count <= ITEMS_MAX, "bad_field", `The VHDX has no metadata where its region table says: ${REMAKE}`)) return undefined;
+  if (
+    !report.expect(
+      holds(table, 0, "metadata") && count <= ITEMS_MAX,
+      "bad_field",
+      `The VHDX has no metadata where its region table says: ${REMAKE}`,
+    )
+  )
+    return undefined;
   const items = Array.from({ length: count }, (_, index) => itemAt(table, 32 + index * 32));
   const ids = items.map(({ id }) => id);
   const wanted = items.filter(({ id }) => READ.includes(id));
 
   report.expect(!ids.includes(ITEM.parentLocator), "parent", `The VHDX names a parent disk: ${MERGE}`);
-  report.expect(items.every(({ id, required }) => !required || KNOWN.includes(id)), "unknown_feature", `The VHDX needs a metadata item that is not known here: ${REMAKE}`);
-  const fine = report.expect(new Set(ids).size === ids.length, "bad_field", `The VHDX has a metadata item twice: ${REMAKE}`)
-    && report.expect(wanted.length === READ.length, "bad_field", `The VHDX lacks a metadata item for its size, blocks or sectors: ${REMAKE}`)
-    && report.expect(wanted.every(({ offset, lengthBytes }) => offset >= TABLE_BYTES && lengthBytes >= 4 && offset + lengthBytes <= region.lengthBytes), "bad_field",
-      `The VHDX has a metadata item outside of its metadata: ${REMAKE}`);
+  report.expect(
+    items.every(({ id, required }) => !required || KNOWN.includes(id)),
+    "unknown_feature",
+    `The VHDX needs a metadata item that is not known here: ${REMAKE}`,
+  );
+  const fine =
+    report.expect(new Set(ids).size === ids.length, "bad_field", `The VHDX has a metadata item twice: ${REMAKE}`) &&
+    report.expect(
+      wanted.length === READ.length,
+      "bad_field",
+      `The VHDX lacks a metadata item for its size, blocks or sectors: ${REMAKE}`,
+    ) &&
+    report.expect(
+      wanted.every(({ offset, lengthBytes }) => offset >= TABLE_BYTES && lengthBytes >= 4 && offset + lengthBytes <= region.lengthBytes),
+      "bad_field",
+      `The VHDX has a metadata item outside of its metadata: ${REMAKE}`,
+    );
   return fine ? wanted : undefined;
 }
 
@@ -76,9 +107,14 @@ function checkValues(report: Report, values: { blockBytes: number; flags: number
   const { blockBytes, flags, sizeBytes, sectorBytes } = values;
   report.setVirtualSize(sizeBytes);
   report.expect((flags & FLAG_HAS_PARENT) === 0, "parent", `The VHDX has a parent disk: ${MERGE}`);
-  const fine = report.expect(isPowerOfTwo(blockBytes) && blockBytes >= MiB && blockBytes <= 256 * MiB, "bad_field", `The VHDX has blocks of ${blockBytes} bytes: ${REMAKE}`)
-    && report.expect(sectorBytes === 512, "unsupported_kind", `The VHDX has sectors of ${sectorBytes} bytes, and 512 are taken: ${REMAKE}`)
-    && report.expect(sizeBytes % sectorBytes === 0, "bad_field", `The VHDX claims ${sizeBytes} bytes, which are no whole sectors: ${REMAKE}`);
+  const fine =
+    report.expect(
+      isPowerOfTwo(blockBytes) && blockBytes >= MiB && blockBytes <= 256 * MiB,
+      "bad_field",
+      `The VHDX has blocks of ${blockBytes} bytes: ${REMAKE}`,
+    ) &&
+    report.expect(sectorBytes === 512, "unsupported_kind", `The VHDX has sectors of ${sectorBytes} bytes, and 512 are taken: ${REMAKE}`) &&
+    report.expect(sizeBytes % sectorBytes === 0, "bad_field", `The VHDX claims ${sizeBytes} bytes, which are no whole sectors: ${REMAKE}`);
   if (!fine) return undefined;
   const blocks = Math.ceil(sizeBytes / blockBytes);
   const blocksPerChunk = (SECTORS_PER_CHUNK * sectorBytes) / blockBytes;

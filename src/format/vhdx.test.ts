@@ -32,24 +32,78 @@ describe("readVhdx() takes", () => {
 
 type Change = (view: DataView, copy: Uint8Array) => void;
 
-const headers = (change: Change) => () => [64 * KiB, 128 * KiB].reduce((image, at) => summed(edited(image, (view) => change(new DataView(view.buffer, at), new Uint8Array(view.buffer, at))), at, 4 * KiB), plain);
-const regions = (change: Change, image = plain) => [REGIONS, 256 * KiB].reduce((made, at) => summed(edited(made, (view) => change(new DataView(view.buffer, at), new Uint8Array(view.buffer, at))), at, 64 * KiB), image);
-const metadata = (change: Change) => () => edited(plain, (view) => change(new DataView(view.buffer, METADATA), new Uint8Array(view.buffer, METADATA)));
+const headers = (change: Change) => () =>
+  [64 * KiB, 128 * KiB].reduce(
+    (image, at) =>
+      summed(
+        edited(image, (view) => change(new DataView(view.buffer, at), new Uint8Array(view.buffer, at))),
+        at,
+        4 * KiB,
+      ),
+    plain,
+  );
+const regions = (change: Change, image = plain) =>
+  [REGIONS, 256 * KiB].reduce(
+    (made, at) =>
+      summed(
+        edited(made, (view) => change(new DataView(view.buffer, at), new Uint8Array(view.buffer, at))),
+        at,
+        64 * KiB,
+      ),
+    image,
+  );
+const metadata = (change: Change) => () =>
+  edited(plain, (view) => change(new DataView(view.buffer, METADATA), new Uint8Array(view.buffer, METADATA)));
 
 const refused: readonly [name: string, rule: string, image: () => Uint8Array][] = [
   ["a parent bit", "parent", metadata((view) => view.setUint32(65_540, 2, true))],
   ["a parent locator", "parent", metadata((view, copy) => addItem(view, copy, "2d5fd3a80bb34d45abf7d3d84834ab0c", 4))],
   ["a block of which half is in a parent", "parent", () => edited(plain, (view) => view.setUint32(TABLE, 7, true))],
-  ["an unknown metadata item that must be understood", "unknown_feature", metadata((view, copy) => addItem(view, copy, "00112233445566778899aabbccddeeff", 4))],
+  [
+    "an unknown metadata item that must be understood",
+    "unknown_feature",
+    metadata((view, copy) => addItem(view, copy, "00112233445566778899aabbccddeeff", 4)),
+  ],
   ["an unknown region that must be understood", "unknown_feature", () => withRegion(1)],
   ["a log in use", "unclean", headers((view) => view.setUint8(48, 1))],
-  ["no header with its checksum", "corrupt", () => edited(plain, (view) => { view.setUint8(64 * KiB + 9, 0xaa); view.setUint8(128 * KiB + 9, 0xaa); })],
+  ["a log of another version", "unsupported_kind", headers((view) => view.setUint16(64, 1, true))],
+  ["a log upon the metadata", "bad_field", headers((view) => view.setBigUint64(72, BigInt(METADATA), true))],
+  ["a log in the header", "bad_field", headers((view) => view.setBigUint64(72, 0n, true))],
+  [
+    "two headers of one number that differ",
+    "bad_field",
+    headers((view) => {
+      view.setBigUint64(8, 5n, true);
+      view.setUint8(20, view.byteOffset / KiB);
+    }),
+  ],
+  [
+    "no header with its checksum",
+    "corrupt",
+    () =>
+      edited(plain, (view) => {
+        view.setUint8(64 * KiB + 9, 0xaa);
+        view.setUint8(128 * KiB + 9, 0xaa);
+      }),
+  ],
   ["another version", "unsupported_kind", headers((view) => view.setUint16(66, 2, true))],
-  ["a region table without its checksum", "corrupt", () => edited(plain, (view) => view.setUint8(REGIONS + 4, view.getUint8(REGIONS + 4) ^ 1))],
+  [
+    "a region table without its checksum",
+    "corrupt",
+    () => edited(plain, (view) => view.setUint8(REGIONS + 4, view.getUint8(REGIONS + 4) ^ 1)),
+  ],
   ["two region tables that differ", "bad_field", () => edited(plain, (view) => view.setUint8(256 * KiB + 40, 1))],
   ["too many regions", "bad_field", () => regions((view) => view.setUint32(8, 2048, true))],
   ["no region", "bad_field", () => regions((view) => view.setUint32(8, 0, true))],
-  ["the metadata twice", "bad_field", () => regions((view, copy) => { addRegion(view, 1); copy.copyWithin(80, 48, 64); })],
+  [
+    "the metadata twice",
+    "bad_field",
+    () =>
+      regions((view, copy) => {
+        addRegion(view, 1);
+        copy.copyWithin(80, 48, 64);
+      }),
+  ],
   ["metadata in the header", "bad_field", () => regions((view) => view.setBigUint64(64, BigInt(64 * KiB), true))],
   ["metadata between megabytes", "bad_field", () => regions((view) => view.setBigUint64(64, BigInt(METADATA + 512), true))],
   ["regions one upon the other", "bad_field", () => regions((view) => view.setUint32(40, 2 * MiB, true))],
@@ -59,7 +113,14 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["a region behind the end", "truncated", () => regions((view) => view.setUint32(72, 256 * MiB, true))],
   ["metadata that is none", "bad_field", metadata((_, copy) => putText(copy, 0, "nodadata"))],
   ["too many metadata items", "bad_field", metadata((view) => view.setUint16(10, 2048, true))],
-  ["a metadata item twice", "bad_field", metadata((view, copy) => { addItem(view, copy, "", 4); copy.copyWithin(32 + 5 * 32, 32, 48); })],
+  [
+    "a metadata item twice",
+    "bad_field",
+    metadata((view, copy) => {
+      addItem(view, copy, "", 4);
+      copy.copyWithin(32 + 5 * 32, 32, 48);
+    }),
+  ],
   ["no size", "bad_field", metadata((view) => view.setUint8(64, 0))],
   ["an item outside of its region", "bad_field", metadata((view) => view.setUint32(80, MiB - 4, true))],
   ["an item within the table", "bad_field", metadata((view) => view.setUint32(80, 64, true))],
@@ -82,7 +143,10 @@ describe("readVhdx() refuses", () => {
     it(`${name}: ${rule}`, () => {
       const { format, problems } = inspect(image());
       assert.equal(format, "vhdx");
-      assert.ok(problems.some((problem) => problem.rule === rule), JSON.stringify(problems));
+      assert.ok(
+        problems.some((problem) => problem.rule === rule),
+        JSON.stringify(problems),
+      );
     });
   }
 });

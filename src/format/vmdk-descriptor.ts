@@ -7,12 +7,17 @@ import type { Report } from "./report.ts";
  * QEMU's block/vmdk.c searches for `parentCID` and `parentFileNameHint` anywhere in the text, comments included, so
  * these two are searched here in the same way.
  */
-export interface Descriptor {
+interface Descriptor {
   readonly createType: string | undefined;
   readonly extents: readonly Extent[];
 }
 
-interface Extent { readonly access: string; readonly sectors: number; readonly kind: string; readonly name: string }
+interface Extent {
+  readonly access: string;
+  readonly sectors: number;
+  readonly kind: string;
+  readonly name: string;
+}
 
 /** The kinds that keep all their data in the one file, which is what VMware's and OpenStack's tools upload. */
 const CREATE_TYPES = ["monolithicSparse", "streamOptimized"];
@@ -23,20 +28,35 @@ const FLATTEN = 'make a single file of it with "qemu-img convert -O vmdk -o subf
 
 /** Checks the text of an embedded descriptor; `sectors` is the capacity in the header. */
 export function checkDescriptor(report: Report, text: string, { sectors, grainSectors }: { sectors: number; grainSectors: number }): void {
-  if (!report.expect(/^[\t\r\n\x20-\x7e\x80-\xff]*$/.test(text), "bad_field", `The VMDK descriptor has control characters: ${FLATTEN}`)) return;
+  if (!report.expect(/^[\t\r\n\x20-\x7e\x80-\xff]*$/.test(text), "bad_field", `The VMDK descriptor has control characters: ${FLATTEN}`))
+    return;
   checkParent(report, text);
   const { createType, extents } = parseDescriptor(report, text);
-  report.expect(createType !== undefined && CREATE_TYPES.includes(createType), "unsupported_kind",
-    `The VMDK has createType ${quote(createType ?? "")}, and ${CREATE_TYPES.join(" and ")} are taken: ${FLATTEN}`);
+  report.expect(
+    createType !== undefined && CREATE_TYPES.includes(createType),
+    "unsupported_kind",
+    `The VMDK has createType ${quote(createType ?? "")}, and ${CREATE_TYPES.join(" and ")} are taken: ${FLATTEN}`,
+  );
   const [extent] = extents;
-  if (!report.expect(extents.length === 1 && extent !== undefined, "outside_extent", `The VMDK describes ${extents.length} extents, and only one can be in this file: ${FLATTEN}`)) return;
+  if (
+    !report.expect(
+      extents.length === 1 && extent !== undefined,
+      "outside_extent",
+      `The VMDK describes ${extents.length} extents, and only one can be in this file: ${FLATTEN}`,
+    )
+  )
+    return;
   checkExtent(report, extent as Extent, { sectors, grainSectors });
 }
 
 function checkParent(report: Report, text: string): void {
   report.expect(!/parentFileNameHint/i.test(text), "parent", `The VMDK names a parent disk: ${FLATTEN}`);
   const parents = [...text.matchAll(/parentCID(.{0,16})/gi)].map((match) => match[1] ?? "");
-  report.expect(parents.every((value) => /^\s*=\s*f{8}\s*$/i.test(value)), "parent", `The VMDK depends on a parent disk (parentCID): ${FLATTEN}`);
+  report.expect(
+    parents.every((value) => /^\s*=\s*f{8}\s*$/i.test(value)),
+    "parent",
+    `The VMDK depends on a parent disk (parentCID): ${FLATTEN}`,
+  );
 }
 
 /** Takes the lines apart. Those that are neither comment, `name=value` nor extent are refused. */
@@ -62,11 +82,21 @@ function addValue(report: Report, values: Map<string, string>, name: string, val
 }
 
 function checkExtent(report: Report, extent: Extent, { sectors, grainSectors }: { sectors: number; grainSectors: number }): void {
-  report.expect(extent.kind === "SPARSE" && extent.access !== "NOACCESS", "outside_extent",
-    `The VMDK has its data in an extent of kind ${quote(`${extent.access} ${extent.kind}`)}: ${FLATTEN}`);
-  report.expect(FILE_NAME.test(extent.name), "outside_extent", `The VMDK names the outside file or device ${quote(extent.name)}: ${FLATTEN}`);
-  report.expect(Math.abs(extent.sectors - sectors) <= grainSectors, "bad_field",
-    `The VMDK descriptor says ${extent.sectors} sectors, and its header ${sectors}: ${FLATTEN}`);
+  report.expect(
+    extent.kind === "SPARSE" && extent.access !== "NOACCESS",
+    "outside_extent",
+    `The VMDK has its data in an extent of kind ${quote(`${extent.access} ${extent.kind}`)}: ${FLATTEN}`,
+  );
+  report.expect(
+    FILE_NAME.test(extent.name),
+    "outside_extent",
+    `The VMDK names the outside file or device ${quote(extent.name)}: ${FLATTEN}`,
+  );
+  report.expect(
+    Math.abs(extent.sectors - sectors) <= grainSectors,
+    "bad_field",
+    `The VMDK descriptor says ${extent.sectors} sectors, and its header ${sectors}: ${FLATTEN}`,
+  );
 }
 
 /** A foreign word for a message: short, and with nothing that a terminal would obey. */

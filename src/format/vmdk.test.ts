@@ -35,11 +35,16 @@ const withLine = (line: string) => () => described(sparse, textOf(sparse).replac
 const withExtent = (line: string) => () => described(sparse, textOf(sparse).replace(/^RW.*$/m, line));
 const withType = (type: string) => () => described(sparse, textOf(sparse).replace("monolithicSparse", type));
 const header = (change: (view: DataView, copy: Uint8Array) => void) => () => edited(sparse, change);
-const footer = (change: (view: DataView, copy: Uint8Array) => void) => () => edited(footed, (view, copy) => change(new DataView(view.buffer, copy.length - 1536), copy));
+const footer = (change: (view: DataView, copy: Uint8Array) => void) => () =>
+  edited(footed, (view, copy) => change(new DataView(view.buffer, copy.length - 1536), copy));
 
 const refused: readonly [name: string, rule: string, image: () => Uint8Array][] = [
   ["a descriptor that stands alone", "outside_extent", () => created("vmdk", ["-o", "subformat=monolithicFlat"], "1M")],
-  ["a descriptor without VMware's first line", "outside_extent", () => Buffer.from('# hello\r\n  \nversion=3\r\ncreateType="monolithicFlat"\nRW 8 FLAT "/etc/passwd" 0\n')],
+  [
+    "a descriptor without VMware's first line",
+    "outside_extent",
+    () => Buffer.from('# hello\r\n  \nversion=3\r\ncreateType="monolithicFlat"\nRW 8 FLAT "/etc/passwd" 0\n'),
+  ],
   ["twoGbMaxExtentSparse", "outside_extent", () => created("vmdk", ["-o", "subformat=twoGbMaxExtentSparse"], "1M")],
   ["a backing file of qemu-img's", "parent", () => created("vmdk", ["-b", stored(sparse), "-F", "vmdk"])],
   ["a parent's name", "parent", withLine('parentFileNameHint="/etc/passwd"')],
@@ -61,17 +66,28 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["createType twice", "bad_field", withLine('createType="monolithicFlat"')],
   ["a control character", "bad_field", withLine("ddb.x=\x1b[2J")],
   ["bytes behind the descriptor's end", "bad_field", header((_, copy) => putText(copy, 512 + 5000, "RW 8"))],
-  ["bytes behind a descriptor that is shorter than QEMU's search", "bad_field", header((view, copy) => {
-    view.setBigUint64(36, 1n, true);
-    copy.fill(0x20, 512 + textOf(sparse).length, 1024 + 512);
-  })],
+  [
+    "bytes behind a descriptor that is shorter than QEMU's search",
+    "bad_field",
+    header((view, copy) => {
+      view.setBigUint64(36, 1n, true);
+      copy.fill(0x20, 512 + textOf(sparse).length, 1024 + 512);
+    }),
+  ],
   ["monolithicFlat", "unsupported_kind", withType("monolithicFlat")],
   ["vmfs", "unsupported_kind", withType("vmfs")],
   ["seSparse", "unsupported_kind", withType("seSparse")],
   ["vmfsSparse", "unsupported_kind", header((_, copy) => putText(copy, 0, "COWD"))],
   ["version 4", "unsupported_kind", header((view) => view.setUint32(4, 4, true))],
   ["version 0", "unsupported_kind", header((view) => view.setUint32(4, 0, true))],
-  ["a size above the limit", "too_big", header((view) => { view.setBigUint64(12, 1n << 38n, true); view.setBigUint64(20, 1n << 20n, true); })],
+  [
+    "a size above the limit",
+    "too_big",
+    header((view) => {
+      view.setBigUint64(12, 1n << 38n, true);
+      view.setBigUint64(20, 1n << 20n, true);
+    }),
+  ],
   ["grains of odd size", "bad_field", header((view) => view.setBigUint64(20, 100n, true))],
   ["grains of nothing", "bad_field", header((view) => view.setBigUint64(20, 0n, true))],
   ["grains above QEMU's limit", "bad_field", header((view) => view.setBigUint64(20, 0x400000n, true))],
@@ -105,7 +121,10 @@ describe("readVmdk() refuses", () => {
     it(`${name}: ${rule}`, () => {
       const { format, problems } = inspect(image());
       assert.equal(format, "vmdk");
-      assert.ok(problems.some((problem) => problem.rule === rule), JSON.stringify(problems));
+      assert.ok(
+        problems.some((problem) => problem.rule === rule),
+        JSON.stringify(problems),
+      );
     });
   }
 

@@ -1,5 +1,5 @@
 import { KiB } from "#/lib/units.ts";
-import { holds, isPowerOfTwo, isZero, latin1, littleEndian, padded } from "./bytes.ts";
+import { holds, isPowerOfTwo, isZero, latin1, littleEndian, padded, words } from "./bytes.ts";
 import { readEnd, readHead, readTable, type End, type Reading } from "./reading.ts";
 import type { Report } from "./report.ts";
 import { checkDescriptor, isDescriptorFile } from "./vmdk-descriptor.ts";
@@ -21,7 +21,7 @@ export function* readVmdk(report: Report): Reading {
   report.setVirtualSize(header.sectors * SECTOR_BYTES);
   yield* readDescriptor(report, header);
 
-  const lastBytes = header.directoryAtEnd ? 0 : yield* readDirectory(report, header);
+  const lastBytes = header.directoryAtEnd ? 0 : yield* readDirectory(header);
   const end = yield* readEnd();
   checkPlaces(report, header.directoryAtEnd ? footerOf(report, header, end) : header, { sizeBytes: end.sizeBytes, lastBytes });
 }
@@ -42,11 +42,16 @@ type Header = ReturnType<typeof parseHeader>;
 function parseHeader(sector: Uint8Array) {
   const { u16, u32, u64 } = littleEndian(sector);
   return {
-    version: u32(4), flags: u32(8),
-    sectors: u64(12), grainSectors: u64(20),
-    descriptorSector: u64(28), descriptorSectors: u64(36),
+    version: u32(4),
+    flags: u32(8),
+    sectors: u64(12),
+    grainSectors: u64(20),
+    descriptorSector: u64(28),
+    descriptorSectors: u64(36),
     tableEntries: u32(44),
-    secondDirectorySector: u64(48), directorySector: u64(56), dataSector: u64(64),
+    secondDirectorySector: u64(48),
+    directorySector: u64(56),
+    dataSector: u64(64),
     directoryAtEnd: sector.subarray(56, 64).every((byte) => byte === 0xff),
     newlines: latin1(sector.subarray(73, 77)),
     compression: u16(77),
@@ -55,14 +60,39 @@ function parseHeader(sector: Uint8Array) {
 
 function checkHeader(report: Report, header: Header): boolean {
   const { version, sectors, grainSectors, tableEntries } = header;
-  return report.expect(version >= 1 && version <= 3, "unsupported_kind", `The VMDK has version ${version}, and 1 to 3 are taken: ${REMAKE}`)
-    && report.expect(sectors > 0, "outside_extent", `The VMDK header has no capacity, so that its data would be in outside files: ${REMAKE}`)
-    && report.expect((header.flags & FLAG.newlines) === 0 || header.newlines === "\n \r\n", "corrupt",
-      "The VMDK was transferred as text, which changed its bytes: transfer it again as binary.")
-    && report.expect(isPowerOfTwo(grainSectors) && grainSectors >= 8 && grainSectors <= GRAIN_MAX_SECTORS, "bad_field", `The VMDK has grains of ${grainSectors} sectors: ${REMAKE}`)
-    && report.expect(tableEntries >= 1 && tableEntries <= 512, "bad_field", `The VMDK has grain tables of ${tableEntries} entries: ${REMAKE}`)
-    && report.expect(directoryEntries(header) <= DIRECTORY_MAX_ENTRIES, "bad_field", `The VMDK would need a grain directory of ${directoryEntries(header)} entries: ${REMAKE}`)
-    && report.expect(header.compression <= 1, "unknown_feature", `The VMDK has compression ${header.compression}, and only deflate is known: ${REMAKE}`);
+  return (
+    report.expect(version >= 1 && version <= 3, "unsupported_kind", `The VMDK has version ${version}, and 1 to 3 are taken: ${REMAKE}`) &&
+    report.expect(
+      sectors > 0,
+      "outside_extent",
+      `The VMDK header has no capacity, so that its data would be in outside files: ${REMAKE}`,
+    ) &&
+    report.expect(
+      (header.flags & FLAG.newlines) === 0 || header.newlines === "\n \r\n",
+      "corrupt",
+      "The VMDK was transferred as text, which changed its bytes: transfer it again as binary.",
+    ) &&
+    report.expect(
+      isPowerOfTwo(grainSectors) && grainSectors >= 8 && grainSectors <= GRAIN_MAX_SECTORS,
+      "bad_field",
+      `The VMDK has grains of ${grainSectors} sectors: ${REMAKE}`,
+    ) &&
+    report.expect(
+      tableEntries >= 1 && tableEntries <= 512,
+      "bad_field",
+      `The VMDK has grain tables of ${tableEntries} entries: ${REMAKE}`,
+    ) &&
+    report.expect(
+      directoryEntries(header) <= DIRECTORY_MAX_ENTRIES,
+      "bad_field",
+      `The VMDK would need a grain directory of ${directoryEntries(header)} entries: ${REMAKE}`,
+    ) &&
+    report.expect(
+      header.compression <= 1,
+      "unknown_feature",
+      `The VMDK has compression ${header.compression}, and only deflate is known: ${REMAKE}`,
+    )
+  );
 }
 
 const directoryEntries = (header: Header): number => Math.ceil(header.sectors / (header.grainSectors * header.tableEntries));
@@ -71,7 +101,14 @@ const directoryEntries = (header: Header): number => Math.ceil(header.sectors / 
 function* readDescriptor(report: Report, header: Header): Reading {
   const lengthBytes = header.descriptorSectors * SECTOR_BYTES;
   const placed = header.descriptorSector * SECTOR_BYTES === DESCRIPTOR_OFFSET && lengthBytes > 0 && lengthBytes <= DESCRIPTOR_MAX_BYTES;
-  if (!report.expect(placed, "bad_field", `The VMDK has its descriptor of ${lengthBytes} bytes at sector ${header.descriptorSector}, and it must follow the header: ${REMAKE}`)) return;
+  if (
+    !report.expect(
+      placed,
+      "bad_field",
+      `The VMDK has its descriptor of ${lengthBytes} bytes at sector ${header.descriptorSector}, and it must follow the header: ${REMAKE}`,
+    )
+  )
+    return;
 
   const bytes = yield* readHead(DESCRIPTOR_OFFSET, Math.max(lengthBytes, DESCRIPTOR_SEARCHED_BYTES));
   const end = bytes.indexOf(0);
@@ -82,25 +119,36 @@ function* readDescriptor(report: Report, header: Header): Reading {
 }
 
 /** Looks through the grain directory; answers where the last grain table ends. */
-function* readDirectory(report: Report, header: Header): Reading<number> {
+function* readDirectory(header: Header): Reading<number> {
   let last = 0;
   yield* readTable(header.directorySector * SECTOR_BYTES, directoryEntries(header) * 4, (slice) => {
-    const { u32 } = littleEndian(slice);
-    for (let at = 0; at + 4 <= slice.length; at += 4) last = Math.max(last, u32(at));
+    for (const sector of words(slice, "little")) if (sector > last) last = sector;
   });
   return last === 0 ? 0 : last * SECTOR_BYTES + header.tableEntries * 4;
 }
 
 /** The copy of the header that rules where the grain directory is at the end: marker, copy, end marker. */
 function footerOf(report: Report, header: Header, { sizeBytes, tail }: End): Header {
-  const [marker, copy, last] = [0, 1, 2].map((index) => padded(tail.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES), SECTOR_BYTES)) as [Uint8Array, Uint8Array, Uint8Array];
-  const framed = sizeBytes % SECTOR_BYTES === 0 && holds(copy, 0, "KDMV")
-    && littleEndian(marker).u32(8) === 0 && littleEndian(marker).u32(12) === MARKER_FOOTER && isZero(last.subarray(0, 16));
-  if (!report.expect(framed, "truncated", "The VMDK does not end with the footer that its header announces: upload the whole file.")) return header;
+  const [marker, copy, last] = [0, 1, 2].map((index) =>
+    padded(tail.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES), SECTOR_BYTES),
+  ) as [Uint8Array, Uint8Array, Uint8Array];
+  const framed =
+    sizeBytes % SECTOR_BYTES === 0 &&
+    holds(copy, 0, "KDMV") &&
+    littleEndian(marker).u32(8) === 0 &&
+    littleEndian(marker).u32(12) === MARKER_FOOTER &&
+    isZero(last.subarray(0, 16));
+  if (!report.expect(framed, "truncated", "The VMDK does not end with the footer that its header announces: upload the whole file."))
+    return header;
 
   const footer = parseHeader(copy);
-  const same = footer.sectors === header.sectors && footer.grainSectors === header.grainSectors && footer.tableEntries === header.tableEntries
-    && footer.version === header.version && footer.compression === header.compression && !footer.directoryAtEnd;
+  const same =
+    footer.sectors === header.sectors &&
+    footer.grainSectors === header.grainSectors &&
+    footer.tableEntries === header.tableEntries &&
+    footer.version === header.version &&
+    footer.compression === header.compression &&
+    !footer.directoryAtEnd;
   report.expect(same, "bad_field", `The header and the footer of the VMDK contradict each other: ${REMAKE}`);
   return footer;
 }
@@ -110,7 +158,8 @@ const MARKER_FOOTER = 3;
 function checkPlaces(report: Report, header: Header, { sizeBytes, lastBytes }: { sizeBytes: number; lastBytes: number }): void {
   const tableBytes = directoryEntries(header) * 4;
   report.expectInside("grain directory", header.directorySector * SECTOR_BYTES + tableBytes, sizeBytes);
-  if ((header.flags & FLAG.secondDirectory) !== 0) report.expectInside("second grain directory", header.secondDirectorySector * SECTOR_BYTES + tableBytes, sizeBytes);
+  if ((header.flags & FLAG.secondDirectory) !== 0)
+    report.expectInside("second grain directory", header.secondDirectorySector * SECTOR_BYTES + tableBytes, sizeBytes);
   report.expectInside("metadata", header.dataSector * SECTOR_BYTES, sizeBytes);
   report.expectInside("last grain table", lastBytes, sizeBytes);
 }

@@ -4,7 +4,12 @@ import { edited, putText } from "./disk-images.ts";
 
 /** Disks without a container, written by hand: partition tables and ISO images. */
 
-export interface PartitionEntry { readonly flag?: number; readonly type: number; readonly startSector: number; readonly sectors: number }
+export interface PartitionEntry {
+  readonly flag?: number;
+  readonly type: number;
+  readonly startSector: number;
+  readonly sectors: number;
+}
 
 /** `disk` with a boot record of these entries. */
 export function withMbr(disk: Uint8Array, ...entries: readonly PartitionEntry[]): Uint8Array {
@@ -42,7 +47,11 @@ export function withGpt(disk: Uint8Array, sectorBytes = 512): Uint8Array {
 /** An ISO 9660 image of `sizeBytes` with a boot record, a primary descriptor and a terminator. */
 export function isoImage(sizeBytes = MiB, volumeBytes = sizeBytes): Uint8Array {
   return edited(new Uint8Array(sizeBytes), (view, copy) => {
-    [[16, 1], [17, 0], [18, 255]].forEach(([sector = 0, type = 0]) => {
+    [
+      [16, 1],
+      [17, 0],
+      [18, 255],
+    ].forEach(([sector = 0, type = 0]) => {
       copy[sector * 2048] = type;
       putText(copy, sector * 2048 + 1, "CD001\x01");
     });
