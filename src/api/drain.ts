@@ -15,7 +15,7 @@ export function drainRefusedBodies(app: Server): void {
 
 export function drain(request: IncomingMessage, limitMs: number): void {
   if (request.complete || request.destroyed) return;
-  const timer = setTimeout(() => request.destroy(), limitMs);
+  const timer = setTimeout(() => request.complete || request.destroy(), limitMs).unref();
   for (const event of ["end", "close"]) request.once(event, () => clearTimeout(timer));
   request.on("error", () => {}); // The client is gone: nobody is left to be told.
   request.removeAllListeners("readable"); // Of a reader that was stopped while it waited: nothing would flow past it.
