@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** The entry of the `mica` command. What serves is loaded only when it is asked for, so that small commands start fast. */
-import { runCli } from "#/cli/program.ts";
+import { endWithReader, runCli } from "#/cli/program.ts";
 
-process.exitCode = await runCli(process.argv.slice(2), {
+const argv = process.argv.slice(2);
+endWithReader(argv);
+process.exitCode = await runCli(argv, {
   serve: async (loaded) => (await import("#/serve.ts")).serve(loaded),
   audit: async (loaded) => (await import("#/serve.ts")).auditDataFolder(loaded),
 });

@@ -37,13 +37,14 @@ export async function runCli(argv: readonly string[], handlers: Handlers, termin
     },
   };
   const stopListening = interruptOnce(argv, interrupted);
-  endWithReader(argv);
   try {
     const program = await buildProgram(argv[0] ?? "", context, handlers);
     await program.parseAsync([...argv], { from: "user" });
     return exitCode;
   } catch (error) {
-    return interrupted.signal.aborted ? 130 : complain(terminal, error);
+    if (!interrupted.signal.aborted) return complain(terminal, error);
+    terminal.complain("Interrupted.");
+    return 130;
   } finally {
     stopListening();
   }
@@ -74,8 +75,8 @@ function interruptOnce(argv: readonly string[], interrupted: AbortController): (
   return () => process.off("SIGINT", interrupt);
 }
 
-/** `mica pools | head -1` ends quietly when head has gone; `serve` goes on, whether somebody reads what it prints or not. */
-function endWithReader(argv: readonly string[]): void {
+/** `mica pools | head -1` ends quietly when head has gone; `serve` goes on, whether somebody reads what it prints or not. For the process, once. */
+export function endWithReader(argv: readonly string[]): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (argv[0] === "serve") return;
     if (error.code === "EPIPE") process.exit();

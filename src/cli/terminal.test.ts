@@ -29,6 +29,23 @@ describe("Terminal", () => {
     assert.equal(text(), "Way    clone\nSteps  a\n       b\n");
   });
 
+  it("breaks long facts between words where somebody looks, and nowhere else", () => {
+    const long = "word ".repeat(20).trim();
+    const live = record(true, { NO_COLOR: "1" });
+    live.terminal.facts({ Way: long });
+    assert.deepEqual(
+      live
+        .text()
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.length <= 80),
+      [true, true],
+    );
+    const piped = record(false);
+    piped.terminal.facts({ Way: long });
+    assert.equal(piped.text(), `Way  ${long}\n`);
+  });
+
   it("colours for people only, and not where NO_COLOR is set", () => {
     assert.equal(record(false).terminal.style("red", "x"), "x");
     assert.equal(record(true, { NO_COLOR: "1" }).terminal.style("red", "x"), "x");

@@ -9,11 +9,13 @@ export class Terminal {
   /** Somebody is looking: lines may be redrawn, and have colours. */
   readonly isLive: boolean;
   readonly #hasColour: boolean;
+  readonly #columns: number;
 
   constructor(out: Sink = process.stdout, err: Sink = process.stderr, env: Readonly<Record<string, string | undefined>> = process.env) {
     this.#out = out;
     this.#err = err;
     this.isLive = out.isTTY === true && env.TERM !== "dumb";
+    this.#columns = this.isLive ? Math.max(out.columns ?? 80, 60) : Number.POSITIVE_INFINITY;
     this.#hasColour = this.isLive && !env.NO_COLOR; // https://no-color.org
   }
 
@@ -52,19 +54,34 @@ export class Terminal {
     for (const row of rows) this.line(lay(row));
   }
 
-  /** "Name   value" lines, aligned; what is undefined is left out. */
-  facts(facts: Readonly<Record<string, string | undefined>>, indent = ""): void {
+  /** "Name   value" lines, aligned; what is undefined is left out. Long values are broken between words where somebody looks. */
+  facts(facts: Readonly<Record<string, string | undefined>>, { indent = "", nameWidth = 0 } = {}): void {
     const shown = Object.entries(facts).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    const width = Math.max(...shown.map(([name]) => name.length));
+    const width = Math.max(nameWidth, ...shown.map(([name]) => name.length));
+    const room = this.#columns - indent.length - width - 2;
     for (const [name, value] of shown) {
-      const [first = "", ...rest] = value.split("\n");
+      const [first = "", ...rest] = value.split("\n").flatMap((line) => wrap(line, room));
       this.line(`${indent}${this.style("dim", name.padEnd(width))}  ${first}`);
       for (const more of rest) this.line(`${indent}${" ".repeat(width)}  ${more}`);
     }
   }
 }
 
+/** Breaks a line between words; what follows is indented. Colours count as width: a coloured line breaks a little early. */
+function wrap(line: string, width: number): string[] {
+  const lines: string[] = [];
+  let rest = line;
+  while (rest.length > width) {
+    const space = rest.lastIndexOf(" ", width);
+    if (space <= 2) break;
+    lines.push(rest.slice(0, space));
+    rest = `  ${rest.slice(space + 1)}`;
+  }
+  return [...lines, rest];
+}
+
 export interface Sink {
   write(text: string): unknown;
   readonly isTTY?: boolean;
+  readonly columns?: number;
 }

@@ -80,6 +80,12 @@ export class Volumes {
     });
   }
 
+  /** Waits until nothing is being done with the volume, whatever came of it. */
+  async waitForRest(id: string): Promise<void> {
+    const isDone = ({ status }: Volume) => !["creating", "downloading", "uploading"].includes(status);
+    await waitFor({ what: `volume ${id}`, show: async () => this.show(id), isDone, isBroken: () => false });
+  }
+
   /** Waits until the volume is gone. */
   async waitForDeleted(id: string, signal?: AbortSignal): Promise<void> {
     const show = async () =>

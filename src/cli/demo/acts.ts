@@ -40,11 +40,7 @@ export class Acts {
   async play(): Promise<void> {
     const disk = await this.#makeDisk();
     const image = await this.#uploadDisk(disk);
-    const first = await this.#volumeFrom(
-      image,
-      "A volume from the image: the first time, its bytes must become a raw disk",
-      "mica-demo-first",
-    );
+    await this.#volumeFrom(image, "A volume from the image: the first time, its bytes must become a raw disk", "mica-demo-first");
     const second = await this.#volumeFrom(image, "The same again: now the pool has all it needs", "mica-demo-second");
     const changed = await this.#changeBytes(disk);
     const third = await this.#volumeFrom(changed.image, "A volume with the changed bytes", "mica-demo-changed");
@@ -52,7 +48,6 @@ export class Acts {
     const qcow2 = await this.#imageFrom(third, "qcow2");
     const untouched = await this.#imageFrom(second, "qcow2");
     await this.#compare({ disk, changed: changed.path, raw, qcow2, untouched });
-    this.#stage.story.tell(`The volume ${first.id} was there all the time, and shares what it can.`);
   }
 
   /** Removes what was made, the last first. */
@@ -88,10 +83,10 @@ export class Acts {
     const { client, story, signal } = this.#stage;
     story.scene(title);
     const request: PlanRequest = { source: { kind: "image", id: image.id }, target: { kind: "volume", sizeGib: VOLUME_GIB } };
-    return this.#materialise(request, `image → volume ${name}`, VOLUME_GIB * GiB, async () => {
+    return this.#materialise(request, `${image.name} → volume ${name}`, async () => {
       const { id } = await client.volumes.create({ name, sizeGib: VOLUME_GIB, imageId: image.id });
       this.#later(async () => this.#deleteVolume(id));
-      return client.volumes.waitForAvailable(id, signal);
+      return { made: await client.volumes.waitForAvailable(id, signal), volumeId: id };
     });
   }
 
@@ -99,35 +94,32 @@ export class Acts {
     const { client, story, signal } = this.#stage;
     story.scene(`The volume ${volume.name} becomes a ${diskFormat} image`);
     const request: PlanRequest = { source: { kind: "volume", id: volume.id }, target: { kind: "image", diskFormat } };
-    return this.#materialise(request, `volume → ${diskFormat} image`, VOLUME_GIB * GiB, async () => {
+    return this.#materialise(request, `${volume.name} → ${diskFormat} image`, async () => {
       const id = await client.volumes.uploadToImage(volume.id, { name: `${volume.name}-${diskFormat}`, diskFormat });
       this.#later(async () => client.images.delete(id));
-      return client.images.waitForMade(id, signal);
+      return { made: await client.images.waitForMade(id, signal), volumeId: volume.id };
     });
   }
 
-  /** Shows the plan, does it, and shows what came of it. */
-  async #materialise<Made extends { readonly id: string }>(
-    request: PlanRequest,
-    what: string,
-    diskBytes: number,
-    make: () => Promise<Made>,
-  ): Promise<Made> {
+  /** Shows the plan, does it, and shows what came of it. Both ways, the operation is the volume's. */
+  async #materialise<Made>(request: PlanRequest, what: string, make: () => Promise<{ made: Made; volumeId: string }>): Promise<Made> {
     const { client, story } = this.#stage;
     story.plan(await client.mica.plan(request));
     const startMs = performance.now();
-    const made = await make();
+    const { made, volumeId } = await make();
     const tookMs = performance.now() - startMs;
-    story.result(what, await this.#operationOf(made.id), diskBytes, tookMs);
+    story.result(what, await this.#lastOperation(volumeId), VOLUME_GIB * GiB, tookMs);
     return made;
   }
 
-  /** The operation that made the record: the oldest that is about it and had a plan. */
-  async #operationOf(subjectId: string): Promise<Operation> {
-    const { operations } = await this.#stage.client.mica.operations({ subject: subjectId });
-    const operation = operations.findLast(({ plan }) => plan);
-    if (!operation) throw new ClientError("refused", `Mica kept no operation for ${subjectId}.`);
-    return operation;
+  /** The newest operation with a plan that is about the record, once it has ended: that is a moment after its result is there. */
+  async #lastOperation(subjectId: string): Promise<Operation> {
+    const { mica } = this.#stage.client;
+    const { operations } = await mica.operations({ subject: subjectId });
+    let newest = operations.find(({ plan }) => plan);
+    if (!newest) throw new ClientError("refused", `Mica kept no operation for ${subjectId}.`);
+    for await (const state of mica.follow(newest.id, this.#stage.signal)) newest = state;
+    return newest;
   }
 
   /** No server exists yet that could write to a volume: so the bytes change at home, and come back as an image. */
@@ -206,8 +198,10 @@ export class Acts {
   }
 
   async #deleteVolume(id: string): Promise<void> {
-    await this.#stage.client.volumes.delete(id);
-    await this.#stage.client.volumes.waitForDeleted(id);
+    const { volumes } = this.#stage.client;
+    await volumes.waitForRest(id);
+    await volumes.delete(id);
+    await volumes.waitForDeleted(id);
   }
 
   #mustEqual(what: string, found: unknown, wanted: unknown): void {

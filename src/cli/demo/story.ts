@@ -40,22 +40,26 @@ export class Story {
 
   /** The way that Mica chose, before it is taken: why this one, and why none of the cheaper ones. */
   plan({ strategy, reason, passedOver }: Plan): void {
-    this.tell(`${this.#terminal.style("dim", "way       ")} ${this.#terminal.style(["bold", "cyan"], strategy)}: ${reason}`);
-    for (const [index, { strategy, because }] of passedOver.entries()) {
-      this.tell(`${this.#terminal.style("dim", index === 0 ? "not taken " : "          ")} ${strategy}: ${because}`);
-    }
+    this.#facts({
+      way: `${this.#terminal.style(["bold", "cyan"], strategy)}: ${reason}`,
+      "not taken": passedOver.map(({ strategy, because }) => `${strategy}: ${because}`).join("\n") || undefined,
+    });
   }
 
   /** What it really took. */
   result(what: string, operation: Operation, diskBytes: number, tookMs: number): void {
     const bytes = actualBytes(operation.actual ?? {});
-    this.tell(`${this.#terminal.style("dim", "planned   ")} ${operation.plan ? bytesWords(operation.plan.bytes) : "no plan was kept"}`);
-    this.tell(`${this.#terminal.style("dim", "moved     ")} ${bytesWords(bytes)}`);
-    this.tell(
-      `${this.#terminal.style("dim", "took      ")} ${this.#terminal.style("bold", formatDuration(tookMs))} from the call to the finished result`,
-    );
+    this.#facts({
+      planned: operation.plan ? bytesWords(operation.plan.bytes) : "no plan was kept",
+      moved: bytesWords(bytes),
+      took: `${this.#terminal.style("bold", formatDuration(tookMs))} from the call to the finished result`,
+    });
     const way = operation.actual?.strategy ?? operation.plan?.strategy ?? "?";
     this.#chapters.push({ what, way, movedBytes: Math.max(bytes.read, bytes.written), diskBytes, tookMs });
+  }
+
+  #facts(facts: Readonly<Record<string, string | undefined>>): void {
+    this.#terminal.facts(facts, { indent: "   ", nameWidth: "not taken".length });
   }
 
   /** All materialisations side by side. */
