@@ -15,16 +15,22 @@ type Context = SagaContext<DeleteImage>;
 
 /**
  * Removes what an image leaves behind; its record went in the transaction that began this. A deletion is never taken
- * back: whatever fails, the undo of each step does the rest of its work, and is repeated until it can.
+ * back: whatever fails, the undo finishes it, and is repeated until it can.
  */
 export const deleteImage: Saga<Context> = {
   name: "delete-image",
   steps: [
-    { name: "end uploads", run: endUploads, undo: endUploads },
-    { name: "release", run: release, undo: release },
-    { name: "purge cache", run: purgeCache, undo: purgeCache },
+    { name: "end uploads", run: endUploads, undo: finish },
+    { name: "release", run: release },
+    { name: "purge cache", run: purgeCache },
   ],
 };
+
+async function finish(context: Context): Promise<void> {
+  await endUploads(context);
+  await release(context);
+  await purgeCache(context);
+}
 
 /** Their bytes would come to nothing. What only reads the image goes on: a released disk stays as long as it is read through. */
 async function endUploads({ db, runner, params }: Context): Promise<void> {
