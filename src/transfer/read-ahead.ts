@@ -7,7 +7,7 @@ import type { ByteRange } from "#/storage/driver.ts";
 import { openReader } from "#/tools/qemu-nbd.ts";
 
 /** A loop over a few reused buffers of this size costs 0.4 processor seconds per GiB; a stream of 64 KiB costs 1.05. */
-export const BUFFER_BYTES = 256 * KiB;
+const BUFFER_BYTES = 256 * KiB;
 const BUFFERS = 4;
 
 /** A part of a disk, at most as long as a buffer. A hole need not be read. */

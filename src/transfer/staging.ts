@@ -56,7 +56,11 @@ export class StagingFile implements AsyncDisposable {
         throwIfCancelled(signal);
         await telling(() => writeAll(file, block, offsetBytes));
       },
-      finish: (sizeBytes) => telling(() => file.truncate(sizeBytes).finally(() => file.close())),
+      finish: (sizeBytes) =>
+        telling(async () => {
+          await using closing = file;
+          await closing.truncate(sizeBytes);
+        }),
       abort: () => telling(() => file.close()),
     };
   }
