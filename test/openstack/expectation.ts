@@ -28,11 +28,14 @@ export function none(item: Expectation): Test {
 /** The value is there, whatever it is. */
 export const anything: Test = (value) => (value === undefined ? "is missing" : undefined);
 
-/** The list or object has so many. */
-export function size(count: number): Test {
+/** The object does not have it. */
+export const missing: Test = (value) => (value === undefined ? undefined : `is ${JSON.stringify(value)}, and should not be there`);
+
+/** The list has so many items. */
+export function count(wanted: number): Test {
   return (value) => {
-    const found = Object.keys(Object(value)).length;
-    return found === count ? undefined : `has ${found} items, not ${count}: ${JSON.stringify(value)}`;
+    if (!Array.isArray(value)) return `is no list: ${JSON.stringify(value)}`;
+    return value.length === wanted ? undefined : `has ${value.length} items, not ${wanted}: ${JSON.stringify(value)}`;
   };
 }
 
