@@ -2,6 +2,10 @@
 # Runs the tests that need the real things. A test that is skipped here is a failure: nothing may hide.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+if [ "$(id -u)" != 0 ]; then
+  echo "These tests mount file systems: run them as root." >&2
+  exit 1
+fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 node_modules/.bin/node --test --test-concurrency=1 --test-timeout=900000 "$@" 2>&1 | tee "$log"

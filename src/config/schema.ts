@@ -28,7 +28,6 @@ const text = (notes: OptionNotes & { default?: string; pattern?: string; says?: 
 
 /** What a pool may be used for. Uploaded images go to the first pool with `images`; caches are kept in pools with `cache`. */
 export const POOL_ROLES = ["images", "volumes", "cache"] as const;
-export type PoolRole = (typeof POOL_ROLES)[number];
 
 const poolName = text({
   description: "Names the pool in records, messages and volume types; never change it while the pool holds disks.",
