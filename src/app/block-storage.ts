@@ -7,6 +7,7 @@ import { Snapshots } from "#/app/snapshots.ts";
 import { VolumeCreation } from "#/app/volume-creation.ts";
 import { VolumeMetadata } from "#/app/volume-metadata.ts";
 import { VolumeOperations } from "#/app/volume-operations.ts";
+import { VolumeRetyping } from "#/app/volume-retyping.ts";
 import { VolumeServices } from "#/app/volume-services.ts";
 import { VolumeTypes } from "#/app/volume-types.ts";
 import { Volumes } from "#/app/volumes.ts";
@@ -17,6 +18,7 @@ export interface BlockStorage {
   readonly volumeCreation: VolumeCreation;
   readonly volumeOperations: VolumeOperations;
   readonly volumeMetadata: VolumeMetadata;
+  readonly volumeRetyping: VolumeRetyping;
   readonly snapshots: Snapshots;
   readonly volumeTypes: VolumeTypes;
   readonly volumeServices: VolumeServices;
@@ -39,6 +41,7 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
     volumeCreation,
     volumeOperations: new VolumeOperations(context, { volumes, quotas, materialise }),
     volumeMetadata: new VolumeMetadata(context, volumes),
+    volumeRetyping: new VolumeRetyping(context, { volumes, volumeTypes, quotas }),
     snapshots,
     volumeTypes,
     volumeServices: new VolumeServices(context),

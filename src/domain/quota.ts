@@ -28,6 +28,19 @@ export function gigabyteQuota(sizeBytes: number, volumeType: string): Record<str
   return { gigabytes, [`gigabytes_${volumeType}`]: gigabytes };
 }
 
+/** What a volume with snapshots takes of the limits of its type alone: this much moves when its type changes. */
+export function typeQuota(volumeSizeBytes: number, snapshotSizesBytes: readonly number[], volumeType: string): Record<string, number> {
+  const amounts = [
+    volumeQuota(volumeSizeBytes, volumeType),
+    ...snapshotSizesBytes.map((sizeBytes) => snapshotQuota(sizeBytes, volumeType)),
+  ];
+  const sum: Record<string, number> = {};
+  for (const resource of TYPED_QUOTA_RESOURCES.map((name) => `${name}_${volumeType}`)) {
+    sum[resource] = amounts.reduce((total, amount) => total + (amount[resource] ?? 0), 0);
+  }
+  return sum;
+}
+
 /** The same amounts, given back. */
 export function giveBack(amounts: QuotaAmounts): Record<string, number> {
   return Object.fromEntries(Object.entries(amounts).map(([resource, amount]) => [resource, -amount]));

@@ -37,6 +37,7 @@ export const VOLUME_TRANSITIONS = {
   upload: { from: ["available"], to: "uploading" },
   /** With `force`, where the operator allows it. */
   uploadInUse: { from: ["available", "in-use"], to: "uploading" },
+  retype: { from: ["available", "in-use"] },
   reserve: { from: ["available"], to: "attaching" },
   unreserve: { from: ["attaching"], to: "available" },
   snapshot: { from: ["available"] },

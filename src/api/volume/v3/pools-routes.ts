@@ -55,7 +55,7 @@ function capabilitiesView(pool: VolumePool, nowMs: number): object {
     total_capacity_gb: gib(capacity?.totalBytes),
     free_capacity_gb: gib(capacity?.freeBytes),
     provisioned_capacity_gb: gib(capacity?.provisionedBytes),
-    allocated_capacity_gb: gib(capacity && capacity.totalBytes - capacity.freeBytes),
+    allocated_capacity_gb: gib(capacity?.provisionedBytes),
     reserved_percentage: limits.reservedPercentage,
     max_over_subscription_ratio: String(limits.overSubscriptionRatioMax),
     thin_provisioning_support: pool.can.sparse,

@@ -46,7 +46,14 @@ export class TestWorld implements AsyncDisposable {
   static async open(changes: Partial<Config> = {}): Promise<TestWorld> {
     const db = await openDatabase(":memory:");
     const { config } = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined });
-    const limits = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0, bandwidthBytesPerSecondMax: 0 };
+    const limits = {
+      overSubscriptionRatioMax: 20,
+      reservedPercentage: 0,
+      cloneDepthMax: 5,
+      cacheSizeBytesMax: 0,
+      cacheCountMax: 0,
+      bandwidthBytesPerSecondMax: 0,
+    };
     const faults = { broken: false };
     const memory = new MemoryDriver({ capacityBytes: 100 * GiB, clone: "dependent" });
     const driver = new FaultyDriver(memory, {

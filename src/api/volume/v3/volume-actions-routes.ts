@@ -11,6 +11,7 @@ import {
   Extend,
   Nothing,
   ResetStatus,
+  Retype,
   SetBootable,
   SetImageMetadata,
   UnsetImageMetadata,
@@ -63,6 +64,10 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   "os-reset_status": action(ResetStatus, async ({ api, request, volumeId }, { status, attach_status, migration_status }) => {
     const migrationStatus = migration_status === "none" ? null : migration_status;
     await api.volumes.resetStatus(request.caller, volumeId, { status, attachStatus: attach_status, migrationStatus });
+    return { status: 202 };
+  }),
+  "os-retype": action(Retype, async ({ api, request, volumeId }, { new_type }) => {
+    await api.volumeRetyping.retype(request.caller, volumeId, new_type);
     return { status: 202 };
   }),
   "os-force_delete": action(Nothing, async ({ api, request, volumeId }) => {

@@ -21,6 +21,10 @@ export const ResetStatus = Type.Object(
   },
   { additionalProperties: false, minProperties: 1 },
 );
+export const Retype = strict({
+  new_type: Type.String({ minLength: 1, maxLength: 255 }),
+  migration_policy: Type.Optional(Type.Union([Type.Enum(["on-demand", "never"]), Type.Null()])),
+});
 /** Clients send null, {} or "". */
 export const Nothing = Type.Union([Type.Object({}), Type.Null(), Type.String()]);
 

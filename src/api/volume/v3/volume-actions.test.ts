@@ -18,6 +18,7 @@ describe("the status and the actions", () => {
       ["extend", (world, id) => act(world, id, { "os-extend": { new_size: 2 } }), ["available", "in-use"]],
       ["upload", (world, id) => act(world, id, upload), ["available"]],
       ["upload with force", (world, id) => act(world, id, { "os-volume_upload_image": { image_name: "i", force: true } }), ["available"]],
+      ["retype", (world, id) => act(world, id, { "os-retype": { new_type: "gold" } }), ["available", "in-use"]],
       ["reserve", (world, id) => act(world, id, { "os-reserve": null }), ["available"]],
       ["unreserve", (world, id) => act(world, id, { "os-unreserve": null }), VOLUME_STATUSES],
       ["set readonly", (world, id) => act(world, id, { "os-update_readonly_flag": { readonly: true } }), ["available"]],
@@ -48,6 +49,7 @@ describe("the status and the actions", () => {
   for (const [name, request, from] of table) {
     it(`${name}: allowed in ${from.length === VOLUME_STATUSES.length ? "every status" : from.join(", ")}`, async () => {
       await using world = await TestWorld.open({ quotas: { volumes: -1, snapshots: -1, gigabytes: -1, perVolumeGigabytes: -1 } });
+      await world.expect(200, "POST", "/types", { as: world.admin, body: { volume_type: { name: "gold" } } });
       for (const status of VOLUME_STATUSES) {
         const id = await world.makeVolume();
         await world.setStatus(id, status);
@@ -95,7 +97,10 @@ describe("os-extend", () => {
     await using world = await TestWorld.open();
     const id = await world.makeVolume();
     const answers = await Promise.all([act(world, id, { "os-extend": { new_size: 2 } }), act(world, id, { "os-extend": { new_size: 2 } })]);
-    assert.deepEqual(answers.map(({ statusCode }) => statusCode).toSorted((a, b) => a - b), [202, 400]);
+    assert.deepEqual(
+      answers.map(({ statusCode }) => statusCode).toSorted((a, b) => a - b),
+      [202, 400],
+    );
     await world.assertAuditClean();
   });
 });
@@ -176,6 +181,7 @@ describe("flags, image metadata, and resets", () => {
     assert.equal((await act(world, id, { "os-set_bootable": { bootable: "True" } })).statusCode, 200);
     assert.equal((await world.expect(200, "GET", `/volumes/${id}`)).volume.bootable, "true");
     assert.equal((await act(world, id, { "os-update_readonly_flag": { readonly: true } })).statusCode, 202);
+    assert.deepEqual((await world.expect(200, "GET", `/volumes/${id}`)).volume.metadata, { readonly: "True" });
     const set = await act(world, id, { "os-set_image_metadata": { metadata: { os_distro: "debian" } } });
     assert.deepEqual([set.statusCode, set.json()], [200, { metadata: { os_distro: "debian" } }]);
     const shown = await act(world, id, { "os-show_image_metadata": null });
@@ -205,6 +211,51 @@ describe("flags, image metadata, and resets", () => {
     await world.refusal(400, "POST", path, { as: world.admin, body: { "os-reset_status": { status: "flying" } } });
     await world.refusal(400, "POST", path, { as: world.admin, body: { "os-reset_status": {} } });
     await world.expect(202, "POST", path, { as: world.admin, body: { "os-force_delete": {} } });
+    await world.assertAuditClean();
+  });
+});
+
+describe("os-retype", () => {
+  it("gives a volume another type that its pool fits, and the quota of both follows", async () => {
+    await using world = await TestWorld.open();
+    const as = world.admin;
+    await world.expect(200, "POST", "/types", {
+      as,
+      body: { volume_type: { name: "gold", extra_specs: { volume_backend_name: "local" } } },
+    });
+    const id = await world.makeVolume({ size: 2 });
+    await world.makeSnapshot(id);
+    assert.equal((await act(world, id, { "os-retype": { new_type: "gold", migration_policy: "never" } })).statusCode, 202);
+    assert.equal((await world.expect(200, "GET", `/volumes/${id}`)).volume.volume_type, "gold");
+    const { quota_set: quotas } = await world.expect(200, "GET", `/os-quota-sets/${world.alice.projectId}?usage=true`);
+    const used = (name: string) => quotas[name].in_use;
+    assert.deepEqual([used("volumes"), used("volumes_gold"), used("volumes___DEFAULT__")], [1, 1, 0]);
+    assert.deepEqual([used("gigabytes"), used("gigabytes_gold"), used("gigabytes___DEFAULT__")], [4, 4, 0]);
+    assert.deepEqual([used("snapshots_gold"), used("snapshots___DEFAULT__")], [1, 0]);
+    await world.assertAuditClean();
+    await world.expect(202, "DELETE", `/volumes/${id}?cascade=true`);
+    await world.assertAuditClean();
+  });
+
+  it("refuses a type that it has, that is not there, that another pool would need, or that the quota does not allow", async () => {
+    await using world = await TestWorld.open();
+    const as = world.admin;
+    await world.expect(200, "POST", "/types", {
+      as,
+      body: { volume_type: { name: "moon", extra_specs: { volume_backend_name: "moon" } } },
+    });
+    await world.expect(200, "POST", "/types", { as, body: { volume_type: { name: "gold" } } });
+    await world.expect(200, "PUT", `/os-quota-sets/${world.alice.projectId}`, { as, body: { quota_set: { volumes_gold: 0 } } });
+    const id = await world.makeVolume();
+    for (const [new_type, status, message] of [
+      ["__DEFAULT__", 400, /has the type __DEFAULT__ already/],
+      ["none", 404, /^Volume type none could not be found\.$/],
+      ["moon", 400, /another pool/],
+      ["gold", 413, /exceeded for quota 'volumes_gold'/],
+    ] as const) {
+      assert.match(await world.refusal(status, "POST", `/volumes/${id}/action`, { body: { "os-retype": { new_type } } }), message);
+    }
+    assert.equal((await world.expect(200, "GET", `/volumes/${id}`)).volume.volume_type, "__DEFAULT__");
     await world.assertAuditClean();
   });
 });

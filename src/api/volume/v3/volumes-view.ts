@@ -49,6 +49,8 @@ export function volumeDetailView(volume: Volume, viewer: Viewer): object {
   const hasImage = Object.keys(volume.imageMetadata).length > 0;
   return {
     ...volumeView(volume, viewer),
+    // Cinder keeps the flag as metadata of its own, and shows it among the user's.
+    metadata: { ...volume.metadata, ...(volume.readonly === 1 && { readonly: "True" }) },
     "os-vol-tenant-attr:tenant_id": volume.project_id,
     ...(viewer.isAdmin && {
       "os-vol-host-attr:host": hostOf(volume.pool),
