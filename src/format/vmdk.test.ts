@@ -15,6 +15,7 @@ const accepted: readonly [name: string, image: () => Uint8Array, virtualSizeByte
   ["monolithicSparse", () => sparse],
   ["streamOptimized", () => stream],
   ["streamOptimized with a footer", () => footed],
+  ["what QEMU leaves behind the descriptor when a CID becomes shorter", () => withShorterCid(sparse)],
   ["a zeroed-grain table", () => converted("vmdk", ["zeroed_grain=on"])],
   ["another adapter and hardware version", () => converted("vmdk", ["adapter_type=lsilogic,hwversion=6"])],
   ["an empty disk of 40 GiB", () => created("vmdk", [], "40G"), 40 * GiB],
@@ -66,6 +67,13 @@ const refused: readonly [name: string, rule: string, image: () => Uint8Array][] 
   ["createType twice", "bad_field", withLine('createType="monolithicFlat"')],
   ["a control character", "bad_field", withLine("ddb.x=\x1b[2J")],
   ["bytes behind the descriptor's end", "bad_field", header((_, copy) => putText(copy, 512 + 5000, "RW 8"))],
+  [
+    "a byte 8 behind the descriptor's end, which no shorter CID leaves",
+    "bad_field",
+    header((_, copy) => {
+      copy[512 + textOf(sparse).length + 8] = 0x52;
+    }),
+  ],
   [
     "bytes behind a descriptor that is shorter than QEMU's search",
     "bad_field",
@@ -137,6 +145,12 @@ describe("readVmdk() refuses", () => {
 function textOf(image: Uint8Array): string {
   const text = Buffer.from(image.subarray(512, 512 + 20 * 512)).toString("latin1");
   return text.slice(0, text.indexOf("\0"));
+}
+
+/** As QEMU's vmdk_write_cid leaves it: the new text and its end, and the last bytes of the old text behind that. */
+function withShorterCid(image: Uint8Array): Uint8Array {
+  const old = textOf(image).replace(/^CID=.*$/m, "CID=12345678");
+  return edited(described(image, old), (_, copy) => putText(copy, 512, `${old.replace("CID=12345678", "CID=1")}\0`));
 }
 
 function described(image: Uint8Array, text: string): Uint8Array {

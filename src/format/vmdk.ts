@@ -33,6 +33,8 @@ const DIRECTORY_MAX_ENTRIES = 32 * 1024 * 1024;
 const DESCRIPTOR_OFFSET = 512;
 /** Descriptors of one extent have less than 2 KiB; VMware and QEMU reserve 10 KiB. */
 const DESCRIPTOR_MAX_BYTES = 48 * KiB;
+/** The most by which the text can become shorter when its CID changes. */
+const CID_DIGITS = 8;
 /** What QEMU searches for a parent, whatever the header says of the descriptor's length. */
 const DESCRIPTOR_SEARCHED_BYTES = 20 * SECTOR_BYTES;
 const REMAKE = 'make it again with "qemu-img convert -O vmdk -o subformat=streamOptimized".';
@@ -97,7 +99,11 @@ function checkHeader(report: Report, header: Header): boolean {
 
 const directoryEntries = (header: Header): number => Math.ceil(header.sectors / (header.grainSectors * header.tableEntries));
 
-/** The embedded descriptor: it must end within its sectors, and nothing may stand behind its end. */
+/**
+ * The embedded descriptor: it must end within its sectors, and nothing may stand behind its end but what remains of a
+ * longer CID. QEMU draws a new one when it writes (vmdk_write_cid) and leaves the rest of a longer text in place: in
+ * about one image of 150. So few bytes cannot hold a line that names a file.
+ */
 function* readDescriptor(report: Report, header: Header): Reading {
   const lengthBytes = header.descriptorSectors * SECTOR_BYTES;
   const placed = header.descriptorSector * SECTOR_BYTES === DESCRIPTOR_OFFSET && lengthBytes > 0 && lengthBytes <= DESCRIPTOR_MAX_BYTES;
@@ -113,7 +119,7 @@ function* readDescriptor(report: Report, header: Header): Reading {
   const bytes = yield* readHead(DESCRIPTOR_OFFSET, Math.max(lengthBytes, DESCRIPTOR_SEARCHED_BYTES));
   const end = bytes.indexOf(0);
   const text = latin1(bytes.subarray(0, end < 0 ? bytes.length : end));
-  const whole = text.length <= lengthBytes && isZero(bytes.subarray(text.length, lengthBytes));
+  const whole = text.length <= lengthBytes && isZero(bytes.subarray(text.length + CID_DIGITS, lengthBytes));
   report.expect(whole, "bad_field", `The VMDK has bytes behind the end of its descriptor, or no end of it: ${REMAKE}`);
   checkDescriptor(report, text, header);
 }
