@@ -3,6 +3,8 @@ import type { Terminal } from "./terminal.ts";
 import { formatDuration, formatPercent, formatRate } from "./words.ts";
 
 const WIDTH = 24;
+/** More often, nobody sees the difference. */
+const REDRAW_MS = 100;
 /** How often a log gets a line where there is no terminal to redraw: at each tenth. */
 const PLAIN_STEP = 0.1;
 
@@ -14,6 +16,7 @@ export class Progress {
   readonly #nowMs: () => number;
   #plainNext = 0;
   #drawn = false;
+  #drawnMs = Number.NEGATIVE_INFINITY;
 
   /** `sizeBytes`: what 100 % are, where it is bytes. */
   constructor(terminal: Terminal, sizeBytes?: number, nowMs: () => number = () => performance.now()) {
@@ -26,6 +29,9 @@ export class Progress {
   /** `fraction` from 0 to 1; `label` says what goes on. */
   show(label: string, fraction: number): void {
     if (this.#terminal.isLive) {
+      const nowMs = this.#nowMs();
+      if (nowMs - this.#drawnMs < REDRAW_MS && fraction < 1) return;
+      this.#drawnMs = nowMs;
       this.#terminal.redraw(`${label}  ${bar(fraction)} ${formatPercent(fraction).padStart(5)}  ${this.#figures(fraction)}`);
       this.#drawn = true;
     } else if (fraction >= this.#plainNext) {

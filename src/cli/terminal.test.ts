@@ -72,6 +72,14 @@ describe("Progress", () => {
   });
 });
 
+it("Progress does not redraw more often than anybody sees", () => {
+  const { terminal, text } = record(true);
+  let nowMs = 0;
+  const progress = new Progress(terminal, undefined, () => nowMs);
+  for (; nowMs < 1000; nowMs++) progress.show("copy", nowMs / 1001);
+  assert.equal(text().split("\r").length - 1, 10);
+});
+
 it("formats times and rates for people", () => {
   assert.deepEqual([85, 1400, 125_000, 3 * 3_600_000 + 600_000].map(formatDuration), ["85 ms", "1.4 s", "2:05 min", "3:10 h"]);
   assert.deepEqual([formatRate(1024 * 1024, 500), formatRate(0, 0), formatPercent(0.999)], ["2 MiB/s", "0 B/s", "99 %"]);
