@@ -6,7 +6,7 @@ import type { WorkOptions } from "#/storage/driver.ts";
 import { copyFileRange, nextData, nextHole } from "#/tools/libc.ts";
 
 /** As much as is copied in one call: between two calls it can be cancelled. */
-const STEP_BYTES = 32 * MiB;
+const STEP_BYTES = 8 * MiB;
 
 /**
  * Copies a file's content into an empty file of the same file system, by the kernel or the file server, holes left out. The

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { KiB, MiB } from "#/lib/units.ts";
+import { ZEROES } from "#/lib/zeroes.ts";
 import {
   assertContent,
   assertGone,
@@ -12,6 +13,7 @@ import {
   get,
   listed,
   newDisk,
+  padded,
   putNew,
   rejectsWith,
   scribble,
@@ -96,6 +98,26 @@ describe("FileDriver", () => {
     }
     await writer.finish(bytes.length);
     await assertContent(driver, disk, bytes);
+  });
+
+  it("does not read holes", async () => {
+    const { driver } = await openPool();
+    const disk = await putNew(driver, padded(dense(64 * KiB, 1), 8 * MiB));
+    let readBytes = 0;
+    for await (const block of driver.read(disk, { start: 0, end: 8 * MiB })) if (block.buffer !== ZEROES.buffer) readBytes += block.length;
+    assert.equal(readBytes, 64 * KiB);
+  });
+
+  it("stops a copy in the middle", async () => {
+    const { driver } = await openPool();
+    const source = await putNew(driver, dense(24 * MiB, 1));
+    const [stop, seen] = [new AbortController(), [] as number[]];
+    const onProgress = (fraction: number) => {
+      seen.push(fraction);
+      stop.abort();
+    };
+    await rejectsWith("cancelled", () => driver.copy(source, newDisk(24 * MiB), { signal: stop.signal, onProgress }));
+    assert.ok(seen.length === 1 && (seen[0] ?? 1) < 0.5, `progress: ${seen}`);
   });
 
   it("opens no file that a header names", async () => {
