@@ -1,9 +1,12 @@
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { PlanRequest } from "#/client/mica.ts";
 import { type Client, type ClientOptions, type CommandContext, connect, withClientOptions } from "./command.ts";
 import { showPlan } from "./plan-text.ts";
 
 const SOURCE_KINDS = ["image", "volume", "snapshot"] as const;
+
+type ImageFormat = NonNullable<PlanRequest["target"]["diskFormat"]>;
+const IMAGE_FORMATS: readonly ImageFormat[] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"];
 
 interface Source {
   readonly kind: PlanRequest["source"]["kind"];
@@ -18,7 +21,7 @@ export function addPlanCommand(program: Command, { terminal }: CommandContext): 
     .argument("<target>", "volume or image", parseTarget)
     .option("--size <GiB>", "size of the volume; as large as the source where left out", parseSize)
     .option("--type <type>", "type of the volume")
-    .option("--disk-format <format>", "format of the image: raw, qcow2, …");
+    .addOption(new Option("--disk-format <format>", "format of the image").choices(IMAGE_FORMATS));
   withClientOptions(command).action(async (source: Source, kind: "volume" | "image", options: PlanOptions) => {
     const client = await connect(options);
     const target = {
@@ -36,7 +39,7 @@ export function addPlanCommand(program: Command, { terminal }: CommandContext): 
 interface PlanOptions extends ClientOptions {
   readonly size?: number;
   readonly type?: string;
-  readonly diskFormat?: string;
+  readonly diskFormat?: ImageFormat;
 }
 
 async function resolveSource(client: Client, { kind, idOrName }: Source): Promise<PlanRequest["source"]> {

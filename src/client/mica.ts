@@ -1,3 +1,5 @@
+import type { Static } from "typebox";
+import type { PlanRequest as PlanRequestSchema } from "#/api/mica/v1/schema.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { ClientError } from "./errors.ts";
 import type { Session } from "./session.ts";
@@ -91,15 +93,7 @@ async function* lines(response: Response): AsyncGenerator<string> {
   }
 }
 
-export interface PlanRequest {
-  readonly source: { readonly kind: "image" | "volume" | "snapshot" | "blank"; readonly id?: string };
-  readonly target: {
-    readonly kind: "volume" | "image";
-    readonly sizeGib?: number;
-    readonly volumeType?: string;
-    readonly diskFormat?: string;
-  };
-}
+export type PlanRequest = Static<typeof PlanRequestSchema>;
 
 export interface Plan {
   readonly strategy: string;
