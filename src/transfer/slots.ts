@@ -3,45 +3,58 @@ import { MiB } from "#/lib/units.ts";
 
 /** What a disk takes in one write: larger ones are not faster, smaller ones cost more calls. */
 export const SLOT_BYTES = 4 * MiB;
-/** One being filled, four being written and one to spare. */
-const SLOTS = 6;
+/** What one transfer has use for: one being filled, four being written, one that only the hashes still read. */
+const PER_TRANSFER_MAX = 6;
+/** For all transfers together: enough for four at full speed. Beyond it each gets one, so that a slow client holds nobody up. */
+const FOR_ALL_MAX = 4 * PER_TRANSFER_MAX;
 
 /** Page-aligned bytes that other threads can read. */
 export type SharedBlock = Uint8Array<SharedArrayBuffer>;
 
 /**
- * A few page-aligned blocks of memory that threads can share, used over and over: the memory of a transfer is the same
- * whatever the size of the disk. (A new block for each step grew a process to 1.3 GB before it was collected.)
+ * Blocks of page-aligned memory that threads share, lent to one transfer: its memory is the same whatever the size of the disk.
+ * They are used over and over, by one transfer after the other: shared memory that is dropped lives on until each thread
+ * that saw it happens to collect it, and eight uploads at a time came to 3 GB.
  */
 export class Slots implements Disposable {
-  #free: SharedBlock[];
-  readonly #all: readonly SharedBlock[];
+  readonly #taken = new Set<SharedBlock>();
   #waiting: ((slot: SharedBlock) => void) | undefined;
 
-  constructor() {
-    this.#all = kept.pop() ?? alignedBlocks(SLOTS, SLOT_BYTES);
-    this.#free = [...this.#all];
-  }
-
-  /** Waits for a free block; one caller at a time. The last one given back comes first: a slow transfer touches few. */
+  /** Waits, where there is none to be had, until one of its own is given back; one caller at a time. */
   async take(): Promise<SharedBlock> {
-    return this.#free.pop() ?? new Promise((resolve) => (this.#waiting = resolve));
+    const slot = this.#taken.size < PER_TRANSFER_MAX ? lend(this.#taken.size === 0) : undefined;
+    if (!slot) return new Promise((resolve) => (this.#waiting = resolve));
+    this.#taken.add(slot);
+    return slot;
   }
 
   giveBack(slot: SharedBlock): void {
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    if (waiting) waiting(slot);
-    else this.#free.push(slot);
+    if (waiting) return waiting(slot);
+    this.#taken.delete(slot);
+    keep(slot);
   }
 
   /** Only when nobody reads or writes a block any more. */
   [Symbol.dispose](): void {
-    this.#free = [];
-    if (kept.length < KEPT_MAX) kept.push(this.#all);
+    for (const slot of this.#taken) keep(slot);
+    this.#taken.clear();
   }
 }
 
-/** Memory of finished transfers for the next ones. */
-const kept: (readonly SharedBlock[])[] = [];
-const KEPT_MAX = 1;
+const free: SharedBlock[] = [];
+let madeCount = 0;
+
+/** The last one that was given back comes first: then few are ever touched where transfers are slow. */
+function lend(isNeeded: boolean): SharedBlock | undefined {
+  const slot = free.pop();
+  if (slot || (!isNeeded && madeCount >= FOR_ALL_MAX)) return slot;
+  madeCount += 1;
+  return alignedBlocks(1, SLOT_BYTES)[0];
+}
+
+function keep(slot: SharedBlock): void {
+  if (free.length < FOR_ALL_MAX) free.push(slot);
+  else madeCount -= 1;
+}
