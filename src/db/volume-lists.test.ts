@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { sql } from "kysely";
 import { type Database, openDatabase } from "./database.ts";
+import { volumeMetadata } from "./key-values.ts";
 import { type PageRequest, pageOf } from "./page.ts";
 import { allOf, recordConditions, type VolumeFilter } from "./volume-lists.ts";
 
@@ -66,4 +67,16 @@ describe("a page of volumes", () => {
       );
     });
   }
+
+  it("with metadata looks the pair up in its index", async () => {
+    await using db = await openDatabase(":memory:");
+    const sort = ["created_at", "id"].map((column) => ({ column, descending: true }));
+    const owners = volumeMetadata.ownersOf(db, "colour", "red");
+    const query = pageOf(db.selectFrom("volume").selectAll().where("project_id", "=", "p").where(sql<boolean>`id in ${owners}`), {
+      sort,
+      limit: 25,
+    });
+    const plan = (await query.explain<{ detail: string }>(undefined, sql`query plan`)).map(({ detail }) => detail).join("; ");
+    assert.match(plan, /SEARCH volume_metadata USING COVERING INDEX volume_metadata_name_value_volume_id \(name=\? AND value=\?\)/, plan);
+  });
 });

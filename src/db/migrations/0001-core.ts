@@ -13,7 +13,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 }
 
 async function settings(db: Kysely<unknown>): Promise<void> {
-  await db.schema.createTable("setting").addColumn("name", "text", (c) => c.primaryKey()).addColumn("value", "text", (c) => c.notNull()).execute();
+  await db.schema
+    .createTable("setting")
+    .addColumn("name", "text", (c) => c.primaryKey())
+    .addColumn("value", "text", (c) => c.notNull())
+    .execute();
 }
 
 async function disks(db: Kysely<unknown>): Promise<void> {
@@ -148,8 +152,10 @@ async function volumes(db: Kysely<unknown>): Promise<void> {
     .execute();
   await listIndexes(db, "volume", ["size_bytes"]);
   await index(db, "volume", ["volume_type_id"]);
-  await keyValues(db, "volume_metadata", "volume_id", "volume.id");
-  await keyValues(db, "volume_image_metadata", "volume_id", "volume.id");
+  for (const table of ["volume_metadata", "volume_image_metadata"]) {
+    await keyValues(db, table, "volume_id", "volume.id");
+    await index(db, table, ["name", "value", "volume_id"]);
+  }
 }
 
 async function snapshots(db: Kysely<unknown>): Promise<void> {
@@ -168,6 +174,7 @@ async function snapshots(db: Kysely<unknown>): Promise<void> {
   await listIndexes(db, "snapshot", []);
   await index(db, "snapshot", ["volume_id", "created_at", "id"]);
   await keyValues(db, "snapshot_metadata", "snapshot_id", "snapshot.id");
+  await index(db, "snapshot_metadata", ["name", "value", "snapshot_id"]);
 }
 
 async function volumeTypes(db: Kysely<unknown>): Promise<void> {
@@ -188,7 +195,10 @@ async function volumeTypes(db: Kysely<unknown>): Promise<void> {
 }
 
 async function quotas(db: Kysely<unknown>): Promise<void> {
-  for (const [table, column] of [["quota", "limit_count"], ["quota_usage", "used"]] as const) {
+  for (const [table, column] of [
+    ["quota", "limit_count"],
+    ["quota_usage", "used"],
+  ] as const) {
     await db.schema
       .createTable(table)
       .addColumn("project_id", "text", (c) => c.notNull())
@@ -283,5 +293,9 @@ async function listIndexes(db: Kysely<unknown>, table: string, columns: string[]
 }
 
 async function index(db: Kysely<unknown>, table: string, columns: string[]): Promise<void> {
-  await db.schema.createIndex([table, ...columns].join("_")).on(table).columns(columns).execute();
+  await db.schema
+    .createIndex([table, ...columns].join("_"))
+    .on(table)
+    .columns(columns)
+    .execute();
 }
