@@ -46,6 +46,7 @@ export interface VolumeTypeListRequest extends ListRequest {
   /** "all" is for admins. */
   readonly isPublic: boolean | "all";
   readonly extraSpecs?: KeyValuePairs | undefined;
+  readonly name?: string | undefined;
 }
 
 /** Volume types: what a volume may be made as. Admins keep them; others see public ones and private ones they were given. */
@@ -74,6 +75,7 @@ export class VolumeTypes {
       isPublic: asked === "all" ? undefined : asked,
       accessibleTo: asked === true ? caller.projectId : undefined,
       extraSpecs: request.extraSpecs,
+      name: request.name,
     };
     const marker = request.marker === undefined ? undefined : await findVolumeType(db, request.marker);
     refuseUnknownMarker(marker, request.marker);

@@ -43,6 +43,7 @@ export interface VolumeTypeFilter {
   readonly accessibleTo?: string | undefined;
   /** Pairs that the type's extra specs have. */
   readonly extraSpecs?: KeyValuePairs | undefined;
+  readonly name?: string | undefined;
 }
 
 export const VOLUME_TYPE_SORT_COLUMNS: Readonly<Record<string, string>> = { id: "id", created_at: "created_at", name: "name" };
@@ -60,6 +61,7 @@ export async function listVolumeTypes(db: Database, filter: VolumeTypeFilter, pa
       ]);
     });
   }
+  if (filter.name !== undefined) query = query.where("name", "=", filter.name);
   for (const [name, value] of Object.entries(filter.extraSpecs ?? {})) {
     query = query.where(sql<boolean>`id in ${volumeTypeExtraSpecs.ownersOf(db, name, value)}`);
   }

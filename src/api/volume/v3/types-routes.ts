@@ -1,5 +1,6 @@
 import type { Server } from "#/api/server.ts";
 import type { VolumeTypeListRequest } from "#/app/volume-types.ts";
+import { type Caller, isAdmin } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { flag, IdKeyParams, IdParams, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
@@ -12,7 +13,7 @@ import { oneAction } from "./volume-actions-routes.ts";
 
 export function addVolumeTypeRoutes(app: Server, { volumeTypes, viewers, limitMax }: VolumeApi): void {
   app.get("/types", async (request) => {
-    const list = typeListRequest(new ListQuery(request.query), request.microversion, limitMax);
+    const list = typeListRequest(new ListQuery(request.query), request.caller, request.microversion, limitMax);
     return volumeTypePageView(await volumeTypes.list(request.caller, list), viewers.of(request));
   });
 
@@ -101,12 +102,14 @@ const parseAccess = parserOf(ProjectAccess);
 /** The filters that a list of volume types has, for `GET /resource_filters`. */
 export const VOLUME_TYPE_FILTERS = ["is_public", "extra_specs"] as const;
 
-function typeListRequest(query: ListQuery, minor: number, limitMax: number): VolumeTypeListRequest {
+/** Administrators may filter by name as well, which clients use to find a type. */
+function typeListRequest(query: ListQuery, caller: Caller, minor: number, limitMax: number): VolumeTypeListRequest {
   const page = query.takePage(limitMax);
   const isPublic = takeIsPublic(query);
   const extraSpecs = minor >= 52 ? query.takePairs("extra_specs") : undefined;
+  const name = isAdmin(caller) ? query.take("name") : undefined;
   query.refuseRest(minor);
-  return { ...page, isPublic, extraSpecs };
+  return { ...page, isPublic, extraSpecs, name };
 }
 
 /** "None" asks for public and private ones. */

@@ -140,4 +140,13 @@ describe("volume types", () => {
     const filtered = await world.expect(200, "GET", `/types?extra_specs=${encodeURIComponent("{'multiattach': '<is> False'}")}`, { as });
     assert.deepEqual(typeNames(filtered), ["gold"]);
   });
+
+  it("are found by name by admins, as cinderclient looks for them", async () => {
+    await using world = await TestWorld.open();
+    await makeType(world, { name: "gold" });
+    const path = "/types?is_public=None&name=gold";
+    assert.deepEqual(typeNames(await world.expect(200, "GET", path, { as: world.admin })), ["gold"]);
+    assert.deepEqual(typeNames(await world.expect(200, "GET", path, { minor: 30 })), ["__DEFAULT__", "gold"], "had no effect before 3.31");
+    assert.match(await world.refusal(400, "GET", path), /^Invalid filters name are found in query options\.$/);
+  });
 });
