@@ -135,6 +135,14 @@ describe("on files", () => {
     });
   }
 
+  it("the estimate of an image from a clone counts what the clone reads through", async () => {
+    const { world } = await openWorld();
+    await using _ = world;
+    const { volumeId } = await makeVolume(world, { kind: "image", id: await world.addImage(await imageFile("raw")) });
+    const { bytes } = await world.planImage(volumeId, "qcow2");
+    assert.ok(bytes.read >= SIZE_BYTES / 2 && bytes.read <= SIZE_BYTES, JSON.stringify(bytes));
+  });
+
   it("a qcow2 image in a pool that no tool can read is staged, and the staging file is gone afterwards", async () => {
     const { world } = await openWorld();
     await using _ = world;

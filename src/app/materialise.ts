@@ -68,7 +68,7 @@ export class Materialise {
 
   async #sourceFacts(kind: SourceFacts["kind"], id: string, disk: Disk): Promise<SourceFacts> {
     const pool = this.#pools.get(disk.pool);
-    const [stored, depth] = await Promise.all([pool.stat(disk.id), depthOf(this.#db, disk.id)]);
+    const stored = await pool.stat(disk.id);
     if (!stored) throw new AppError("disk_not_found", `The bytes of ${kind} ${id} (disk ${disk.id}) are not in pool "${disk.pool}".`);
     return {
       kind,
@@ -77,10 +77,20 @@ export class Materialise {
       can: pool.can,
       format: disk.format,
       virtualSizeBytes: disk.virtualSizeBytes,
-      allocatedBytes: stored.allocatedBytes,
-      depth,
+      ...(await this.#chain(pool, disk, stored.allocatedBytes)),
       live: kind === "volume",
     };
+  }
+
+  /** What reading the disk costs at most: its own bytes, and those of all that it reads through. */
+  async #chain(pool: Pool, disk: Disk, ownBytes: number): Promise<Pick<SourceFacts, "allocatedBytes" | "depth">> {
+    let allocatedBytes = ownBytes;
+    let depth = 0;
+    for (let parent = disk.parent; parent; depth++) {
+      allocatedBytes += (await pool.stat(parent))?.allocatedBytes ?? 0;
+      parent = (await findDisk(this.#db, parent))?.parent;
+    }
+    return { allocatedBytes: Math.min(allocatedBytes, Math.max(disk.virtualSizeBytes, ownBytes)), depth };
   }
 
   async #cache(pool: Pool, imageId: string): Promise<CacheFacts> {
