@@ -18,7 +18,11 @@ export interface Piece extends ByteRange {
 export type ReadPiece = (buffer: Uint8Array, piece: Piece) => Promise<{ readonly zero: boolean }>;
 
 /** Reads the next pieces while the reader is at one: a buffer is used again when all others have had their turn. */
-export async function* readAhead(wanted: AsyncIterable<Piece> | Iterable<Piece>, read: ReadPiece, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+export async function* readAhead(
+  wanted: AsyncIterable<Piece> | Iterable<Piece>,
+  read: ReadPiece,
+  signal?: AbortSignal,
+): AsyncIterable<Uint8Array> {
   const buffers: Uint8Array[] = Array.from({ length: BUFFERS }, () => new Uint8Array(BUFFER_BYTES));
   const ahead: Promise<Uint8Array>[] = [];
   try {
@@ -28,7 +32,6 @@ export async function* readAhead(wanted: AsyncIterable<Piece> | Iterable<Piece>,
       buffers.push(buffer);
       ahead.push(fetch(buffer.subarray(0, piece.end - piece.start), piece, read));
       if (ahead.length === BUFFERS) yield await (ahead.shift() as Promise<Uint8Array>);
-      throwIfCancelled(signal);
     }
     while (ahead.length > 0) yield await (ahead.shift() as Promise<Uint8Array>);
   } finally {

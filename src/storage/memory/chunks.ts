@@ -3,7 +3,7 @@ import { formatBytes, KiB } from "#/lib/units.ts";
 
 export const CHUNK_BYTES = 64 * KiB;
 
-/** A piece of one or more disks. Once shared, it never changes. */
+/** A piece of one or more disks. It is written before it is shared, since disks are filled once: never afterwards. */
 export interface Chunk {
   readonly bytes: Uint8Array;
   shares: number;
@@ -81,14 +81,8 @@ export class SparseBytes {
   }
 
   #own(index: number): Uint8Array {
-    const chunk = this.#chunks.get(index);
-    if (chunk?.shares === 1) return chunk.bytes;
-    const fresh = this.#space.allocate();
-    if (chunk) {
-      fresh.bytes.set(chunk.bytes);
-      this.#space.release(chunk);
-    }
-    this.#chunks.set(index, fresh);
-    return fresh.bytes;
+    const chunk = this.#chunks.get(index) ?? this.#space.allocate();
+    this.#chunks.set(index, chunk);
+    return chunk.bytes;
   }
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import { type Log, silentLog } from "#/lib/log.ts";
@@ -35,6 +36,20 @@ describe("RetryingDriver", () => {
     const driver = new RetryingDriver(faulty(1), { attemptsMax: 3, delayMs: 0 });
     await rejectsWith("pool_unavailable", () => driver.create(newDisk(MiB)));
     await rejectsWith("pool_unavailable", () => driver.capacity());
+  });
+
+  it("does not fill a disk twice: what fills it may be a stream that is gone", async () => {
+    let [calls, fills] = [0, 0];
+    class Unsteady extends MemoryDriver {
+      override async fill(_?: NewDisk, fill?: (node: BlockNode) => Promise<void>): Promise<void> {
+        calls += 1;
+        if (calls > 2) await fill?.({ driver: "file", filename: "/dev/null" });
+        throw new AppError("pool_unavailable", `attempt ${calls}`);
+      }
+    }
+    const count = async () => void (fills += 1);
+    await rejectsWith("pool_unavailable", () => new RetryingDriver(new Unsteady(), PATIENT).fill(newDisk(MiB), count));
+    assert.deepEqual([calls, fills], [3, 1]);
   });
 
   it("does not repeat what will fail again", async () => {
