@@ -26,7 +26,7 @@ describe("listImages()", () => {
         const seen = await allPages(db, listing);
         assert.deepEqual(seen, model(images, new Map(shares.map(({ image, status }) => [image.id, status])), listing));
       }),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 
@@ -41,7 +41,7 @@ describe("listImages()", () => {
         const walks = plan.flatMap((line, at) => (/ INDEX image_(owner_)?visibility_/.test(line) ? [{ line, next: plan[at + 1] }] : []));
         assert.equal(walks.length, 4, plan.join("\n"));
         for (const { line, next } of walks) {
-          assert.match(line, / AND hidden=\? AND .*>/); // It starts at the marker,
+          assert.match(line, key === "id" ? /id>\?/ : /\(.*created_at,id\)>/); // It starts at the marker,
           assert.equal(next, "SCAN walk"); // and needs no sorting.
         }
         const shares = plan.filter((line) => line === "CO-ROUTINE image").length; // Found by their ids, then sorted.

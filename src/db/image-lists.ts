@@ -3,7 +3,7 @@ import type { Image } from "#/domain/image.ts";
 import { type ImageFilter, type ImageListing, type ImageSort, type TimeCondition, totalOrder, type View, viewsOf } from "#/domain/image-listing.ts";
 import type { Database } from "./database.ts";
 import { withDetails } from "./images.ts";
-import { pageOf, place, type SortKey } from "./page.ts";
+import { pageOf, type SortKey } from "./page.ts";
 import type { ImageTable, Tables } from "./tables.ts";
 
 /**
@@ -51,15 +51,15 @@ function sharedImages(db: Database, projectId: string, status: ImageListing["mem
 
 type Conditions = ExpressionBuilder<Tables, "image">;
 
-/** All that must hold of an image beside the view's own terms. Names that sort are compared as they sort, to share the index. */
+/** All that must hold of an image beside the view's own terms. */
 function conditions(filter: ImageFilter) {
   return (eb: Conditions): Expression<SqlBool> =>
     eb.and([
-      ...Object.entries(filter.oneOf).map(([attribute, values]) => eb(place(sortKeyOf(attribute)), "in", [...values])),
-      ...Object.entries(filter.equal).map(([attribute, value]) => sql<SqlBool>`${place(sortKeyOf(attribute))} = ${value}`),
+      ...Object.entries(filter.oneOf).map(([attribute, values]) => eb(sql.ref(columnOf(attribute)), "in", [...values])),
+      ...Object.entries(filter.equal).map(([attribute, value]) => eb(sql.ref(columnOf(attribute)), "=", value)),
       ...(filter.isProtected === undefined ? [] : [eb("protected", "=", filter.isProtected ? 1 : 0)]),
-      ...(filter.sizeBytesMin === undefined ? [] : [sql<SqlBool>`${place(SIZE)} >= ${filter.sizeBytesMin}`]),
-      ...(filter.sizeBytesMax === undefined ? [] : [sql<SqlBool>`${place(SIZE)} between 0 and ${filter.sizeBytesMax}`]),
+      ...(filter.sizeBytesMin === undefined ? [] : [eb("size_bytes", ">=", filter.sizeBytesMin)]),
+      ...(filter.sizeBytesMax === undefined ? [] : [eb("size_bytes", "<=", filter.sizeBytesMax)]),
       ...filter.times.map((condition) => timeCondition(eb, condition)),
       ...filter.tags.map((tag) => sql<SqlBool>`exists (select 1 from image_tag t where t.image_id = image.id and t.tag = ${tag})`),
       ...Object.entries(filter.properties).map(([name, value]) => hasProperty(name, value)),
@@ -76,25 +76,24 @@ function timeCondition(eb: Conditions, { attribute, fromMs, beforeMs, inverted }
   return inverted ? eb.not(inside) : inside;
 }
 
-const SIZE = { column: "size_bytes", nullAs: -1 } as const;
+/** The columns that hold the API's attributes, where they have other names; those that may be null, as they are sorted. */
+const COLUMNS: ReadonlyMap<string, string> = new Map([
+  ["name", "sort_name"],
+  ["size", "sort_size_bytes"],
+  ["disk_format", "sort_disk_format"],
+  ["container_format", "sort_container_format"],
+  ["virtual_size", "virtual_size_bytes"],
+  ["checksum", "checksum_md5"],
+  ["os_hash_algo", "hash_algorithm"],
+  ["os_hash_value", "hash_value"],
+  ["min_disk", "min_disk_gib"],
+  ["min_ram", "min_ram_mib"],
+]);
 
-/** The API's attributes by the columns that hold them. */
-const COLUMNS: Readonly<Record<string, { readonly column: string; readonly nullAs?: string | number }>> = {
-  size: SIZE,
-  disk_format: { column: "disk_format", nullAs: "" },
-  container_format: { column: "container_format", nullAs: "" },
-  virtual_size: { column: "virtual_size_bytes" },
-  checksum: { column: "checksum_md5" },
-  os_hash_algo: { column: "hash_algorithm" },
-  os_hash_value: { column: "hash_value" },
-  min_disk: { column: "min_disk_gib" },
-  min_ram: { column: "min_ram_mib" },
-};
-
-function sortKeyOf(attribute: string): Pick<SortKey, "column" | "nullAs"> {
-  return COLUMNS[attribute] ?? { column: attribute };
+function columnOf(attribute: string): string {
+  return COLUMNS.get(attribute) ?? attribute;
 }
 
 function toSortKey({ key, direction }: ImageSort): SortKey {
-  return { ...sortKeyOf(key), descending: direction === "desc" };
+  return { column: columnOf(key), descending: direction === "desc" };
 }

@@ -13,8 +13,6 @@ export interface PageRequest {
 export interface SortKey {
   readonly column: string;
   readonly descending: boolean;
-  /** What a null counts as; by default only names may be null, and count as empty. */
-  readonly nullAs?: string | number | undefined;
 }
 
 /**
@@ -28,24 +26,18 @@ export function pageOf<DB, TB extends keyof DB, O>(query: SelectQueryBuilder<DB,
   return marker ? page.where(behind(sort, marker as Record<string, unknown>)) : page;
 }
 
-/** The value that a column is sorted by: comparisons with null are neither true nor false. Indexes say the same. */
-export function place(key: Pick<SortKey, "column" | "nullAs">): Expression<string | number> {
-  const column = sql.ref(key.column);
-  const nullAs = nullAsOf(key);
-  return nullAs === undefined ? sql`${column}` : sql`coalesce(${column}, ${sql.lit(nullAs)})`;
-}
+/** Columns that may be null sort as empty text: comparisons with null are neither true nor false. Indexes say the same. */
+const NULLABLE: ReadonlySet<string> = new Set(["name"]);
 
-function nullAsOf({ column, nullAs }: Pick<SortKey, "column" | "nullAs">): string | number | undefined {
-  return nullAs ?? NULL_AS.get(column);
+function place({ column }: SortKey): Expression<unknown> {
+  return NULLABLE.has(column) ? sql`coalesce(${sql.ref(column)}, '')` : sql`${sql.ref(column)}`;
 }
-
-const NULL_AS: ReadonlyMap<string, string> = new Map([["name", ""]]);
 
 function behind(sort: readonly SortKey[], marker: Record<string, unknown>): Expression<SqlBool> {
-  const values = sort.map((key) => sql`${marker[key.column] ?? nullAsOf(key)}`);
+  const values = sort.map(({ column }) => sql`${marker[column] ?? ""}`);
   const oneWay = sort.every(({ descending }) => descending === sort[0]?.descending);
   const condition = oneWay ? behindAtOnce(sort, values) : behindByKeys(sort, values);
-  const isPlain = oneWay && sort[0] !== undefined && nullAsOf(sort[0]) === undefined;
+  const isPlain = oneWay && !NULLABLE.has(sort[0]?.column ?? "");
   return isPlain ? condition : notBefore(sort[0], values[0], condition);
 }
 

@@ -79,6 +79,11 @@ async function images(db: Kysely<unknown>): Promise<void> {
     .addColumn("disk_id", "text", (c) => c.references("disk.id"))
     .addColumn("created_at", "bigint", (c) => c.notNull())
     .addColumn("updated_at", "bigint", (c) => c.notNull())
+    // What nulls count as in the order of a list: comparisons with null are neither true nor false.
+    .addColumn("sort_name", "text", (c) => c.generatedAlwaysAs(sql`coalesce(name, '')`).stored())
+    .addColumn("sort_disk_format", "text", (c) => c.generatedAlwaysAs(sql`coalesce(disk_format, '')`).stored())
+    .addColumn("sort_container_format", "text", (c) => c.generatedAlwaysAs(sql`coalesce(container_format, '')`).stored())
+    .addColumn("sort_size_bytes", "bigint", (c) => c.generatedAlwaysAs(sql`coalesce(size_bytes, -1)`).stored())
     .execute();
   await imageListIndexes(db);
 
@@ -107,22 +112,14 @@ async function images(db: Kysely<unknown>): Promise<void> {
 
 /**
  * A list of images is a union of views: all of one visibility, or one owner's of one visibility. Each view in each order is one
- * walk along one of these; writes are rare enough to pay for it. Nulls stand where `db/page.ts` puts them.
+ * walk along one of these; writes are rare enough to pay for it.
  */
 async function imageListIndexes(db: Kysely<unknown>): Promise<void> {
-  const keys = {
-    created_at: "created_at, id",
-    updated_at: "updated_at, created_at, id",
-    name: "coalesce(name, ''), created_at, id",
-    status: "status, created_at, id",
-    disk_format: "coalesce(disk_format, ''), created_at, id",
-    container_format: "coalesce(container_format, ''), created_at, id",
-    size: "coalesce(size_bytes, -1), created_at, id",
-    id: "id",
-  };
-  for (const [name, columns] of Object.entries(keys)) {
-    await sql.raw(`create index image_visibility_${name} on image (visibility, hidden, ${columns})`).execute(db);
-    await sql.raw(`create index image_owner_visibility_${name} on image (owner, visibility, hidden, ${columns})`).execute(db);
+  const keys = ["updated_at", "sort_name", "status", "sort_disk_format", "sort_container_format", "sort_size_bytes"];
+  const orders = [["id"], ["created_at", "id"], ...keys.map((key) => [key, "created_at", "id"])];
+  for (const order of orders) {
+    await index(db, "image", ["visibility", "hidden", ...order]);
+    await index(db, "image", ["owner", "visibility", "hidden", ...order]);
   }
 }
 
