@@ -1,0 +1,65 @@
+import { GiB, MiB } from "#/lib/units.ts";
+import type { MicaProcess } from "../test/support/mica-process.ts";
+import type { Bed, Measurement } from "./bed.ts";
+import { makeQcow2 } from "./disk.ts";
+import { atMost, type Figure, median, summary } from "./figure.ts";
+import { addQcow2Image, queueImage, uploadImage } from "./images.ts";
+import { randomBlocks } from "./streams.ts";
+import { createVolume, operationOf } from "./volumes.ts";
+
+const CLONE_MAX_MS = 150;
+
+interface Case {
+  readonly figure: string;
+  readonly imageId: string;
+  readonly sizeGib: number;
+  readonly samples: number[];
+  readonly answers: number[];
+}
+
+/** Volumes by clone, one at a time, of images of several sizes by turns. */
+export const clone: Measurement = {
+  about: "from the call to create a volume from an image until the volume is available, by clone",
+  async measure(bed) {
+    const mica = await bed.mica("clone", { env: { MICA_LOG_LEVEL: "error" } });
+    const cases = await prepare(bed, mica);
+    for (let round = 0; round < (bed.isSmall ? 5 : 30); round++) for (const one of cases) await sample(mica, one);
+    const smallest = median(cases[0]?.samples ?? []);
+    return cases.map((one) => figureOf(one, smallest));
+  },
+};
+
+async function prepare(bed: Bed, mica: MicaProcess): Promise<Case[]> {
+  const dataBytes = bed.sized(128 * MiB);
+  const shapes = [1, 100].map((sizeGib) => ({ sizeGib, virtualSizeBytes: sizeGib * GiB }));
+  const cases: Case[] = [];
+  for (const { sizeGib, virtualSizeBytes } of shapes) {
+    const path = await makeQcow2(bed.folder, `${sizeGib}`, { virtualSizeBytes, dataBytes });
+    cases.push({ figure: `qcow2 image of ${sizeGib} GiB, cached`, imageId: await addQcow2Image(mica, path), sizeGib, samples: [], answers: [] });
+  }
+  const raw = await queueImage(mica, "raw");
+  await uploadImage(mica, raw, randomBlocks(bed.sized(GiB)));
+  cases.push({ figure: "raw image of 1 GiB, full of data", imageId: raw, sizeGib: 1, samples: [], answers: [] });
+  for (const { imageId, sizeGib } of cases) await createVolume(mica, imageId, sizeGib); // Fills the cache.
+  return cases;
+}
+
+async function sample(mica: MicaProcess, { imageId, sizeGib, samples, answers }: Case): Promise<void> {
+  const { id, answeredMs, availableMs } = await createVolume(mica, imageId, sizeGib);
+  const { strategy } = (await operationOf(mica, id)).actual;
+  if (strategy !== "clone" && strategy !== "clone_cached") throw new Error(`It was made by ${strategy}.`);
+  samples.push(availableMs);
+  answers.push(answeredMs);
+}
+
+function figureOf({ figure, samples, answers }: Case, smallest: number): Figure {
+  return {
+    figure,
+    unit: "ms",
+    ...summary(samples),
+    ratio: median(samples) / smallest,
+    against: "1 GiB",
+    limit: atMost(median(samples), CLONE_MAX_MS, "ms"),
+    note: `the call itself answers after ${median(answers).toFixed(1)} ms`,
+  };
+}
