@@ -98,11 +98,18 @@ const PROPERTY_VALIDATOR = compileValue({ type: "string" });
 
 /** Throws `bad_request` where the attribute or property `name` cannot have the value. */
 export function requireValue(name: string, value: unknown): void {
+  requireUnicode([value].flat());
   const validator = VALIDATORS.get(name) ?? PROPERTY_VALIDATOR;
   if (!validator.Check({ value })) {
     const because = validationMessage(validator.Errors({ value }), "image").replace(" value ", ` ${name} `).replace(" value.", ` ${name}.`);
     throw new AppError("bad_request", because);
   }
+}
+
+/** Half a surrogate pair is no character: it could not be kept as it was sent. */
+function requireUnicode(values: readonly unknown[]): void {
+  if (values.every((value) => typeof value !== "string" || value.isWellFormed())) return;
+  throw new AppError("bad_request", "The text is not valid Unicode: it has half of a surrogate pair.");
 }
 
 /** What a property may not be named, beside the attributes: glance/api/v2/images.py `_reserved_properties`, `_reserved_namespaces`. */
@@ -112,6 +119,7 @@ const NAME_LENGTH_MAX = 255;
 
 /** Throws `forbidden` for names that users may not use, `bad_request` for such as cannot be kept. */
 export function requirePropertyName(name: string): void {
+  requireUnicode([name]);
   if (name === "" || name.length > NAME_LENGTH_MAX) throw new AppError("bad_request", "Custom property should have a name of 1 to 255 characters.");
   if (RESERVED_NAMES.has(name) || name.startsWith(RESERVED_PREFIX)) throw new AppError("forbidden", `Attribute '${name}' is reserved.`);
 }
