@@ -74,6 +74,8 @@ describe("Pool", () => {
     await writer.finish(MiB);
     for await (const _ of pool.read(disk, { start: 0, end: MiB })) await pool.delete(disk.id);
     assert.equal(await pool.stat(disk.id), undefined);
+    await (await pool.receive(disk)).abort();
+    await pool.delete(disk.id);
   });
 
   it("counts calls and the bytes that passed through", async () => {
