@@ -1,6 +1,6 @@
 import type { FastifySchemaCompiler } from "fastify";
 import type { TSchema } from "typebox";
-import { Compile } from "typebox/compile";
+import { Compile, type Validator } from "typebox/compile";
 import { Value } from "typebox/value";
 import type { TLocalizedValidationError } from "typebox/error";
 import { AppError } from "#/domain/errors.ts";
@@ -8,10 +8,12 @@ import { AppError } from "#/domain/errors.ts";
 /**
  * Checks requests against their TypeBox schemas. What arrives as text (path, query, headers) is converted to the schema's
  * types first; a body must have them already. A refusal names the field: "volume.size must be integer".
+ * A schema is compiled by the first request that needs it: all of them together take about a tenth of the start.
  */
 export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
-  const validator = Compile(schema);
+  let compiled: Validator | undefined;
   return (received: unknown) => {
+    const validator = (compiled ??= Compile(schema));
     if (validator.Check(received)) return { value: received }; // Most often; to convert costs more than to check.
     const value = httpPart === "body" ? received : Value.Convert(schema, received);
     if (validator.Check(value)) return { value };
