@@ -248,6 +248,21 @@ describe("DELETE /volumes/{id}", () => {
   });
 });
 
+describe("DELETE of a volume that others work with", () => {
+  for (const statuses of [{ attach_status: "attached" }, { migration_status: "migrating" }]) {
+    it(`refuses one with ${JSON.stringify(statuses)}, also by force`, async () => {
+      await using world = await TestWorld.open();
+      const as = world.admin;
+      const id = await world.makeVolume();
+      await world.expect(202, "POST", `/volumes/${id}/action`, { as, body: { "os-reset_status": statuses } });
+      for (const path of [`/volumes/${id}`, `/volumes/${id}?force=true`]) {
+        assert.match(await world.refusal(400, "DELETE", path, { as }), /must not be migrating, attached/);
+      }
+      assert.equal(await world.status(id), "available");
+    });
+  }
+});
+
 describe("GET /volumes/summary", () => {
   it("adds up the project's volumes, from 3.12 on; with metadata from 3.36 on", async () => {
     await using world = await TestWorld.open();
