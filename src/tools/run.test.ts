@@ -53,6 +53,18 @@ describe("run()", () => {
     }
   });
 
+  it("leaves nothing of a program that is stopped while it is being started", async () => {
+    const mark = secondsThatNobodyElseSleeps();
+    const atOnce = Array.from({ length: 24 }, async (_, i) => {
+      const stop = new AbortController();
+      setTimeout(() => stop.abort(), i);
+      const options = { timeoutMs, signal: stop.signal, ...(i % 3 > 0 && { confine }) };
+      assert.equal((await failureOf(run("sleep", [mark], options))).code, "cancelled");
+    });
+    await Promise.all(atOnce);
+    assert.ok(!(await isRunning(mark)));
+  });
+
   it("does not start a program that was cancelled before", async () => {
     const error = await failureOf(run("true", [], { timeoutMs, signal: AbortSignal.abort() }));
     assert.equal(error.code, "cancelled");
@@ -160,8 +172,9 @@ async function failureOf(work: Promise<unknown>): Promise<AppError> {
 function startsAndIsKilled(mark: string, confined: boolean) {
   const script = `
     const { run } = await import("#/tools/run.ts");
-    await run("sleep", ["${mark}"], { timeoutMs: 1e6, ${confined ? `confine: ${JSON.stringify(confine)}` : ""} });`;
-  return spawn(process.execPath, ["--input-type=module", "-e", script], { cwd: join(import.meta.dirname, "../.."), stdio: "inherit" });
+    await run("sleep", [process.env.SECONDS], { timeoutMs: 1e6, ${confined ? `confine: ${JSON.stringify(confine)}` : ""} });`;
+  const env = { ...process.env, SECONDS: mark };
+  return spawn(process.execPath, ["--input-type=module", "-e", script], { cwd: join(import.meta.dirname, "../.."), env, stdio: "inherit" });
 }
 
 function secondsThatNobodyElseSleeps(): string {
@@ -172,7 +185,7 @@ async function isRunning(mark: string): Promise<boolean> {
   for (const pid of await readdir("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
     const command = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-    if (/^(sleep|sh)\0/.test(command) && command.endsWith(`\0${mark}\0`)) return true;
+    if (command.includes(mark)) return true;
   }
   return false;
 }

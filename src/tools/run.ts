@@ -47,7 +47,7 @@ export async function run(program: string, args: readonly string[], options: Run
   if (options.signal?.aborted) throw failure(command, { code: "cancelled", because: "cancelled before it began" }, "");
   const [file, ...rest] = confinedCommand(await sandbox(), command, options.confine);
   const startedMs = performance.now();
-  const child = spawn(file as string, rest, { cwd: "/", env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(file as string, rest, { cwd: "/", env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const stdout = new Tail(child.stdout, options.stdoutBytesMax ?? MiB);
   const stderr = new Tail(child.stderr, STDERR_BYTES_MAX);
   if (options.onLine) eachLine(child.stdout, options.onLine);
@@ -121,8 +121,8 @@ function stopWhenDue(child: ChildProcess, { timeoutMs, signal }: RunOptions) {
   const stop = (because: Trouble) => {
     if (stopped.because) return;
     stopped.because = because;
-    child.kill("SIGTERM");
-    after(GRACE_MS, () => child.kill("SIGKILL"));
+    killGroup(child, "SIGTERM");
+    after(GRACE_MS, () => killGroup(child, "SIGKILL"));
     after(2 * GRACE_MS, () => abandon(child, gaveUp.resolve));
   };
   const cancel = () => stop({ code: "cancelled", because: "cancelled" });
@@ -130,6 +130,18 @@ function stopWhenDue(child: ChildProcess, { timeoutMs, signal }: RunOptions) {
   signal?.addEventListener("abort", cancel);
   if (signal?.aborted) cancel();
   return stopped;
+}
+
+/**
+ * `detached` has made the program the leader of a group. All of it gets the signal: a bubblewrap that is stopped while it still sets
+ * up its sandbox would leave the process inside waiting for ever.
+ */
+function killGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // All of it is gone already.
+  }
 }
 
 /** A process that hangs in the kernel can't be ended: it must not keep us from going on, nor from exiting. */
