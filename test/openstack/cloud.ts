@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { randomFillSync } from "node:crypto";
-import { mkdtemp, open, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -38,6 +38,9 @@ export interface RunOptions {
   readonly volumeApi?: string | undefined;
 }
 
+/** Without over-subscription, so that what is larger than the machine's disk finds no room. */
+const CONFIG = { pools: [{ name: "local", path: "pools/local", overSubscriptionRatioMax: 1 }] };
+
 /** Bytes of the test disk: no whole number of GiB, so that rounding shows. */
 export const DISK_BYTES = 24 * MiB;
 
@@ -57,7 +60,11 @@ export class Cloud implements AsyncDisposable {
   }
 
   static async open(): Promise<Cloud> {
-    const cloud = new Cloud(await MicaProcess.start(), await mkdtemp(join(tmpdir(), "mica-openstack-")));
+    const folder = await mkdtemp(join(tmpdir(), "mica-openstack-"));
+    const dataDir = join(folder, "mica");
+    await mkdir(dataDir);
+    await writeFile(join(dataDir, "mica.json"), JSON.stringify(CONFIG));
+    const cloud = new Cloud(await MicaProcess.start({ dataDir }), folder);
     await Promise.all([cloud.#makeDisks(), cloud.#makePeople()]);
     return cloud;
   }

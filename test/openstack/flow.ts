@@ -30,7 +30,7 @@ export interface Row {
   readonly then?: (folder: string, variables: ReadonlyMap<string, string>) => Promise<void>;
 }
 
-const WAIT_LIMIT_MS = 30_000;
+const WAIT_LIMIT_MS = 120_000;
 const WAIT_STEP_MS = 200;
 
 /** Flows at once: one computes while the other waits. */

@@ -4,7 +4,7 @@
  */
 export function parseTable(text: string): Record<string, string> | Record<string, string>[] {
   const [header = [], ...lines] = text.split("\n").filter((line) => line.startsWith("|")).map(cellsOf);
-  if (header[0] === "Property" && header.length === 2) return Object.fromEntries(joined(lines) as [string, string][]);
+  if (/property$/i.test(header[0] ?? "") && header.length === 2) return Object.fromEntries(joined(lines) as [string, string][]);
   return lines.map((cells) => Object.fromEntries(header.map((name, index) => [name, cells[index] ?? ""])));
 }
 
