@@ -39,7 +39,14 @@ describe("drain()", () => {
   });
 
   it("goes on past a reader that was stopped while it waited", async () => {
-    using world = await refused(10_000, (request) => void request.iterator({ destroyOnReturn: false }).next().catch(() => {}));
+    using world = await refused(
+      10_000,
+      (request) =>
+        void request
+          .iterator({ destroyOnReturn: false })
+          .next()
+          .catch(() => {}),
+    );
     const { client } = world;
     for (let sent = 0; sent < 300; sent++) if (!client.write(CHUNK)) await once(client, "drain");
     assert.equal(client.destroyed, false);

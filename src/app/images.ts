@@ -3,7 +3,16 @@ import type { AppContext } from "#/app/context.ts";
 import { findOwnImage, findVisibleImage } from "#/app/find-image.ts";
 import { getDisk } from "#/db/disks.ts";
 import { listImages } from "#/db/image-lists.ts";
-import { findImage, insertImage, loadImage, type ProjectImageUsage, projectImageUsage, removeImage, saveImageFields, updateImage } from "#/db/images.ts";
+import {
+  findImage,
+  insertImage,
+  loadImage,
+  type ProjectImageUsage,
+  projectImageUsage,
+  removeImage,
+  saveImageFields,
+  updateImage,
+} from "#/db/images.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { imageId, type OperationId } from "#/domain/ids.ts";
@@ -151,7 +160,8 @@ export class Images {
       const image = await findOwnImage(trx, caller, id, what);
       if (image.status === status) return;
       const isStored = image.status === "active" || image.status === "deactivated";
-      if (!isStored || !mayBecome(image.status, status)) throw new AppError("forbidden", `Not allowed to ${what} image in status '${image.status}'`);
+      if (!isStored || !mayBecome(image.status, status))
+        throw new AppError("forbidden", `Not allowed to ${what} image in status '${image.status}'`);
       await updateImage(trx, id, { status, updated_at: clock.nowMs() });
     });
   }

@@ -163,7 +163,9 @@ const someListing: fc.Arbitrary<ImageListing> = fc.record({
       isHidden: fc.boolean(),
       oneOf: fc.oneof(fc.constant({}), fc.record({ name: fc.subarray(["a", "b", "ä"], { minLength: 1 }) })),
       equal: fc.constant({}),
-      times: fc.array(fc.record({ attribute: fc.constant("created_at"), fromMs: fc.nat(3), beforeMs: fc.nat(6), inverted: fc.boolean() }), { maxLength: 1 }),
+      times: fc.array(fc.record({ attribute: fc.constant("created_at"), fromMs: fc.nat(3), beforeMs: fc.nat(6), inverted: fc.boolean() }), {
+        maxLength: 1,
+      }),
       tags: fc.subarray(["x", "y"]),
       properties: fc.oneof(fc.constant({}), fc.constant({ p: "1" })),
       isProtected: fc.boolean(),

@@ -1,6 +1,14 @@
 import { type Expression, type ExpressionBuilder, type SqlBool, sql } from "kysely";
 import type { Image } from "#/domain/image.ts";
-import { type ImageFilter, type ImageListing, type ImageSort, type TimeCondition, totalOrder, type View, viewsOf } from "#/domain/image-listing.ts";
+import {
+  type ImageFilter,
+  type ImageListing,
+  type ImageSort,
+  type TimeCondition,
+  totalOrder,
+  type View,
+  viewsOf,
+} from "#/domain/image-listing.ts";
 import type { Database } from "./database.ts";
 import { withDetails } from "./images.ts";
 import { pageOf, type SortKey } from "./page.ts";

@@ -1,10 +1,15 @@
-import { type ImageMember, type MemberStatus } from "#/domain/image.ts";
+import type { ImageMember, MemberStatus } from "#/domain/image.ts";
 import { imageId } from "#/domain/ids.ts";
 import type { Database } from "./database.ts";
 import type { ImageMemberTable } from "./tables.ts";
 
 export async function findImageMember(db: Database, image: string, memberId: string): Promise<ImageMember | undefined> {
-  const row = await db.selectFrom("image_member").selectAll().where("image_id", "=", image).where("member_id", "=", memberId).executeTakeFirst();
+  const row = await db
+    .selectFrom("image_member")
+    .selectAll()
+    .where("image_id", "=", image)
+    .where("member_id", "=", memberId)
+    .executeTakeFirst();
   return row && toMember(row);
 }
 
@@ -14,7 +19,13 @@ export async function isImageMember(db: Database, image: string, projectId: stri
 
 /** Oldest first; there are at most MEMBERS_MAX. */
 export async function listImageMembers(db: Database, image: string): Promise<ImageMember[]> {
-  const rows = await db.selectFrom("image_member").selectAll().where("image_id", "=", image).orderBy("created_at").orderBy("member_id").execute();
+  const rows = await db
+    .selectFrom("image_member")
+    .selectAll()
+    .where("image_id", "=", image)
+    .orderBy("created_at")
+    .orderBy("member_id")
+    .execute();
   return rows.map(toMember);
 }
 
@@ -42,10 +53,20 @@ export async function setImageMemberStatus(trx: Database, member: ImageMember, s
 
 /** False where there was no such member. */
 export async function removeImageMember(trx: Database, image: string, memberId: string): Promise<boolean> {
-  const { numDeletedRows } = await trx.deleteFrom("image_member").where("image_id", "=", image).where("member_id", "=", memberId).executeTakeFirst();
+  const { numDeletedRows } = await trx
+    .deleteFrom("image_member")
+    .where("image_id", "=", image)
+    .where("member_id", "=", memberId)
+    .executeTakeFirst();
   return numDeletedRows === 1n;
 }
 
 function toMember(row: ImageMemberTable): ImageMember {
-  return { imageId: imageId(row.image_id), memberId: row.member_id, status: row.status, createdAtMs: row.created_at, updatedAtMs: row.updated_at };
+  return {
+    imageId: imageId(row.image_id),
+    memberId: row.member_id,
+    status: row.status,
+    createdAtMs: row.created_at,
+    updatedAtMs: row.updated_at,
+  };
 }

@@ -5,7 +5,7 @@ import type { Database } from "./database.ts";
 import { KeyValues } from "./key-values.ts";
 import type { ImageTable } from "./tables.ts";
 
-export const imageProperties = new KeyValues("image_property", "image_id");
+const imageProperties = new KeyValues("image_property", "image_id");
 
 export async function findImage(db: Database, id: string): Promise<ImageTable | undefined> {
   return db.selectFrom("image").selectAll().where("id", "=", id).executeTakeFirst();
@@ -106,7 +106,10 @@ function fieldColumns(fields: ImageFields) {
 
 async function insertTags(trx: Database, id: string, tags: readonly string[]): Promise<void> {
   if (tags.length === 0) return;
-  await trx.insertInto("image_tag").values(tags.map((tag) => ({ image_id: id, tag }))).execute();
+  await trx
+    .insertInto("image_tag")
+    .values(tags.map((tag) => ({ image_id: id, tag })))
+    .execute();
 }
 
 async function tagsOf(db: Database, ids: readonly string[]): Promise<Map<string, string[]>> {

@@ -27,5 +27,6 @@ export function requireVisibility(caller: Caller, visibility: Visibility): void 
 export function requireDownload(caller: Caller, image: Pick<Image, "id" | "status">): void {
   if (isAdmin(caller)) return;
   if (!caller.roles.has("member")) throw new AppError("forbidden", `You may not download image ${image.id}: it needs the role "member".`);
-  if (image.status === "deactivated") throw new AppError("forbidden", "The requested image has been deactivated. Image data download is forbidden.");
+  if (image.status === "deactivated")
+    throw new AppError("forbidden", "The requested image has been deactivated. Image data download is forbidden.");
 }

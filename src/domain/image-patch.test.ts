@@ -50,7 +50,14 @@ describe("applyChanges()", () => {
 
   it("leaves the image that it is given as it is", () => {
     const before = structuredClone(IMAGE);
-    applyChanges(IMAGE, [{ op: "add", property: "b", value: "2" }, { op: "replace", field: "tags", value: ["x"] }], MEMBER);
+    applyChanges(
+      IMAGE,
+      [
+        { op: "add", property: "b", value: "2" },
+        { op: "replace", field: "tags", value: ["x"] },
+      ],
+      MEMBER,
+    );
     assert.deepEqual(IMAGE, before);
   });
 
@@ -77,8 +84,20 @@ type Refusal = [name: string, changes: ImageChange[], caller: Caller, image: Par
 
 function refusals(): Refusal[] {
   return [
-    ["a new format once there are bytes", [{ op: "replace", field: "diskFormat", value: "raw" }], ADMIN, { status: "active", diskFormat: "qcow2" }, "forbidden"],
-    ["another container once there are bytes", [{ op: "replace", field: "containerFormat", value: "ova" }], ADMIN, { status: "saving", containerFormat: "bare" }, "forbidden"],
+    [
+      "a new format once there are bytes",
+      [{ op: "replace", field: "diskFormat", value: "raw" }],
+      ADMIN,
+      { status: "active", diskFormat: "qcow2" },
+      "forbidden",
+    ],
+    [
+      "another container once there are bytes",
+      [{ op: "replace", field: "containerFormat", value: "ova" }],
+      ADMIN,
+      { status: "saving", containerFormat: "bare" },
+      "forbidden",
+    ],
     ["to publish by a member", [{ op: "replace", field: "visibility", value: "public" }], MEMBER, {}, "forbidden"],
     ["another owner by a member", [{ op: "add", field: "owner", value: "q" }], MEMBER, {}, "forbidden"],
     ["to remove an attribute", [{ op: "remove", field: "name" }], ADMIN, {}, "forbidden"],
@@ -90,8 +109,18 @@ function refusals(): Refusal[] {
 
 function permissions(): [name: string, changes: ImageChange[], caller: Caller, image: Partial<Image>][] {
   return [
-    ["the same format once more", [{ op: "replace", field: "diskFormat", value: "qcow2" }], MEMBER, { status: "active", diskFormat: "qcow2" }],
-    ["a member to leave a public image public", [{ op: "replace", field: "visibility", value: "public" }], MEMBER, { visibility: "public" }],
+    [
+      "the same format once more",
+      [{ op: "replace", field: "diskFormat", value: "qcow2" }],
+      MEMBER,
+      { status: "active", diskFormat: "qcow2" },
+    ],
+    [
+      "a member to leave a public image public",
+      [{ op: "replace", field: "visibility", value: "public" }],
+      MEMBER,
+      { visibility: "public" },
+    ],
     ["the administrator to publish", [{ op: "replace", field: "visibility", value: "public" }], ADMIN, {}],
   ];
 }

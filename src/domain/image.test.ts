@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { CONTAINER_FORMATS, contentFormat, IMAGE_DISK_FORMATS, IMAGE_STATUSES, type ImageStatus, mayBecome, requireFormats } from "./image.ts";
+import {
+  CONTAINER_FORMATS,
+  contentFormat,
+  IMAGE_DISK_FORMATS,
+  IMAGE_STATUSES,
+  type ImageStatus,
+  mayBecome,
+  requireFormats,
+} from "./image.ts";
 import { DISK_FORMATS } from "./disk.ts";
 
 describe("mayBecome()", () => {
@@ -36,7 +44,9 @@ describe("contentFormat()", () => {
 
 describe("requireFormats()", () => {
   it("names what is missing", () => {
-    assert.throws(() => requireFormats({ diskFormat: null, containerFormat: null }), { message: "Properties disk_format, container_format must be set prior to saving data." });
+    assert.throws(() => requireFormats({ diskFormat: null, containerFormat: null }), {
+      message: "Properties disk_format, container_format must be set prior to saving data.",
+    });
     assert.throws(() => requireFormats({ diskFormat: "raw", containerFormat: null }), { message: /^Properties container_format must/ });
     requireFormats({ diskFormat: "raw", containerFormat: "bare" });
   });

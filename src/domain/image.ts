@@ -68,9 +68,9 @@ export interface ImageMember {
 }
 
 /** Glance's `image_tag_quota`, `image_property_quota` and `image_member_quota`. */
-export const TAGS_MAX = 128;
-export const PROPERTIES_MAX = 128;
-export const MEMBERS_MAX = 128;
+const TAGS_MAX = 128;
+const PROPERTIES_MAX = 128;
+const MEMBERS_MAX = 128;
 
 /** Where each status may lead; glance/domain/__init__.py `valid_state_targets`. */
 const NEXT_STATUSES = {
@@ -134,6 +134,9 @@ export function requireMemberCount(count: number): void {
 
 function requireCount(count: number, max: number, what: string): void {
   if (count > max) {
-    throw new AppError("quota_exceeded", `The limit has been exceeded on the number of allowed ${what}. Attempted: ${count}, Maximum: ${max}`);
+    throw new AppError(
+      "quota_exceeded",
+      `The limit has been exceeded on the number of allowed ${what}. Attempted: ${count}, Maximum: ${max}`,
+    );
   }
 }

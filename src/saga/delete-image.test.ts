@@ -21,7 +21,17 @@ async function deletedImage(world: SagaWorld) {
   await world.services.pools.get(POOL).create(disk);
   await insertDisk(world.db, disk, { reservedBytes: 0, nowMs: 0 });
   await setDiskReady(world.db, cached);
-  const row = { image_id: imageId, pool: POOL, disk_id: cached, state: "ready", filled_by: randomUUID(), size_bytes: 0, hits: 0, created_at: 0, last_used_at: 0 } as const;
+  const row = {
+    image_id: imageId,
+    pool: POOL,
+    disk_id: cached,
+    state: "ready",
+    filled_by: randomUUID(),
+    size_bytes: 0,
+    hits: 0,
+    created_at: 0,
+    last_used_at: 0,
+  } as const;
   await insertCacheEntry(world.db, row);
   await removeImage(world.db, imageId);
   return { imageId, diskId: imageId };
@@ -50,7 +60,14 @@ describe("deleteImage", () => {
     await using world = await SagaWorld.open();
     const params = await deletedImage(world);
     const clone = diskId(randomUUID());
-    const disk = { id: clone, pool: POOL, format: "raw", virtualSizeBytes: MiB, parent: diskId(params.diskId), holder: { kind: "volume", id: clone } } as const;
+    const disk = {
+      id: clone,
+      pool: POOL,
+      format: "raw",
+      virtualSizeBytes: MiB,
+      parent: diskId(params.diskId),
+      holder: { kind: "volume", id: clone },
+    } as const;
     await world.services.pools.get(POOL).clone({ ...disk, id: diskId(params.diskId), parent: undefined }, disk);
     await insertDisk(world.db, disk, { reservedBytes: 0, nowMs: 0 });
     await setDiskReady(world.db, clone);

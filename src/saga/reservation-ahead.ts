@@ -26,7 +26,11 @@ export class ReservationAhead {
   #nextBytes = 2 * FIRST_BYTES;
 
   /** `sizeBytes` as given to `firstReservation`, whose answer is reserved. */
-  constructor(services: Pick<SagaServices, "db" | "pools">, disk: { readonly id: DiskId; readonly pool: PoolName }, sizeBytes: number | null) {
+  constructor(
+    services: Pick<SagaServices, "db" | "pools">,
+    disk: { readonly id: DiskId; readonly pool: PoolName },
+    sizeBytes: number | null,
+  ) {
     this.#services = services;
     this.#disk = disk;
     this.#admittedBytes = firstReservation(sizeBytes);

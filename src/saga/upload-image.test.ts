@@ -57,7 +57,11 @@ describe("uploadImage", () => {
   it("is undone by the process that finds it in the middle, since the body is lost", async () => {
     await using world = await SagaWorld.open();
     const params = await savingImage(world);
-    const journal = new MemoryJournal([{ step: "reserve", event: "started" }, { step: "reserve", event: "done" }, { step: "receive", event: "started" }]);
+    const journal = new MemoryJournal([
+      { step: "reserve", event: "started" },
+      { step: "reserve", event: "done" },
+      { step: "receive", event: "started" },
+    ]);
     const outcome = await runSaga(uploadImage, world.context(params), journal);
     assert.equal(outcome.ended === "undone" && outcome.because.code, "interrupted");
     await assertQueued(world, params.imageId);

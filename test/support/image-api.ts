@@ -23,7 +23,14 @@ import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
 
-const LIMITS = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0, bandwidthBytesPerSecondMax: 0 };
+const LIMITS = {
+  overSubscriptionRatioMax: 20,
+  reservedPercentage: 0,
+  cloneDepthMax: 5,
+  cacheSizeBytesMax: 0,
+  cacheCountMax: 0,
+  bandwidthBytesPerSecondMax: 0,
+};
 
 export interface ImageApiOptions {
   /** Where the bytes are kept; in memory where nothing is said. */
@@ -49,7 +56,14 @@ export class ImageApi implements AsyncDisposable {
       options.pool === "file" ? await FileDriver.open(dir) : new MemoryDriver({ capacityBytes: options.capacityBytes ?? 256 * MiB });
     const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: LIMITS })]);
     const config = { ...loadConfig({ env: {}, flags: { dataDir: dir } }).config, ...options.config };
-    const services = { db, pools, clock: systemClock, log: silentLog, locks: new KeyedLocks(), limits: { staging: { dir, sizeBytesMax: MiB } } };
+    const services = {
+      db,
+      pools,
+      clock: systemClock,
+      log: silentLog,
+      locks: new KeyedLocks(),
+      limits: { staging: { dir, sizeBytesMax: MiB } },
+    };
     const runner = new SagaRunner(services, SAGAS, { leaseMs: 30_000, retentionMs: 60_000 });
     const context: AppContext = { db, clock: systemClock, log: silentLog, config, pools, runner };
     const server = stack.use(await TestServer.start({ db, register: (app) => registerImages(app, context) }));
@@ -71,13 +85,20 @@ export class ImageApi implements AsyncDisposable {
 
   /** A new image of the session's project; `bare` and `raw` where nothing else is said. */
   async create({ token }: Session, body: object = {}): Promise<string> {
-    const answer = await this.server.request("POST", "/image/v2/images", { token, body: { disk_format: "raw", container_format: "bare", ...body } });
+    const answer = await this.server.request("POST", "/image/v2/images", {
+      token,
+      body: { disk_format: "raw", container_format: "bare", ...body },
+    });
     if (answer.statusCode !== 201) throw new Error(`create: ${answer.statusCode} ${answer.body}`);
     return answer.json<{ id: string }>().id;
   }
 
   async upload({ token }: Session, id: string, content: Buffer) {
-    return this.server.request("PUT", `/image/v2/images/${id}/file`, { token, headers: { "content-type": "application/octet-stream" }, body: content });
+    return this.server.request("PUT", `/image/v2/images/${id}/file`, {
+      token,
+      headers: { "content-type": "application/octet-stream" },
+      body: content,
+    });
   }
 
   async show({ token }: Session, id: string) {

@@ -47,9 +47,23 @@ const READ_ONLY_ATTRIBUTES: Readonly<Record<string, JsonSchema>> = {
 
 /** Properties that are free by name, but have a meaning for others: etc/schema-image.json. */
 const KNOWN_PROPERTIES: Readonly<Record<string, JsonSchema>> = {
-  kernel_id: { type: "string", pattern: UUID, is_base: false, description: "ID of image stored in Glance that should be used as the kernel when booting an AMI-style image." },
-  ramdisk_id: { type: "string", pattern: UUID, is_base: false, description: "ID of image stored in Glance that should be used as the ramdisk when booting an AMI-style image." },
-  instance_uuid: { type: "string", is_base: false, description: "Metadata which can be used to record which instance this image is associated with." },
+  kernel_id: {
+    type: "string",
+    pattern: UUID,
+    is_base: false,
+    description: "ID of image stored in Glance that should be used as the kernel when booting an AMI-style image.",
+  },
+  ramdisk_id: {
+    type: "string",
+    pattern: UUID,
+    is_base: false,
+    description: "ID of image stored in Glance that should be used as the ramdisk when booting an AMI-style image.",
+  },
+  instance_uuid: {
+    type: "string",
+    is_base: false,
+    description: "Metadata which can be used to record which instance this image is associated with.",
+  },
   architecture: { type: "string", is_base: false, description: "Operating system architecture" },
   os_distro: { type: "string", is_base: false, description: "Common name of operating system distribution" },
   os_version: { type: "string", is_base: false, description: "Operating system version as specified by the distributor." },
@@ -120,7 +134,8 @@ const NAME_LENGTH_MAX = 255;
 /** Throws `forbidden` for names that users may not use, `bad_request` for such as cannot be kept. */
 export function requirePropertyName(name: string): void {
   requireUnicode([name]);
-  if (name === "" || name.length > NAME_LENGTH_MAX) throw new AppError("bad_request", "Custom property should have a name of 1 to 255 characters.");
+  if (name === "" || name.length > NAME_LENGTH_MAX)
+    throw new AppError("bad_request", "Custom property should have a name of 1 to 255 characters.");
   if (RESERVED_NAMES.has(name) || name.startsWith(RESERVED_PREFIX)) throw new AppError("forbidden", `Attribute '${name}' is reserved.`);
 }
 

@@ -6,7 +6,18 @@ import type { Session } from "#/api/test-server.ts";
 import { ImageApi } from "../../../../test/support/image-api.ts";
 
 const PATCH = { "content-type": "application/openstack-images-v2.1-json-patch" };
-const ATTRIBUTES = ["name", "tags", "visibility", "protected", "os_hidden", "min_disk", "min_ram", "disk_format", "container_format", "owner"];
+const ATTRIBUTES = [
+  "name",
+  "tags",
+  "visibility",
+  "protected",
+  "os_hidden",
+  "min_disk",
+  "min_ram",
+  "disk_format",
+  "container_format",
+  "owner",
+];
 
 let api: ImageApi;
 let alice: Session;
@@ -20,12 +31,27 @@ after(() => api[Symbol.asyncDispose]());
 const ask = (method: "GET" | "POST" | "PATCH" | "PUT", path: string, body?: string, headers: Record<string, string> = {}) =>
   api.server.request(method, `/image${path}`, { token: alice.token, headers, ...(body !== undefined && { body }) });
 
-const anyText = fc.oneof(fc.string({ unit: "binary", maxLength: 20 }), fc.string({ maxLength: 300 }), fc.constantFrom("\u0000", "a\u0000b", "\ud800", "\udfff x", ""));
+const anyText = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 20 }),
+  fc.string({ maxLength: 300 }),
+  fc.constantFrom("\u0000", "a\u0000b", "\ud800", "\udfff x", ""),
+);
 const anyValue = fc.oneof(anyText, fc.jsonValue({ maxDepth: 2 }), fc.constantFrom("public", "private", "raw", "bare"));
-const anyName = fc.oneof(fc.constantFrom(...ATTRIBUTES, "id", "status", "locations", "os_glance_x", "constructor", "toString", "hasOwnProperty", "p", "q"), anyText);
+const anyName = fc.oneof(
+  fc.constantFrom(...ATTRIBUTES, "id", "status", "locations", "os_glance_x", "constructor", "toString", "hasOwnProperty", "p", "q"),
+  anyText,
+);
 const anyOperation = fc.oneof(
   fc.record(
-    { op: fc.constantFrom("add", "replace", "remove", "move"), path: fc.oneof(anyName.map((name) => `/${name}`), anyText, fc.jsonValue({ maxDepth: 1 })), value: anyValue },
+    {
+      op: fc.constantFrom("add", "replace", "remove", "move"),
+      path: fc.oneof(
+        anyName.map((name) => `/${name}`),
+        anyText,
+        fc.jsonValue({ maxDepth: 1 }),
+      ),
+      value: anyValue,
+    },
     { requiredKeys: ["op", "path"] },
   ),
   fc.jsonValue({ maxDepth: 2 }),
@@ -63,8 +89,43 @@ describe("Bad input", () => {
   });
 
   it("never breaks a list", async () => {
-    const names = ["limit", "marker", "sort", "sort_key", "sort_dir", "visibility", "member_status", "name", "id", "size_min", "created_at", "tag", "owner", "protected", "os_hidden", "min_disk", "checksum", "constructor", "__proto__"];
-    const value = fc.oneof(anyText, fc.constantFrom("in:", 'in:"', "1", "-1", "1e9", "99999999999999999999", "gt:x", "name:asc", "all", "2026-01-01T00:00:00Z", "9".repeat(15)));
+    const names = [
+      "limit",
+      "marker",
+      "sort",
+      "sort_key",
+      "sort_dir",
+      "visibility",
+      "member_status",
+      "name",
+      "id",
+      "size_min",
+      "created_at",
+      "tag",
+      "owner",
+      "protected",
+      "os_hidden",
+      "min_disk",
+      "checksum",
+      "constructor",
+      "__proto__",
+    ];
+    const value = fc.oneof(
+      anyText,
+      fc.constantFrom(
+        "in:",
+        'in:"',
+        "1",
+        "-1",
+        "1e9",
+        "99999999999999999999",
+        "gt:x",
+        "name:asc",
+        "all",
+        "2026-01-01T00:00:00Z",
+        "9".repeat(15),
+      ),
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(fc.oneof(fc.constantFrom(...names), anyText), value), { maxLength: 4 }), async (pairs) => {
         const query = pairs.map((pair) => pair.map((part) => encodeURIComponent(part.toWellFormed())).join("=")).join("&");
@@ -78,10 +139,14 @@ describe("Bad input", () => {
   it("never breaks a path", async () => {
     const id = await api.create(alice);
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom("/v2/images/@", "/v2/images/@/file", `/v2/images/${id}/tags/@`, `/v2/images/${id}/members/@`, "/@"), anyText, async (path, text) => {
-        const answer = await ask(path.includes("tags") ? "PUT" : "GET", path.replace("@", encodeURIComponent(text.toWellFormed())));
-        assert(answer.statusCode < 500, `${answer.statusCode} ${answer.body}`);
-      }),
+      fc.asyncProperty(
+        fc.constantFrom("/v2/images/@", "/v2/images/@/file", `/v2/images/${id}/tags/@`, `/v2/images/${id}/members/@`, "/@"),
+        anyText,
+        async (path, text) => {
+          const answer = await ask(path.includes("tags") ? "PUT" : "GET", path.replace("@", encodeURIComponent(text.toWellFormed())));
+          assert(answer.statusCode < 500, `${answer.statusCode} ${answer.body}`);
+        },
+      ),
       { numRuns: 100 },
     );
   });

@@ -52,7 +52,8 @@ function announcedSize({ headers }: FastifyRequest): number | undefined {
   const length = headers["content-length"] === undefined ? undefined : Number(headers["content-length"]);
   const hint = headers["x-openstack-image-size"];
   if (hint === undefined) return length;
-  if (typeof hint !== "string" || !/^\d{1,15}$/.test(hint.trim())) throw new AppError("bad_request", "The header x-openstack-image-size must be a whole number of bytes.");
+  if (typeof hint !== "string" || !/^\d{1,15}$/.test(hint.trim()))
+    throw new AppError("bad_request", "The header x-openstack-image-size must be a whole number of bytes.");
   if (length !== undefined && length !== Number(hint)) {
     throw new AppError("bad_request", `The header x-openstack-image-size says ${hint} bytes, and Content-Length ${length}.`);
   }

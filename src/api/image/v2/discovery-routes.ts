@@ -10,7 +10,10 @@ export function addDiscoveryRoutes(app: Server, { images }: ImagesApi): void {
   app.get("/v2/schemas/image", async () => IMAGE_SCHEMA);
   app.get("/v2/schemas/images", async () => collectionSchema("images", IMAGE_SCHEMA));
   app.get("/v2/schemas/member", async () => MEMBER_SCHEMA);
-  app.get("/v2/schemas/members", async () => ({ ...collectionSchema("members", MEMBER_SCHEMA), links: [{ href: "{schema}", rel: "describedby" }] }));
+  app.get("/v2/schemas/members", async () => ({
+    ...collectionSchema("members", MEMBER_SCHEMA),
+    links: [{ href: "{schema}", rel: "describedby" }],
+  }));
 
   app.get("/v2/info/import", async () => ({
     "import-methods": { description: "Import methods available.", type: "array", value: [] }, // Images are uploaded, not imported.

@@ -23,40 +23,47 @@ describe("Images", () => {
   it("shows a new image as Glance does", async () => {
     await using api = await ImageApi.open();
     const alice = await api.alice();
-    const answer = await api.server.request("POST", "/image/v2/images", { token: alice.token, body: { name: "n", tags: ["b", "a"], os_distro: "debian", min_disk: 2 } });
+    const answer = await api.server.request("POST", "/image/v2/images", {
+      token: alice.token,
+      body: { name: "n", tags: ["b", "a"], os_distro: "debian", min_disk: 2 },
+    });
     const { id, created_at, updated_at, ...image } = answer.json<Record<string, string>>();
     assert.equal(answer.headers["location"], `/v2/images/${id}`);
     assert.match(created_at ?? "", /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
     assert.equal(updated_at, created_at);
-    assert.deepEqual({ ...image, tags: [...(image["tags"] ?? [])].toSorted() }, {
-      name: "n",
-      os_distro: "debian",
-      status: "queued",
-      visibility: "shared",
-      owner: alice.projectId,
-      protected: false,
-      os_hidden: false,
-      disk_format: null,
-      container_format: null,
-      min_disk: 2,
-      min_ram: 0,
-      size: null,
-      virtual_size: null,
-      checksum: null,
-      os_hash_algo: null,
-      os_hash_value: null,
-      tags: ["a", "b"],
-      self: `/v2/images/${id}`,
-      file: `/v2/images/${id}/file`,
-      schema: "/v2/schemas/image",
-    });
+    assert.deepEqual(
+      { ...image, tags: [...(image["tags"] ?? [])].toSorted() },
+      {
+        name: "n",
+        os_distro: "debian",
+        status: "queued",
+        visibility: "shared",
+        owner: alice.projectId,
+        protected: false,
+        os_hidden: false,
+        disk_format: null,
+        container_format: null,
+        min_disk: 2,
+        min_ram: 0,
+        size: null,
+        virtual_size: null,
+        checksum: null,
+        os_hash_algo: null,
+        os_hash_value: null,
+        tags: ["a", "b"],
+        self: `/v2/images/${id}`,
+        file: `/v2/images/${id}/file`,
+        schema: "/v2/schemas/image",
+      },
+    );
   });
 
   it("applies a patch as a whole, or not at all", async () => {
     await using api = await ImageApi.open();
     const alice = await api.alice();
     const id = await api.create(alice, { name: "before" });
-    const patch = (body: object[]) => api.server.request("PATCH", `/image/v2/images/${id}`, { token: alice.token, headers: PATCH, body: JSON.stringify(body) });
+    const patch = (body: object[]) =>
+      api.server.request("PATCH", `/image/v2/images/${id}`, { token: alice.token, headers: PATCH, body: JSON.stringify(body) });
     const rename = { op: "replace", path: "/name", value: "after" };
     assert.equal((await patch([rename, { op: "remove", path: "/missing" }])).statusCode, 409);
     assert.equal((await api.show(alice, id))["name"], "before");
@@ -158,9 +165,16 @@ describe("Images", () => {
     assert.equal(await ask("POST", bob, "", { member: "third" }), 403);
     assert.equal(await ask("DELETE", bob, `/${bob.projectId}`), 403);
     assert.equal(await ask("POST", alice, "", { member: "third" }), 200);
-    const members = async ({ token }: Session) => (await api.server.request("GET", path, { token })).json<{ members: { member_id: string; status: string }[] }>().members;
-    assert.deepEqual((await members(alice)).map(({ status }) => status), ["rejected", "pending"]);
-    assert.deepEqual((await members(bob)).map(({ member_id }) => member_id), [bob.projectId]);
+    const members = async ({ token }: Session) =>
+      (await api.server.request("GET", path, { token })).json<{ members: { member_id: string; status: string }[] }>().members;
+    assert.deepEqual(
+      (await members(alice)).map(({ status }) => status),
+      ["rejected", "pending"],
+    );
+    assert.deepEqual(
+      (await members(bob)).map(({ member_id }) => member_id),
+      [bob.projectId],
+    );
     assert.equal(await ask("GET", bob, "/third"), 404);
     assert.equal(await ask("DELETE", alice, `/${bob.projectId}`), 204);
     assert.equal(await ask("GET", bob, ""), 404);
@@ -171,7 +185,8 @@ describe("Images", () => {
     const [alice, admin] = [await api.alice(), await api.admin()];
     const id = await api.create(alice);
     await api.upload(alice, id, Buffer.from("bytes"));
-    const act = async (action: string) => (await api.server.request("POST", `/image/v2/images/${id}/actions/${action}`, { token: alice.token })).statusCode;
+    const act = async (action: string) =>
+      (await api.server.request("POST", `/image/v2/images/${id}/actions/${action}`, { token: alice.token })).statusCode;
     const download = async ({ token }: Session) => (await api.server.request("GET", `/image/v2/images/${id}/file`, { token })).statusCode;
     assert.equal(await act("deactivate"), 204);
     assert.equal(await act("deactivate"), 204);
@@ -197,8 +212,13 @@ describe("Images", () => {
     const alice = await api.alice();
     await api.upload(alice, await api.create(alice), Buffer.alloc(1024 * 1024 + 1));
     await api.create(alice);
-    const { usage } = (await api.server.request("GET", "/image/v2/info/usage", { token: alice.token })).json<{ usage: Record<string, { usage: number }> }>();
-    assert.deepEqual([usage["image_count_total"]?.usage, usage["image_size_total"]?.usage, usage["image_count_uploading"]?.usage], [2, 2, 0]);
+    const { usage } = (await api.server.request("GET", "/image/v2/info/usage", { token: alice.token })).json<{
+      usage: Record<string, { usage: number }>;
+    }>();
+    assert.deepEqual(
+      [usage["image_count_total"]?.usage, usage["image_size_total"]?.usage, usage["image_count_uploading"]?.usage],
+      [2, 2, 0],
+    );
   });
 
   it("lists its versions, newest first, with the address that the client used", async () => {

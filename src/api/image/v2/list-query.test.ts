@@ -10,7 +10,13 @@ const parse = (query: string) => parseListQuery(new URLSearchParams(query), LIMI
 describe("parseListQuery()", () => {
   it("asks for the first 25, newest first, that are not hidden", () => {
     const { filter, ...request } = parse("");
-    assert.deepEqual(request, { visibility: undefined, memberStatus: "accepted", sort: [{ key: "created_at", direction: "desc" }], limit: 25, markerId: undefined });
+    assert.deepEqual(request, {
+      visibility: undefined,
+      memberStatus: "accepted",
+      sort: [{ key: "created_at", direction: "desc" }],
+      limit: 25,
+      markerId: undefined,
+    });
     assert.deepEqual(filter, { isHidden: false, oneOf: {}, equal: {}, times: [], tags: [], properties: {} });
   });
 
@@ -25,11 +31,17 @@ describe("parseListQuery()", () => {
   });
 
   it("pairs sort keys with directions in both forms", () => {
-    const sort = [{ key: "name", direction: "asc" }, { key: "size", direction: "desc" }];
+    const sort = [
+      { key: "name", direction: "asc" },
+      { key: "size", direction: "desc" },
+    ];
     assert.deepEqual(parse("sort=name:asc,size:desc").sort, sort);
     assert.deepEqual(parse("sort_key=name&sort_dir=asc&sort_key=size&sort_dir=desc").sort, sort);
     assert.deepEqual(parse("sort=name:asc,size").sort, sort);
-    assert.deepEqual(parse("sort_key=name&sort_key=size&sort_dir=asc").sort.map(({ direction }) => direction), ["asc", "asc"]);
+    assert.deepEqual(
+      parse("sort_key=name&sort_key=size&sort_dir=asc").sort.map(({ direction }) => direction),
+      ["asc", "asc"],
+    );
     assert.deepEqual(parse("sort_dir=asc").sort, [{ key: "created_at", direction: "asc" }]);
   });
 });
@@ -46,20 +58,32 @@ describe("parseValues()", () => {
     ["in:", [""]],
   ];
   for (const [text, values] of rows) it(`reads ${text}`, () => assert.deepEqual(parseValues(text), values));
-  for (const text of ['in:"a', 'in:"a"b', 'in:a"b"']) it(`refuses ${text}`, () => assert.throws(() => parseValues(text), { code: "bad_request" }));
+  for (const text of ['in:"a', 'in:"a"b', 'in:a"b"'])
+    it(`refuses ${text}`, () => assert.throws(() => parseValues(text), { code: "bad_request" }));
 });
 
 describe("parseTimeCondition()", () => {
   const second = Date.parse("2026-01-31T12:00:00Z");
   it("takes a second as a whole, since the API shows no less", () => {
-    assert.deepEqual(parseTimeCondition("created_at", "2026-01-31T12:00:00Z"), { attribute: "created_at", fromMs: second, beforeMs: second + 1000, inverted: false });
+    assert.deepEqual(parseTimeCondition("created_at", "2026-01-31T12:00:00Z"), {
+      attribute: "created_at",
+      fromMs: second,
+      beforeMs: second + 1000,
+      inverted: false,
+    });
     assert.equal(parseTimeCondition("created_at", "gt:2026-01-31T12:00:00Z").fromMs, second + 1000);
     assert.equal(parseTimeCondition("created_at", "lte:2026-01-31T12:00:00Z").beforeMs, second + 1000);
     assert.equal(parseTimeCondition("created_at", "neq:2026-01-31T12:00:00Z").inverted, true);
   });
 
   it("understands zones, their absence, and a plus that became a space", () => {
-    for (const text of ["2026-01-31T12:00:00", "2026-01-31T14:00:00+02:00", "2026-01-31T14:00:00 02:00", "2026-01-31T14:00:00+0200", "2026-01-31 12:00:00.5"]) {
+    for (const text of [
+      "2026-01-31T12:00:00",
+      "2026-01-31T14:00:00+02:00",
+      "2026-01-31T14:00:00 02:00",
+      "2026-01-31T14:00:00+0200",
+      "2026-01-31 12:00:00.5",
+    ]) {
       assert.equal(parseTimeCondition("updated_at", text).fromMs, second, text);
     }
     assert.equal(parseTimeCondition("updated_at", "2026-01-31").fromMs, Date.parse("2026-01-31T00:00:00Z"));

@@ -1,6 +1,13 @@
 import { AppError } from "#/domain/errors.ts";
 import { MEMBER_STATUSES, VISIBILITIES } from "#/domain/image.ts";
-import { COMPARABLE_ATTRIBUTES, type ComparableAttribute, type ImageFilter, type ImageListing, LISTABLE_ATTRIBUTES, type ListableAttribute } from "#/domain/image-listing.ts";
+import {
+  COMPARABLE_ATTRIBUTES,
+  type ComparableAttribute,
+  type ImageFilter,
+  type ImageListing,
+  LISTABLE_ATTRIBUTES,
+  type ListableAttribute,
+} from "#/domain/image-listing.ts";
 import { parseSort } from "./list-sort.ts";
 import { parseTimeCondition } from "./time-condition.ts";
 
@@ -56,7 +63,8 @@ function parseFilter(query: URLSearchParams): ImageFilter {
 
 function addCondition(filter: Draft, name: string, value: string): void {
   if (isOneOf(name, LISTABLE_ATTRIBUTES)) filter.oneOf[name] = parseValues(value);
-  else if (isOneOf(name, COMPARABLE_ATTRIBUTES)) filter.equal[name] = NUMBERS.has(name) ? parseInteger(value, `Invalid value '${value}' for '${name}' filter.`) : value;
+  else if (isOneOf(name, COMPARABLE_ATTRIBUTES))
+    filter.equal[name] = NUMBERS.has(name) ? parseInteger(value, `Invalid value '${value}' for '${name}' filter.`) : value;
   else if (name === "created_at" || name === "updated_at") filter.times.push(parseTimeCondition(name, value));
   else if (name === "tag") filter.tags.push(value.trim());
   else if (name === "owner") filter.owner = value;
@@ -77,7 +85,11 @@ export function parseValues(text: string): string[] {
   for (let at = 0; at <= list.length; at = item.lastIndex) {
     item.lastIndex = at;
     const match = item.exec(list);
-    if (!match) throw new AppError("bad_request", `Invalid filter value ${text}: quote a value that has commas or quotes, and separate values by commas.`);
+    if (!match)
+      throw new AppError(
+        "bad_request",
+        `Invalid filter value ${text}: quote a value that has commas or quotes, and separate values by commas.`,
+      );
     values.push(match[1]?.replaceAll(/\\(.)/g, "$1") ?? match[2]?.trim() ?? "");
     if (match[3] === "") break;
   }

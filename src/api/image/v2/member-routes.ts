@@ -18,8 +18,10 @@ export function addMemberRoutes(app: Server, { members }: ImagesApi): void {
     memberView(await members.show(caller, params.imageId, params.memberId)),
   );
 
-  app.put("/v2/images/:imageId/members/:memberId", { schema: { params: MemberParams, body: SetMemberStatus } }, async ({ caller, params, body }) =>
-    memberView(await members.setStatus(caller, params.imageId, params.memberId, body.status)),
+  app.put(
+    "/v2/images/:imageId/members/:memberId",
+    { schema: { params: MemberParams, body: SetMemberStatus } },
+    async ({ caller, params, body }) => memberView(await members.setStatus(caller, params.imageId, params.memberId, body.status)),
   );
 
   app.delete("/v2/images/:imageId/members/:memberId", { schema: { params: MemberParams } }, async ({ caller, params }, reply) => {

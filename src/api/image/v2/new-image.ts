@@ -5,7 +5,8 @@ import { FIELD_OF_ATTRIBUTE, requirePropertyName, requireValue, requireWritable 
 
 /** The body of `POST /v2/images`, checked in the order in which Glance does it. */
 export function parseNewImage(body: unknown): NewImage {
-  if (typeof body !== "object" || body === null || Array.isArray(body)) throw new AppError("bad_request", "The body must be a JSON object.");
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    throw new AppError("bad_request", "The body must be a JSON object.");
   const entries = Object.entries(body);
   for (const [name] of entries) requireWritable(name);
   for (const [name, value] of entries) requireValue(name, value);

@@ -71,7 +71,7 @@ function readDraft4(operation: Record<string, unknown>): { op: Operation; pointe
 }
 
 /** The parts of a JSON pointer (RFC 6901), in the limited form that Glance takes. */
-export function decodePointer(pointer: unknown): string[] {
+function decodePointer(pointer: unknown): string[] {
   if (typeof pointer !== "string") throw new AppError("bad_request", "A pointer must be a string.");
   const refuse = (because: string) => new AppError("bad_request", `Pointer \`${pointer}\` ${because}.`);
   if (!pointer.startsWith("/")) throw refuse('does not start with "/"');
@@ -90,5 +90,6 @@ function requireDepth(op: Operation, path: readonly string[]): void {
 }
 
 function requireValueGiven(op: Operation, fields: Record<string, unknown>): void {
-  if (op !== "remove" && !Object.hasOwn(fields, "value")) throw new AppError("bad_request", `Operation "${op}" requires a member named "value".`);
+  if (op !== "remove" && !Object.hasOwn(fields, "value"))
+    throw new AppError("bad_request", `Operation "${op}" requires a member named "value".`);
 }

@@ -13,12 +13,17 @@ export interface ByteRange {
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
   if (header === undefined) return undefined;
   if (header.includes(",")) {
-    throw new AppError("bad_request", "Requests with multiple ranges are not supported. You may make multiple single-range requests instead.");
+    throw new AppError(
+      "bad_request",
+      "Requests with multiple ranges are not supported. You may make multiple single-range requests instead.",
+    );
   }
   const [, first, last] = /^\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(header) ?? [];
-  if (first === undefined || last === undefined || (first === "" && last === "")) throw new AppError("range_not_satisfiable", `Invalid Range header: ${header}`);
+  if (first === undefined || last === undefined || (first === "" && last === ""))
+    throw new AppError("range_not_satisfiable", `Invalid Range header: ${header}`);
   const range = first === "" ? { start: Math.max(0, sizeBytes - Number(last)), end: sizeBytes } : fromFirst(first, last, sizeBytes);
-  if (range.start >= range.end) throw new AppError("range_not_satisfiable", `The range ${header} is outside of the image, which has ${sizeBytes} bytes.`);
+  if (range.start >= range.end)
+    throw new AppError("range_not_satisfiable", `The range ${header} is outside of the image, which has ${sizeBytes} bytes.`);
   return range;
 }
 

@@ -19,7 +19,12 @@ interface Answer {
 }
 
 /** One PUT of an image's bytes, sent by hand. */
-async function put(api: ImageApi, { token }: Session, id: string, headers: Record<string, string | number> = {}): Promise<{ request: ClientRequest; answer: Promise<Answer> }> {
+async function put(
+  api: ImageApi,
+  { token }: Session,
+  id: string,
+  headers: Record<string, string | number> = {},
+): Promise<{ request: ClientRequest; answer: Promise<Answer> }> {
   const request = httpRequest(`${await api.url()}/image/v2/images/${id}/file`, {
     method: "PUT",
     headers: { "x-auth-token": token, "content-type": "application/octet-stream", ...headers },
@@ -32,15 +37,29 @@ async function put(api: ImageApi, { token }: Session, id: string, headers: Recor
   return { request, answer };
 }
 
-async function upload(api: ImageApi, session: Session, id: string, chunks: Iterable<Buffer>, headers: Record<string, string | number> = {}): Promise<Answer> {
+async function upload(
+  api: ImageApi,
+  session: Session,
+  id: string,
+  chunks: Iterable<Buffer>,
+  headers: Record<string, string | number> = {},
+): Promise<Answer> {
   const { request, answer } = await put(api, session, id, headers);
-  for (const chunk of chunks) if (!request.write(chunk)) await Promise.race([new Promise((resolve) => request.once("drain", resolve)), answer]);
+  for (const chunk of chunks)
+    if (!request.write(chunk)) await Promise.race([new Promise((resolve) => request.once("drain", resolve)), answer]);
   request.end();
   return answer;
 }
 
-async function download(api: ImageApi, { token }: Session, id: string, range?: string): Promise<{ status: number; headers: Headers; content: Buffer }> {
-  const answer = await fetch(`${await api.url()}/image/v2/images/${id}/file`, { headers: { "x-auth-token": token, ...(range && { range }) } });
+async function download(
+  api: ImageApi,
+  { token }: Session,
+  id: string,
+  range?: string,
+): Promise<{ status: number; headers: Headers; content: Buffer }> {
+  const answer = await fetch(`${await api.url()}/image/v2/images/${id}/file`, {
+    headers: { "x-auth-token": token, ...(range && { range }) },
+  });
   return { status: answer.status, headers: answer.headers, content: Buffer.from(await answer.arrayBuffer()) };
 }
 
@@ -90,7 +109,10 @@ for (const pool of ["memory", "file"] as const) {
             },
           );
           const got = await download(api, alice, id);
-          assert.deepEqual([got.status, got.headers.get("content-length"), got.headers.get("content-md5")], [200, String(content.length), checksum]);
+          assert.deepEqual(
+            [got.status, got.headers.get("content-length"), got.headers.get("content-md5")],
+            [200, String(content.length), checksum],
+          );
           assert(got.content.equals(content));
           await api.server.request("DELETE", `/image/v2/images/${id}`, { token: alice.token });
         }),
@@ -114,7 +136,10 @@ for (const pool of ["memory", "file"] as const) {
       ];
       for (const [range, start, end] of cases) {
         const got = await download(api, alice, id, range);
-        assert.deepEqual([got.status, got.headers.get("content-range"), got.headers.get("content-length")], [206, `bytes ${start}-${end - 1}/${content.length}`, String(end - start)]);
+        assert.deepEqual(
+          [got.status, got.headers.get("content-range"), got.headers.get("content-length")],
+          [206, `bytes ${start}-${end - 1}/${content.length}`, String(end - start)],
+        );
         assert(got.content.equals(content.subarray(start, end)), range);
       }
       const beyond = await download(api, alice, id, `bytes=${content.length}-`);
@@ -167,11 +192,25 @@ for (const pool of ["memory", "file"] as const) {
 }
 
 describe("Uploads", () => {
-  const refusals: [name: string, options: ImageApiOptions, image: object, content: Buffer, headers: Record<string, string | number>, status: number][] = [
+  const refusals: [
+    name: string,
+    options: ImageApiOptions,
+    image: object,
+    content: Buffer,
+    headers: Record<string, string | number>,
+    status: number,
+  ][] = [
     ["of another format than the image's", {}, { disk_format: "qcow2" }, randomBytes(64 * KiB), {}, 415],
     ["of a qcow2 that is called raw", {}, {}, qcow2(), {}, 415],
     ["of a qcow2 with a backing file", {}, { disk_format: "qcow2" }, qcow2({ backingFile: "/etc/passwd" }), {}, 415],
-    ["larger than an image may be, as announced", { config: { imageSizeBytesMax: 100 } }, {}, Buffer.alloc(101), { "content-length": 101 }, 413],
+    [
+      "larger than an image may be, as announced",
+      { config: { imageSizeBytesMax: 100 } },
+      {},
+      Buffer.alloc(101),
+      { "content-length": 101 },
+      413,
+    ],
     ["larger than an image may be, as it turns out", { config: { imageSizeBytesMax: 100 } }, {}, Buffer.alloc(101), {}, 413],
     ["larger than the pool, as announced", { capacityBytes: MiB }, {}, Buffer.alloc(2 * MiB, 1), { "content-length": 2 * MiB }, 413],
     ["larger than the pool, as it turns out", { capacityBytes: 4 * MiB }, {}, randomBytes(6 * MiB), {}, 413],
@@ -260,7 +299,13 @@ describe("Uploads", () => {
     const id = await api.create(alice);
     const url = new URL(await api.url());
     const socket = connect(Number(url.port), url.hostname);
-    const head = [`PUT /image/v2/images/${id}/file HTTP/1.1`, "host: x", `x-auth-token: ${alice.token}`, "content-type: application/octet-stream", "content-length: 100"];
+    const head = [
+      `PUT /image/v2/images/${id}/file HTTP/1.1`,
+      "host: x",
+      `x-auth-token: ${alice.token}`,
+      "content-type: application/octet-stream",
+      "content-length: 100",
+    ];
     socket.end(`${head.join("\r\n")}\r\n\r\nshort`);
     await new Promise((resolve) => socket.on("close", resolve).resume());
     await until("queued", async () => (await api.show(alice, id))["status"] === "queued");
@@ -291,7 +336,10 @@ describe("Downloads", () => {
     const id = await api.create(alice);
     assert.equal((await upload(api, alice, id, chunksOf(content))).status, 204);
     const stop = new AbortController();
-    const answer = await fetch(`${await api.url()}/image/v2/images/${id}/file`, { headers: { "x-auth-token": alice.token }, signal: stop.signal });
+    const answer = await fetch(`${await api.url()}/image/v2/images/${id}/file`, {
+      headers: { "x-auth-token": alice.token },
+      signal: stop.signal,
+    });
     await answer.body?.getReader().read();
     stop.abort();
     assert((await download(api, alice, id)).content.equals(content));

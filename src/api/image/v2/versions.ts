@@ -16,6 +16,7 @@ export function addVersionRoutes(app: Server, { baseUrls }: ImagesApi): void {
       links: [{ rel: "self", href: `${baseUrls.of(request)}/image/v2/` }],
     })),
   });
-  for (const path of ["/", "/v2"]) app.get(path, { config: { public: true } }, async (request, reply) => reply.code(300).send(versions(request)));
+  for (const path of ["/", "/v2"])
+    app.get(path, { config: { public: true } }, async (request, reply) => reply.code(300).send(versions(request)));
   app.get("/versions", { config: { public: true } }, async (request) => versions(request));
 }
