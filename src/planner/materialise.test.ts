@@ -105,6 +105,18 @@ const CASES: readonly Case[] = [
   ],
   ["streams a raw image that no tool can open", { source: image({ pool: slow, can: remote }), target: volume() }, "stream_convert", [adoptKeeps, ["clone", /pool/], ["clone_cached", /no copy/], ["offload_copy", /pool/]]],
   [
+    "stages a raw volume that no tool can open, on its way to qcow2",
+    { source: live({ can: remote }), target: toImage({ format: "qcow2" }) },
+    "staged_convert",
+    [["adopt", /to be qcow2/], ["clone", /to be qcow2/], ["clone_cached", /for volumes/], ["offload_copy", /qcow2/], ["stream_convert", /a raw disk cannot be read in place/]],
+  ],
+  [
+    "stages a qcow2 image for a pool in which no tool can write it",
+    { source: live({ can: overlay }), target: toImage({ pool: slow, can: remote, format: "qcow2" }) },
+    "staged_convert",
+    [["adopt", /to be qcow2/], ["clone", /to be qcow2/], ["clone_cached", /for volumes/], ["offload_copy", /qcow2/], ["stream_convert", /a qcow2 disk cannot be written in place/]],
+  ],
+  [
     "clones a live volume, frozen first",
     { source: live(), target: volume() },
     "clone",

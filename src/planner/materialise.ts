@@ -90,7 +90,7 @@ function obstacle(strategy: Strategy, facts: Facts): string | undefined {
     case "offload_copy":
       return whyNotOffloadCopy(facts);
     case "stream_convert":
-      return readableInPlace(facts.source) ? undefined : `${aFormat(facts.source.format)} cannot be read in place: ${why(facts.source.can, "addressable")}`;
+      return whyNotStreamed(facts);
     case "staged_convert":
       return undefined;
     default:
@@ -260,9 +260,12 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
   }
 }
 
-/** A raw disk can be streamed by us from any pool; other formats need a tool that jumps to and fro in them. */
-function readableInPlace({ can, format }: SourceFacts): boolean {
-  return can.addressable || format === "raw";
+/** The same bytes can be passed on by us between any pools; a change of format needs a tool that jumps to and fro in what is not raw. */
+function whyNotStreamed({ source, target }: Facts): string | undefined {
+  if (source.format === target.format) return undefined;
+  if (!source.can.addressable) return `${aFormat(source.format)} cannot be read in place: ${why(source.can, "addressable")}`;
+  if (!target.can.addressable && target.format !== "raw") return `${aFormat(target.format)} cannot be written in place: ${why(target.can, "addressable")}`;
+  return undefined;
 }
 
 function standsOn(depth: number): string {
