@@ -1,8 +1,9 @@
+import { join } from "node:path";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { MicaProcess } from "../test/support/mica-process.ts";
 import type { Bed, Measurement } from "./bed.ts";
-import { makeQcow2 } from "./disk.ts";
-import { atMost, type Figure, median, summary } from "./figure.ts";
+import { makeQcow2, qemuImg } from "./disk.ts";
+import { atMost, type Figure, median, summary, timed } from "./figure.ts";
 import { addQcow2Image, queueImage, uploadImage } from "./images.ts";
 import { randomBlocks } from "./streams.ts";
 import { createVolume, operationOf } from "./volumes.ts";
@@ -23,9 +24,14 @@ export const clone: Measurement = {
   async measure(bed) {
     const mica = await bed.mica("clone", { env: { MICA_LOG_LEVEL: "error" } });
     const cases = await prepare(bed, mica);
-    for (let round = 0; round < (bed.isSmall ? 5 : 30); round++) for (const one of cases) await sample(mica, one);
+    const alone: number[] = [];
+    for (let round = 0; round < (bed.isSmall ? 5 : 30); round++) {
+      alone.push(await timed(() => qemuImg("create", "-q", "-f", "qcow2", "-u", "-b", "parent", "-F", "raw", join(bed.folder, "overlay"), "1G")));
+      for (const one of cases) await sample(mica, one);
+    }
     const smallest = median(cases[0]?.samples ?? []);
-    return cases.map((one) => figureOf(one, smallest));
+    const overlay: Figure = { figure: "qemu-img create of an overlay alone", unit: "ms", ...summary(alone), ratio: median(alone) / smallest, against: "1 GiB" };
+    return [overlay, ...cases.map((one) => figureOf(one, smallest))];
   },
 };
 

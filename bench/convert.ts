@@ -27,7 +27,7 @@ export const convert: Measurement = {
     const mica = await bed.mica("convert");
     const path = await makeQcow2(bed.folder, "source", { virtualSizeBytes: SIZE_GIB * GiB, dataBytes: bed.sized(512 * MiB) });
     const samples: Samples = { mica: [], sameFlags: [], plain: [], temporaryBytes: [] };
-    for (let round = 0; round < (bed.isSmall ? 2 : 5); round++) await measureRound(mica, path, samples);
+    for (let round = 0; round < (bed.isSmall ? 2 : 3); round++) await measureRound(mica, path, samples);
     return figuresOf(samples);
   },
 };

@@ -52,7 +52,7 @@ async function measureInTime(measure: Measurement["measure"]): Promise<readonly 
   const ended = Promise.withResolvers<never>();
   const stop = (because: string) => ended.reject(new Error(because));
   const timer = setTimeout(stop, LIMIT_MS, `It took more than ${LIMIT_MS / MINUTE_MS} minutes.`);
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop);
   try {
     return await Promise.race([measure(bed), ended.promise]);
   } finally {
