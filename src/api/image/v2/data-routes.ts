@@ -7,7 +7,7 @@ import type { ImageContent } from "#/app/image-data.ts";
 import { AppError } from "#/domain/errors.ts";
 import { parseRange } from "./range.ts";
 import type { ImagesApi } from "./routes.ts";
-import { ImageParams } from "./schema.ts";
+import { DownloadQuery, ImageParams } from "./schema.ts";
 
 const OCTET_STREAM = "application/octet-stream";
 
@@ -25,7 +25,8 @@ export function addDataRoutes(app: Server, { data }: ImagesApi): void {
     },
   );
 
-  app.get("/v2/images/:imageId/file", { schema: { params: ImageParams } }, async (request, reply) => {
+  app.get("/v2/images/:imageId/file", { schema: { params: ImageParams, querystring: DownloadQuery } }, async (request, reply) => {
+    if (request.query.prefer !== undefined) throw new AppError("bad_request", "There is one store here: none can be preferred.");
     const content = await data.download(request.caller, request.params.imageId);
     if (!content) return reply.code(204).send();
     return sendContent(request, reply, content);

@@ -209,6 +209,7 @@ table("What is not offered", [
   ["stores", "alice", "GET /v2/info/stores", undefined, 404],
   ["import methods", "alice", "GET /v2/info/import", undefined, 200],
   ["usage", "alice", "GET /v2/info/usage", undefined, 200],
+  ["a download from a preferred store", "alice", "GET /v2/images/ID/file?prefer=fast", undefined, 400],
   ["the cache", "admin", "GET /v2/cache", undefined, 404],
   ["a schema", "reader", "GET /v2/schemas/image", undefined, 200],
   ["a schema without a token", "nobody", "GET /v2/schemas/image", undefined, 401],

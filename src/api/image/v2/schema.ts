@@ -3,6 +3,10 @@ import { MEMBER_STATUSES } from "#/domain/image.ts";
 
 export const ImageParams = Type.Object({ imageId: Type.String() });
 
+export const DownloadQuery = Type.Object({
+  prefer: Type.Optional(Type.String({ description: "Stores to read from, where there are several." })),
+});
+
 export const TagParams = Type.Object({ imageId: Type.String(), tag: Type.String({ minLength: 1, maxLength: 255 }) });
 
 export const MemberParams = Type.Object({ imageId: Type.String(), memberId: Type.String() });
