@@ -9,7 +9,7 @@ import { hashDisk } from "#/transfer/hash.ts";
 describe("hashDisk()", () => {
   it("hashes the stored content of any size, in whatever format, as node:crypto does", async () => {
     const driver = new MemoryDriver();
-    for (const sizeBytes of [...ODD_SIZES_BYTES, MiB, MiB + 1, 4 * MiB, 4 * MiB + 1, 25 * MiB + 5]) {
+    for (const sizeBytes of [...ODD_SIZES_BYTES, 256 * KiB, 256 * KiB + 1, MiB, 4 * MiB, 4 * MiB + 1, 25 * MiB + 5]) {
       const disk = newDisk(sizeBytes + 4 * KiB, "qcow2");
       const bytes = padded(content(Math.min(sizeBytes, 5 * MiB), sizeBytes), sizeBytes);
       await put(driver, disk, bytes);

@@ -23,7 +23,7 @@ const limits = { sizeBytesMax: GiB };
 describe("receiveUpload()", () => {
   for (const [name, driver] of Object.entries({ memory: new MemoryDriver(), files })) {
     it(`stores and hashes content of any size in a pool of ${name}`, async () => {
-      for (const sizeBytes of [...ODD_SIZES_BYTES, MiB, MiB + 1, 4 * MiB - 1, 4 * MiB, 4 * MiB + 1, 25 * MiB + 3]) {
+      for (const sizeBytes of [...ODD_SIZES_BYTES, 256 * KiB, 256 * KiB + 1, MiB, 4 * MiB - 1, 4 * MiB, 4 * MiB + 1, 25 * MiB + 3]) {
         await assertArrives(driver, long(sizeBytes, sizeBytes), 64 * KiB, { expectedSizeBytes: sizeBytes });
       }
     });
