@@ -3,7 +3,7 @@ import type { Database } from "#/db/database.ts";
 import { depthOf, findDisk, getDisk, poolUsage } from "#/db/disks.ts";
 import type { Disk, DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
-import { diskId, type PoolName } from "#/domain/ids.ts";
+import { diskId, type PoolName, poolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
 import { type CacheFacts, planBlank, planMaterialise, type SourceFacts, type TargetFacts } from "#/planner/materialise.ts";
 import { type Plan, STRATEGIES } from "#/planner/plan.ts";
@@ -98,6 +98,12 @@ export class Materialise {
     const entry = await findCacheEntry(this.#db, imageId, pool.name);
     const disk = entry?.state === "ready" ? await findDisk(this.#db, diskId(entry.disk_id)) : undefined;
     return disk?.state === "ready" ? { entry: { depth: await depthOf(this.#db, disk.id) } } : {};
+  }
+
+  /** `pool_full` unless the pool may promise so many bytes more. */
+  async refuseWithoutRoom(poolOf: string, moreBytes: number): Promise<void> {
+    const refusal = await this.#whyNoRoom(this.#pools.get(poolName(poolOf)), moreBytes);
+    if (refusal !== undefined) throw new AppError("pool_full", `There is no room for ${formatBytes(moreBytes)} more: ${refusal}.`);
   }
 
   /** Pools with the role volumes that the type allows and that have room, in the operator's order. */

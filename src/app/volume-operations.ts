@@ -42,7 +42,7 @@ export interface StartedUpload {
 interface VolumeOperationsParts {
   readonly volumes: Volumes;
   readonly quotas: Quotas;
-  readonly materialise: Pick<Materialise, "planImage">;
+  readonly materialise: Pick<Materialise, "planImage" | "refuseWithoutRoom">;
 }
 
 /** What is done to the bytes of volumes: each starts an operation, and returns when it is recorded. */
@@ -73,14 +73,16 @@ export class VolumeOperations {
     if (operationId) void runner.run(operationId);
   }
 
-  /** Starts to make the volume larger, in GiB. `inUse`: also while it is attached. */
+  /** Starts to make the volume larger, in GiB. `inUse`: also while it is attached. `pool_full` where its pool may not promise that much. */
   async extend(caller: Caller, id: string, sizeGib: number, { inUse }: { inUse: boolean }): Promise<void> {
     requireRole(caller, "member", "extend volumes");
     const { db, clock, runner } = this.#context;
+    const sizeBytes = sizeGib * GiB;
+    const before = await this.#parts.volumes.find(db, caller, id);
+    await this.#parts.materialise.refuseWithoutRoom(before.pool, Math.max(0, sizeBytes - before.size_bytes));
     const operationId = await db.transaction().execute(async (trx) => {
       const volume = await this.#parts.volumes.find(trx, caller, id);
       const { size_bytes: previousSizeBytes, status: previousStatus } = volume;
-      const sizeBytes = sizeGib * GiB;
       refuseShrinking(previousSizeBytes, sizeBytes);
       const { from, to } = inUse ? VOLUME_TRANSITIONS.extendInUse : VOLUME_TRANSITIONS.extend;
       const changes = { status: to, previous_status: previousStatus, updated_at: clock.nowMs() };

@@ -93,6 +93,18 @@ describe("os-extend", () => {
     await world.assertAuditClean();
   });
 
+  it("refuses what the pool may not promise, as create does", async () => {
+    await using world = await TestWorld.open({ quotas: { volumes: -1, snapshots: -1, gigabytes: -1, perVolumeGigabytes: -1 } });
+    const id = await world.makeVolume();
+    const refusal = await world.refusal(507, "POST", `/volumes/${id}/action`, { body: { "os-extend": { new_size: 2001 } } });
+    assert.match(refusal, /^There is no room for 1\.95 TiB more: pool "local" would have promised 1\.95 TiB, and may promise 20 times its 100 GiB\.$/);
+    assert.equal((await act(world, id, { "os-extend": { new_size: 1999 } })).statusCode, 202);
+    await world.settle();
+    const { volume } = await world.expect(200, "GET", `/volumes/${id}`);
+    assert.deepEqual([volume.size, volume.status], [1999, "available"]);
+    await world.assertAuditClean();
+  });
+
   it("lets one of two win", async () => {
     await using world = await TestWorld.open();
     const id = await world.makeVolume();
