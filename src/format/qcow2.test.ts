@@ -173,6 +173,19 @@ describe("readQcow2() refuses", () => {
     });
   }
 
+  for (const clusterBits of [0, 8, 22, 31, 64]) {
+    it(`clusters of 2^${clusterBits} bytes for themselves, and reads no further`, () => {
+      const { problems } = inspect(edited(plain, (view) => view.setUint32(20, clusterBits)));
+      assert.deepEqual(problems, [
+        {
+          rule: "bad_field",
+          format: "qcow2",
+          message: `The qcow2 header has cluster_bits ${clusterBits}, and it must be 9 to 21: make the image again.`,
+        },
+      ]);
+    });
+  }
+
   it("an unmarked change of the first word only as raw", () => {
     assert.deepEqual(rulesOf(edited(plain, (view) => view.setUint8(0, 0))), []);
   });

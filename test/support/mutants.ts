@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { latin1 } from "#/format/bytes.ts";
+import { hex, latin1 } from "#/format/bytes.ts";
 import { crc32c } from "#/format/crc32.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { converted, created, edited, withVmdkFooter } from "./disk-images.ts";
@@ -176,7 +176,13 @@ export function mutantOf(samples: readonly Sample[], mutationsMax = 6): fc.Arbit
       const spoilt = edited(sample.bytes, (_, copy) => mutations.forEach((one) => mutate(copy, sample, one)));
       const whole = mend ? mended(spoilt) : spoilt;
       const ended = cut === undefined ? whole : whole.slice(0, cut % whole.length);
-      return { sample, bytes: doubled ? Buffer.concat([ended, ended.subarray(-4096)]) : ended };
+      const recipe = { sample: sample.name, mutations: mutations.map((one) => ({ ...one, value: hex(one.value) })), mend, cut, doubled };
+      // A counterexample is shown by how it was made: its bytes would be megabytes of numbers.
+      return {
+        sample,
+        bytes: doubled ? Buffer.concat([ended, ended.subarray(-4096)]) : ended,
+        [fc.toStringMethod]: () => JSON.stringify(recipe),
+      };
     });
 }
 
