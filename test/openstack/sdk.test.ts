@@ -1,0 +1,58 @@
+/** The main job by openstacksdk, and by the programs as Debian installs them with the clouds.yaml that Mica writes. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { promisify } from "node:util";
+import { GiB } from "#/lib/units.ts";
+import { Cloud, DISK_BYTES } from "./cloud.ts";
+import { sameDisk } from "./files.ts";
+
+const execute = promisify(execFile);
+const LIMIT_MS = 300_000;
+
+let cloud: Cloud;
+before(async () => void (cloud = await Cloud.open()));
+after(() => cloud?.[Symbol.asyncDispose]());
+
+/** What the administrator finds in the data folder. */
+function cloudsFile(): Record<string, string> {
+  return { PATH: "/usr/bin:/bin", HOME: cloud.folder, OS_CLIENT_CONFIG_FILE: join(cloud.mica.dataDir, "clouds.yaml"), OS_CLOUD: "mica" };
+}
+
+describe("openstacksdk", () => {
+  it("uploads an image, makes a volume and a snapshot of it, and an image again, and leaves nothing", async () => {
+    const script = join(import.meta.dirname, "sdk_flow.py");
+    const { stdout } = await execute("/usr/bin/python3", [script, cloud.folder], { env: cloudsFile(), cwd: cloud.folder, timeout: LIMIT_MS });
+    assert.deepEqual(JSON.parse(stdout), {
+      upload_image: { status: "active", virtual_size: DISK_BYTES, same_again: true, found: true },
+      create_volume: { status: "available", bootable: true, metadata: { made: "by sdk" }, image: true },
+      create_snapshot: { status: "available", listed: true },
+      extend: { size: 2 },
+      upload_volume: { status: "active", virtual_size: 2 * GiB, os_distro: "debian" },
+      share: { members: [[true, "pending"]] },
+      list_pages: { volumes: true, images: true },
+      ask_for_nothing: { status: 404, says: true },
+      delete: { deleted: [true, true, true, true], left: 0 },
+    });
+    await sameDisk("back.qcow2", "disk.raw")(cloud.folder);
+  });
+});
+
+describe("as Debian installs them", () => {
+  for (const [program, ...argv] of [
+    ["openstack", "image", "list", "-f", "value"],
+    ["openstack", "volume", "list", "-f", "value"],
+    ["openstack", "catalog", "list", "-f", "value"],
+  ] as const) {
+    it(`${program} ${argv.join(" ")}`, async () => {
+      const { stderr } = await execute(program, argv, { env: cloudsFile(), timeout: LIMIT_MS });
+      assert.equal(stderr, "");
+    });
+  }
+
+  it("the audit finds nothing left over", async () => {
+    const { code, output } = await cloud.mica.audit();
+    assert.equal(code, 0, output);
+  });
+});
