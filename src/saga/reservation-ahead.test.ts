@@ -10,18 +10,23 @@ import { firstReservation, ReservationAhead } from "./reservation-ahead.ts";
 const POOL = poolName("fast");
 const DISK = diskId("22222222-2222-4222-8222-222222222222");
 
-/** What is reserved after each MiB of a stream; each is written before the next comes. */
+const BLOCK = Buffer.alloc(MiB, 1);
+
+/** What is reserved, in MiB, before each MiB of a stream is written. */
 async function reservedAlong(sizeMib: number, sizeBytes: number | null, capacityBytes: number): Promise<number[]> {
   await using world = await SagaWorld.open({ driver: new MemoryDriver({ capacityBytes }) });
   const disk = { id: DISK, pool: POOL, format: "raw", virtualSizeBytes: 0, holder: { kind: "image", id: "i" } } as const;
   const reservedBytes = firstReservation(sizeBytes);
   await insertDisk(world.db, disk, { reservedBytes, nowMs: 0 });
   const reservation = new ReservationAhead(world.services, disk, sizeBytes);
+  const writer = await world.services.pools.get(POOL).receive(disk);
   const along: number[] = [];
   for (let mib = 1; mib <= sizeMib; mib++) {
     await reservation.reach(mib * MiB, MiB);
     along.push((await poolUsage(world.db, POOL)).reservedBytes / MiB);
+    await writer.write(BLOCK, (mib - 1) * MiB);
   }
+  await writer.finish(sizeMib * MiB);
   return along;
 }
 
@@ -31,11 +36,16 @@ describe("ReservationAhead", () => {
   });
 
   it("leaves a known length as it is, but for what is written in large steps", async () => {
-    const along = await reservedAlong(600, 600 * MiB, 1024 * MiB);
-    assert.deepEqual([along[0], along[254], along[255], along[599]], [600, 600, 345, 90]);
+    const along = await reservedAlong(300, 300 * MiB, 320 * MiB);
+    assert.deepEqual([along[0], along[254], along[255], along[299]], [300, 300, 45, 45]);
+  });
+
+  it("promises less where the pool has no more, and so fills it to the end", async () => {
+    const along = await reservedAlong(16, null, 16 * MiB);
+    assert.equal(along.length, 16);
   });
 
   it("refuses what the pool cannot hold", async () => {
-    await assert.rejects(reservedAlong(100, null, 16 * MiB), { code: "pool_full" });
+    await assert.rejects(reservedAlong(17, null, 16 * MiB), { code: "pool_full" });
   });
 });

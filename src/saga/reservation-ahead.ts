@@ -1,4 +1,5 @@
 import { growReservation } from "#/db/disks.ts";
+import { asAppError } from "#/domain/errors.ts";
 import type { DiskId, PoolName } from "#/domain/ids.ts";
 import { MiB } from "#/lib/units.ts";
 import type { SagaServices } from "#/saga/context.ts";
@@ -50,10 +51,23 @@ export class ReservationAhead {
     this.#settledBytes += settled;
   }
 
+  /** Where the next promise does not fit any more, a smaller one may: the stream may be about to end. */
   async #grow(totalBytes: number): Promise<void> {
-    const bytes = Math.max(this.#nextBytes, totalBytes - this.#admittedBytes);
-    await reserveSpace(this.#services, this.#disk, bytes, (trx) => growReservation(trx, this.#disk.id, bytes));
+    const neededBytes = totalBytes - this.#admittedBytes;
+    let bytes = Math.max(this.#nextBytes, neededBytes);
+    while (!(await this.#promise(bytes, bytes === neededBytes))) bytes = Math.max(neededBytes, Math.floor(bytes / 2));
     this.#admittedBytes += bytes;
-    this.#nextBytes = Math.min(2 * this.#nextBytes, WINDOW_BYTES_MAX);
+    this.#nextBytes = Math.min(2 * bytes, WINDOW_BYTES_MAX);
+  }
+
+  /** False where there is not so much space; throws that where it `mustFit`. */
+  async #promise(bytes: number, mustFit: boolean): Promise<boolean> {
+    try {
+      await reserveSpace(this.#services, this.#disk, bytes, (trx) => growReservation(trx, this.#disk.id, bytes));
+      return true;
+    } catch (error) {
+      if (mustFit || asAppError(error)?.code !== "pool_full") throw error;
+      return false;
+    }
   }
 }
