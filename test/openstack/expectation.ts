@@ -1,11 +1,10 @@
+import { filled, type Variables } from "../support/variables.ts";
+
 /** What an answer must have. Objects and lists may have more than is asked for; `exactly` and `none` say where they may not. */
 export type Expectation = string | number | boolean | null | RegExp | Test | readonly Expectation[] | { readonly [field: string]: Expectation };
 
 /** Says what is wrong with the value, or undefined. */
 export type Test = (value: unknown, variables: Variables) => string | undefined;
-
-/** What earlier commands gave: `{name}` in a text stands for it. */
-export type Variables = ReadonlyMap<string, string>;
 
 /** The list has these, in this order, and no others. */
 export function exactly(...items: readonly Expectation[]): Test {
@@ -55,15 +54,6 @@ export function difference(value: unknown, expected: Expectation, variables: Var
   }
   const wanted = typeof expected === "string" ? filled(expected, variables) : expected;
   return value === wanted ? undefined : at(place, `is ${JSON.stringify(value)}, not ${JSON.stringify(wanted)}`);
-}
-
-/** The text with the variables in it. */
-export function filled(text: string, variables: Variables): string {
-  return text.replace(/\{(\w+)\}/g, (_, name: string) => {
-    const value = variables.get(name);
-    if (value === undefined) throw new Error(`{${name}} is not known: the command that gives it has failed`);
-    return value;
-  });
 }
 
 /** Each expected item must be somewhere in the list. */

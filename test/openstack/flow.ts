@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cloud, type Credentials } from "./cloud.ts";
-import { difference, type Expectation, filled } from "./expectation.ts";
+import { filled, type Variables } from "../support/variables.ts";
+import { difference, type Expectation } from "./expectation.ts";
 import { parseTable } from "./pretty-table.ts";
 import { type Outcome, PROGRAMS, type Program } from "./stock-client.ts";
 
@@ -27,7 +28,7 @@ export interface Row {
   /** Asked again and again until it shows this. */
   readonly until?: Expectation;
   /** Looks at what the command has left in the folder. */
-  readonly then?: (folder: string, variables: ReadonlyMap<string, string>) => Promise<void>;
+  readonly then?: (folder: string, variables: Variables) => Promise<void>;
 }
 
 const WAIT_LIMIT_MS = 120_000;
@@ -66,7 +67,7 @@ function titleOf({ run, as, volumeApi, error }: Row): string {
 }
 
 async function check(row: Row, cloud: Cloud, variables: Map<string, string>): Promise<void> {
-  for (const [name, value] of cloud.variables) variables.set(name, value);
+  for (const [name, value] of cloud.people.ids) variables.set(name, value);
   const [program, argv] = commandOf(row, variables);
   const as = typeof row.as === "object" ? mapValues(row.as, (value) => filled(value, variables)) : (row.as ?? "admin");
   const run = () => cloud.run(program, argv, { as, volumeApi: row.volumeApi });
@@ -76,7 +77,7 @@ async function check(row: Row, cloud: Cloud, variables: Map<string, string>): Pr
   await row.then?.(cloud.folder, variables);
 }
 
-function commandOf(row: Row, variables: ReadonlyMap<string, string>): [Program, string[]] {
+function commandOf(row: Row, variables: Variables): [Program, string[]] {
   const words = row.run.match(/(?:[^\s']+|'[^']*')+/g) ?? [];
   const [program, ...argv] = words.map((word) => filled(word.replaceAll("'", ""), variables));
   if (!isProgram(program)) throw new Error(`"${row.run}" starts none of ${PROGRAMS.join(", ")}`);
@@ -92,7 +93,7 @@ function isProgram(word: string | undefined): word is Program {
   return PROGRAMS.includes(word as Program);
 }
 
-async function untilShown(run: () => Promise<Outcome>, wanted: Expectation, variables: ReadonlyMap<string, string>): Promise<Outcome> {
+async function untilShown(run: () => Promise<Outcome>, wanted: Expectation, variables: Variables): Promise<Outcome> {
   for (const endMs = Date.now() + WAIT_LIMIT_MS; ; ) {
     const outcome = await run();
     if (outcome.status === 0 && difference(answerOf(outcome), wanted, variables) === undefined) return outcome;
@@ -101,7 +102,7 @@ async function untilShown(run: () => Promise<Outcome>, wanted: Expectation, vari
   }
 }
 
-function judge(row: Row, outcome: Outcome, variables: ReadonlyMap<string, string>): void {
+function judge(row: Row, outcome: Outcome, variables: Variables): void {
   const { exit = row.error ? 1 : 0, shows, until, text, error } = row;
   const said = `\n--- output\n${outcome.stdout}\n--- complaint\n${outcome.stderr}`;
   assert.equal(outcome.status, exit, `Exit status ${outcome.status}, not ${exit}.${said}`);
