@@ -69,11 +69,14 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   stack.defer(() => runner.close(CLOSE_LIMIT_MS));
   const context: AppContext = { db, clock: systemClock, log, config, pools, runner };
 
-  const { generatedPassword } = await bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword });
-  const app = await buildServer(context, log);
+  // Hashing the administrator's password takes a third of a second of a thread: meanwhile the rest is built.
+  const bootstrapping = bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword });
+  bootstrapping.catch(() => {}); // It is awaited below; a failure in between is not unhandled.
+  const app = await buildServer(context, log, bootstrapping);
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
   const url = await listen(app, config);
+  const { generatedPassword } = await bootstrapping;
   const cloudsFile = await writeClouds(config, url, generatedPassword);
   greet({ url, cloudsFile, takenUp, where: sources.get("dataDir") === "default" ? "" : ` --data-dir ${config.dataDir}` });
   const signal = await ended;
@@ -88,10 +91,14 @@ export async function auditDataFolder({ config }: LoadedConfig): Promise<Finding
   return await audit({ db, pools: await openPools(config, openLog({ ...config, logLevel: "error" }), { create: false }) });
 }
 
-async function buildServer(context: AppContext, log: Logger): Promise<Server> {
+/** Version documents are answered at once; whatever changes something, a login too, waits for `ready`. */
+async function buildServer(context: AppContext, log: Logger, ready: Promise<unknown>): Promise<Server> {
   const { config, db, clock } = context;
   const identity = await Identity.open({ db, clock, tokenLifetimeMs: config.tokenLifetimeMs });
   const app = createServer({ authenticate: (credentials) => identity.authenticate(credentials), log });
+  app.addHook("onRequest", async ({ method }) => {
+    if (method !== "GET") await ready;
+  });
   registerIdentity(app, { identity, publicUrl: config.publicUrl });
   registerImages(app, context);
   const { plans } = await registerVolumes(app, context);
