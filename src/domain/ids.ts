@@ -2,9 +2,6 @@ declare const kind: unique symbol;
 type Id<Kind extends string> = string & { readonly [kind]: Kind };
 
 export type ImageId = Id<"image">;
-export type VolumeId = Id<"volume">;
-export type SnapshotId = Id<"snapshot">;
-export type VolumeTypeId = Id<"volume type">;
 export type DiskId = Id<"disk">;
 export type OperationId = Id<"operation">;
 export type ProjectId = Id<"project">;
@@ -18,9 +15,6 @@ export type PoolName = Id<"pool">;
  * checked the text; the database layer, when it reads a row.
  */
 export const imageId = (text: string): ImageId => text as ImageId;
-export const volumeId = (text: string): VolumeId => text as VolumeId;
-export const snapshotId = (text: string): SnapshotId => text as SnapshotId;
-export const volumeTypeId = (text: string): VolumeTypeId => text as VolumeTypeId;
 export const diskId = (text: string): DiskId => text as DiskId;
 export const operationId = (text: string): OperationId => text as OperationId;
 export const projectId = (text: string): ProjectId => text as ProjectId;

@@ -28,7 +28,7 @@ export interface Row {
   /** Asked again and again until it shows this. */
   readonly until?: Expectation;
   /** Looks at what the command has left in the folder. */
-  readonly then?: (folder: string, variables: Variables) => Promise<void>;
+  readonly afterwards?: (folder: string, variables: Variables) => Promise<void>;
 }
 
 const WAIT_LIMIT_MS = 120_000;
@@ -74,7 +74,7 @@ async function check(row: Row, cloud: Cloud, variables: Map<string, string>): Pr
   const outcome = row.until === undefined ? await run() : await untilShown(run, row.until, variables);
   judge(row, outcome, variables);
   for (const [name, field] of Object.entries(row.keep ?? {})) variables.set(name, kept(outcome, field));
-  await row.then?.(cloud.folder, variables);
+  await row.afterwards?.(cloud.folder, variables);
 }
 
 function commandOf(row: Row, variables: Variables): [Program, string[]] {

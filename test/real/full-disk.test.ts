@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, open, readFile, rm, statfs, writeFile } from "node:fs/promises";
+import { readdirSync } from "node:fs";
+import { mkdir, mkdtemp, open, readdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -43,10 +44,9 @@ describe("a full pool of images", () => {
 
   it("ends an upload in the middle when others take the space: 413", async () => {
     await using world = await World.open(roles);
-    const uploading = world.upload(chunks(TMPFS_BYTES / 2, 20));
-    await sleep(200);
-    const filler = await world.fill();
-    const { status, id } = await uploading;
+    const filling = world.fill();
+    const { status, id } = await world.upload(chunks(TMPFS_BYTES / 2, 20));
+    const filler = await filling;
     assert.equal(status, 413);
     await filler.remove();
     await world.assertQueued(id);
@@ -57,13 +57,13 @@ describe("a full pool of images", () => {
   for (const filled of [false, true]) {
     it(`ends an image from a volume${filled ? " in the middle, when others take the space" : " that is larger"}: no image, and the volume as before`, async () => {
       await using world = await World.open(roles);
-      const source = await world.activeImage(await repetitive(filled ? 48 * MiB : 2 * TMPFS_BYTES));
+      const source = await world.activeImage(await repetitive(filled ? TMPFS_BYTES - 4 * MiB : 2 * TMPFS_BYTES));
       const volume = await world.volumeFrom(source);
       assert.equal(volume.status, "available");
+      const filling = filled ? world.fill() : undefined;
       const imageId = await world.beginImageOf(volume.id);
-      const filler = filled ? await world.fill() : undefined;
       await world.mica.until(() => world.volume(volume.id), ({ status }) => status !== "uploading");
-      await filler?.remove();
+      await (await filling)?.remove();
       assert.equal((await world.volume(volume.id)).status, "available");
       assert.equal((await world.mica.ask("GET", `/image/v2/images/${imageId}`)).status, 404);
       assert.match((await world.messages()).at(0)?.user_message ?? "", /^copy volume to image:Failed to upload volume to image/);
@@ -82,11 +82,11 @@ describe("a full pool of volumes", () => {
   for (const filled of [false, true]) {
     it(`ends a volume from an image${filled ? " in the middle, when others take the space" : " that is larger"}: status error, a message, and no bytes`, async () => {
       await using world = await World.open(roles);
-      const imageId = await world.activeImage(await repetitive(filled ? 48 * MiB : 2 * TMPFS_BYTES));
+      const imageId = await world.activeImage(await repetitive(filled ? TMPFS_BYTES - 4 * MiB : 2 * TMPFS_BYTES));
+      const filling = filled ? world.fill() : undefined;
       const making = await world.beginVolumeFrom(imageId);
-      const filler = filled ? await world.fill() : undefined;
       const made = await world.mica.until(() => world.volume(making), ({ status }) => status !== "creating");
-      await filler?.remove();
+      await (await filling)?.remove();
       assert.equal(made.status, "error");
       assert.match((await world.messages()).at(0)?.user_message ?? "", /exceeds available space/);
       await world.assertAsBefore();
@@ -179,8 +179,10 @@ class World implements AsyncDisposable {
     return (await this.mica.json("GET", "/volume/v3/messages", { headers: LATEST })).messages;
   }
 
-  /** Takes all the space that is left, as another program would. */
+  /** Waits until the small pool gets one more disk, then takes all the space that is left, as another program would. */
   async fill(): Promise<{ remove(): Promise<void> }> {
+    const there = readdirSync(join(this.#small, "pool"));
+    while ((await readdir(join(this.#small, "pool"))).every((name) => there.includes(name))) await sleep(1);
     const path = join(this.#small, "filler");
     await using file = await open(path, "w");
     const block = Buffer.alloc(256 * KiB, 1);
@@ -258,5 +260,5 @@ async function repetitive(dataBytes: number): Promise<Uint8Array> {
     for (let at = 0; at < dataBytes; at += MiB) await file.write(Buffer.alloc(MiB, 0x5a), 0, MiB, at);
   }
   await run("qemu-img", ["convert", "-c", "-f", "raw", "-O", "qcow2", raw, packed]);
-  return readFile(packed);
+  return await readFile(packed);
 }

@@ -31,7 +31,9 @@ async function put(
   });
   const answer = new Promise<Answer>((resolve, reject) => {
     request.on("error", reject);
-    request.on("response", async (response: IncomingMessage) => resolve({ status: response.statusCode ?? 0, body: await text(response) }));
+    request.on("response", (response: IncomingMessage) => {
+      text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
+    });
   });
   answer.catch(() => {}); // Tests that cut the connection don't wait for it.
   return { request, answer };
