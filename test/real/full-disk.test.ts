@@ -42,10 +42,10 @@ describe("a full pool of images", () => {
     await world.assertSmallUploadWorks(id);
   });
 
-  it("ends an upload in the middle when others take the space: 413", async () => {
+  it("ends an upload in the middle when others take the space that it was promised: 413", async () => {
     await using world = await World.open(roles);
     const filling = world.fill();
-    const { status, id } = await world.upload(chunks(TMPFS_BYTES / 2, 20));
+    const { status, id } = await world.upload(chunks(TMPFS_BYTES / 2, 20), { "x-openstack-image-size": String(TMPFS_BYTES / 2) });
     const filler = await filling;
     assert.equal(status, 413);
     await filler.remove();
@@ -129,9 +129,9 @@ class World implements AsyncDisposable {
     return world;
   }
 
-  async upload(body: Uint8Array | ReadableStream): Promise<{ status: number; id: string }> {
+  async upload(body: Uint8Array | ReadableStream, headers = {}): Promise<{ status: number; id: string }> {
     const { id } = await this.mica.json("POST", "/image/v2/images", { body: { disk_format: "raw", container_format: "bare" } });
-    return { status: await this.#put(id, body), id };
+    return { status: await this.#put(id, body, headers), id };
   }
 
   async activeImage(qcow2: Uint8Array): Promise<string> {
@@ -140,8 +140,8 @@ class World implements AsyncDisposable {
     return id;
   }
 
-  async #put(id: string, body: Uint8Array | ReadableStream): Promise<number> {
-    const response = await this.mica.ask("PUT", `/image/v2/images/${id}/file`, { body, headers: OCTETS });
+  async #put(id: string, body: Uint8Array | ReadableStream, headers = {}): Promise<number> {
+    const response = await this.mica.ask("PUT", `/image/v2/images/${id}/file`, { body, headers: { ...OCTETS, ...headers } });
     await response.text();
     return response.status;
   }
