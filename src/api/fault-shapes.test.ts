@@ -4,11 +4,12 @@ import type { FastifyRequest } from "fastify";
 import type { Fault } from "./errors.ts";
 import { cinderFault, glanceFault, keystoneFault, micaFault } from "./fault-shapes.ts";
 
-const missing: Fault = { status: 404, code: "not_found", title: "Not Found", message: "There is no <b>.", fix: "Look again." };
+const missing: Fault = { status: 404, code: "not_found", title: "Not Found", message: 'There is no "<b>".', fix: "Look again." };
 
-/** What webob chooses of `text/html` and `application/json`; plain text where it has neither. */
+/** What webob chooses of `text/html` and `application/json`; plain text where it has neither. An empty header is ours. */
 for (const [accept, type] of [
   [undefined, "text/plain"],
+  ["", "application/json"],
   ["*/*", "text/html"],
   ["application/json", "application/json"],
   ["text/html,application/json", "text/html"],
@@ -26,13 +27,13 @@ for (const [accept, type] of [
 
 it("glanceFault() keeps markup in messages from becoming markup", () => {
   const { body } = glanceFault(missing, { headers: { accept: "*/*" } } as FastifyRequest);
-  assert.match(body, /<title>404 Not Found<\/title>.*There is no &lt;b&gt;\./s);
+  assert.match(body, /<title>404 Not Found<\/title>.*There is no "&lt;b&gt;"\./s);
 });
 
 it("each service's fault has its own shape", () => {
-  assert.deepEqual(JSON.parse(keystoneFault(missing).body), { error: { code: 404, title: "Not Found", message: "There is no <b>." } });
-  assert.deepEqual(JSON.parse(cinderFault(missing).body), { itemNotFound: { code: 404, message: "There is no <b>." } });
-  assert.deepEqual(JSON.parse(micaFault(missing).body), { error: { code: "not_found", message: "There is no <b>.", fix: "Look again." } });
-  assert.deepEqual(JSON.parse(cinderFault({ ...missing, status: 413 }).body), { overLimit: { code: 413, message: "There is no <b>.", retryAfter: "0" } });
-  assert.deepEqual(JSON.parse(cinderFault({ ...missing, status: 507 }).body), { computeFault: { code: 507, message: "There is no <b>." } });
+  assert.deepEqual(JSON.parse(keystoneFault(missing).body), { error: { code: 404, title: "Not Found", message: 'There is no "<b>".' } });
+  assert.deepEqual(JSON.parse(cinderFault(missing).body), { itemNotFound: { code: 404, message: 'There is no "<b>".' } });
+  assert.deepEqual(JSON.parse(micaFault(missing).body), { error: { code: "not_found", message: 'There is no "<b>".', fix: "Look again." } });
+  assert.deepEqual(JSON.parse(cinderFault({ ...missing, status: 413 }).body), { overLimit: { code: 413, message: 'There is no "<b>".', retryAfter: "0" } });
+  assert.deepEqual(JSON.parse(cinderFault({ ...missing, status: 507 }).body), { computeFault: { code: 507, message: 'There is no "<b>".' } });
 });

@@ -34,9 +34,11 @@ export function micaFault({ code, message, fix }: Fault): FaultBody {
 /**
  * Image: HTML, JSON or plain text by the Accept header, as webob (which Glance stands on) chooses: HTML wins a tie, and clients
  * that accept anything get HTML. glanceclient relies on it: it reads HTML by taking out the tags, and fails on webob's JSON.
+ * Other than webob, an empty header gets JSON: openstacksdk sends it with uploads and patches, and finds no reason in plain text.
  */
 export function glanceFault(fault: Fault, request: FastifyRequest): FaultBody {
-  const accept = request.headers.accept;
+  const { accept } = request.headers;
+  if (accept === "") return glanceJson(fault);
   const htmlQuality = acceptQuality(accept, "text/html");
   const jsonQuality = acceptQuality(accept, "application/json");
   if (htmlQuality > 0 && htmlQuality >= jsonQuality) return glanceHtml(fault);
@@ -55,7 +57,7 @@ function glanceHtml({ status, title, message }: Fault): FaultBody {
  </head>
  <body>
   <h1>${status} ${title}</h1>
-  ${escapeHtml(message)}<br /><br />
+  ${escapeText(message)}<br /><br />
 
  </body>
 </html>`;
@@ -80,8 +82,9 @@ function parseMediaRange(text: string): { name: string; quality: number } {
   return { name, quality: Number.isFinite(quality) ? quality : 0 };
 }
 
-function escapeHtml(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+/** For the text of an element, where quotes are no markup: clients show what they find between the tags as it stands. */
+function escapeText(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 function json(value: unknown): FaultBody {
