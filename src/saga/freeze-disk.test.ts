@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describe, it } from "node:test";
+import { findDisk } from "#/db/disks.ts";
+import { AppError } from "#/domain/errors.ts";
+import { diskId } from "#/domain/ids.ts";
+import { MiB } from "#/lib/units.ts";
+import { createVolume } from "#/saga/create-volume.ts";
+import { MemoryJournal } from "#/saga/engine/contract.ts";
+import { runSaga } from "#/saga/engine/saga.ts";
+import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import type { Lineage, NewDisk, StoredRef } from "#/storage/driver.ts";
+import { MemoryDriver } from "#/storage/memory/driver.ts";
+import { SagaWorld, someContent } from "../../test/support/saga-world.ts";
+
+const content = someContent();
+
+/** Its snapshots fail: before anything has happened, or, as a lost answer, when all has. */
+class Failing extends MemoryDriver {
+  readonly #when: "before" | "after";
+
+  constructor(when: "before" | "after") {
+    super({ clone: "dependent" });
+    this.#when = when;
+  }
+
+  override async snapshot(source: StoredRef, target: NewDisk): Promise<Lineage> {
+    if (this.#when === "after") await super.snapshot(source, target);
+    throw new AppError("pool_full", "no room for the overlay");
+  }
+}
+
+describe("freezeDisk()", () => {
+  it("leaves the volume whole, and nothing else, when the storage cannot freeze it", async () => {
+    await using world = await SagaWorld.open({ driver: new Failing("before") });
+    const source = await world.addVolume({}, content);
+    const plan = await world.planVolume({ kind: "volume", id: source }, MiB);
+    const volumeId = await world.addVolume();
+    const outcome = await runSaga(createVolume, world.context({ volumeId }, plan), new MemoryJournal());
+    assert.equal(outcome.ended, "undone");
+    assert.deepEqual(await world.content(source, MiB), content);
+    const disks = await world.db.selectFrom("disk").select(["id", "parent_id"]).execute();
+    assert.deepEqual(disks.map(({ id, parent_id }) => ({ id, parent_id })), [{ id: source, parent_id: null }]);
+    await world.assertAuditClean();
+  });
+
+  it("keeps the bytes that the volume stands on when the storage had frozen it, and its answer was lost", async () => {
+    await using world = await SagaWorld.open({ driver: new Failing("after") });
+    const source = diskId(await world.addVolume({}, content));
+    const frozen = diskId(randomUUID());
+    await assert.rejects(freezeDisk(world.services, source, frozen, { kind: "ancestor", id: frozen }), /no room/);
+    await assert.rejects(unfreezeDisk(world.services, source, frozen), /no room/, "finishing the freeze asks the storage again");
+    assert.equal((await findDisk(world.db, source))?.parent, frozen);
+    assert.deepEqual(await world.content(source, MiB), content);
+  });
+});
