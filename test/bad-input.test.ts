@@ -44,6 +44,7 @@ interface Refusal {
   readonly says: RegExp;
 }
 
+// biome-ignore format: a row for each request.
 const WITHOUT_RIGHT: readonly Refusal[] = [
   { ask: "GET /image/v2/images", headers: { "x-auth-token": "" }, status: 401, says: /token/i },
   { ask: "GET /image/v2/images", headers: { "x-auth-token": "nonsense" }, status: 401, says: /token/i },
@@ -63,12 +64,14 @@ const WITHOUT_RIGHT: readonly Refusal[] = [
   { ask: "POST /volume/v3/{lab_project}/volumes/{volume}/action", body: { "os-reset_status": { status: "error" } }, status: 403, says: /role "admin"/ },
 ];
 
+// biome-ignore format: a row for each request.
 const UNKNOWN: readonly Refusal[] = [
   ["volumes", "Volume"],
   ["snapshots", "Snapshot"],
   ["types", "Volume type"],
 ].map(([path, noun]) => ({ ask: `GET /volume/v3/{lab_project}/${path}/${NOWHERE}`, status: 404, says: new RegExp(`${noun} ${NOWHERE} could not be found`) }));
 
+// biome-ignore format: a row for each request.
 const UNKNOWN_OTHERS: readonly Refusal[] = [
   { ask: `GET /image/v2/images/${NOWHERE}`, status: 404, says: new RegExp(NOWHERE) },
   { ask: `DELETE /image/v2/images/${NOWHERE}`, status: 404, says: new RegExp(NOWHERE) },
@@ -87,6 +90,7 @@ const UNKNOWN_OTHERS: readonly Refusal[] = [
 const newVolumeOf = (volume: object): Pick<Refusal, "ask" | "body"> => ({ ask: "POST /volume/v3/{lab_project}/volumes", body: { volume } });
 const newImageOf = (body: unknown): Pick<Refusal, "ask" | "body"> => ({ ask: "POST /image/v2/images", body });
 
+// biome-ignore format: a row for each request.
 const WRONG: readonly Refusal[] = [
   ...[0, -1, 1.5, "x", true, [1], {}, 2 ** 53].map((size) => ({ ...newVolumeOf({ size }), status: 400, says: /size/ })),
   { ...newVolumeOf({}), status: 400, says: /size/i },
@@ -125,6 +129,7 @@ const WRONG: readonly Refusal[] = [
   { ask: "POST /volume/v3/{lab_project}/volumes", body: { volume: { size: 1, description: "x".repeat(2 * MiB) } }, status: 413, says: /./ },
 ];
 
+// biome-ignore format: a row for each request.
 const MICROVERSIONS: readonly Refusal[] = [
   ["volume 3.999", 406, /3\.0 to 3\.71/],
   ["volume 2.0", 406, /3\.0 to 3\.71/],
@@ -137,6 +142,7 @@ const MICROVERSIONS: readonly Refusal[] = [
   says: says as RegExp,
 }));
 
+// biome-ignore format: a row for each request.
 const CALLS_OF_LATER_MICROVERSIONS: readonly Refusal[] = [
   { ask: "GET /volume/v3/{lab_project}/messages", headers: { "openstack-api-version": "volume 3.2" }, status: 404, says: /./ },
 ];
@@ -154,13 +160,20 @@ for (const [name, refusals] of Object.entries({
 
 function titleOf({ as, ask, body, headers }: Refusal): string {
   const sent = body instanceof Uint8Array ? `${body.length} bytes` : JSON.stringify(body);
-  return [as, ask, sent, ...Object.values(headers ?? {})].filter((part) => part !== undefined).map((part) => part.slice(0, 120)).join(" ");
+  return [as, ask, sent, ...Object.values(headers ?? {})]
+    .filter((part) => part !== undefined)
+    .map((part) => part.slice(0, 120))
+    .join(" ");
 }
 
 async function check({ ask, as = "member", body, headers = {}, status, says }: Refusal): Promise<void> {
   const [method = "", path = ""] = filled(ask, ids).split(" ");
   const content = typeof body === "object" && !(body instanceof Uint8Array) ? JSON.parse(filled(JSON.stringify(body), ids)) : body;
-  const response = await mica.ask(method, path, { body: content, headers: { accept: "application/json", ...headers }, token: await people.token(as) });
+  const response = await mica.ask(method, path, {
+    body: content,
+    headers: { accept: "application/json", ...headers },
+    token: await people.token(as),
+  });
   const answer = await response.text();
   assert.equal(response.status, status, answer);
   assert.match(answer.replaceAll('\\"', '"'), new RegExp(filled(says.source, ids), says.flags));
@@ -176,12 +189,22 @@ function login({ password = "wrong", project = "lab" }: { password?: string; pro
 describe("Bytes that are not what was said", () => {
   it("a JSON body that is cut off makes nothing", async () => {
     const before = (await list("/volume/v3/volumes", "volumes")).length;
-    await send(`POST /volume/v3/volumes HTTP/1.1`, { "content-type": "application/json", "content-length": "100" }, '{"volume":{"size":1}', { end: "destroy" });
+    await send(
+      `POST /volume/v3/volumes HTTP/1.1`,
+      { "content-type": "application/json", "content-length": "100" },
+      '{"volume":{"size":1}',
+      { end: "destroy" },
+    );
     assert.equal((await list("/volume/v3/volumes", "volumes")).length, before);
   });
 
   it("a body that ends before its Content-Length is refused: 400 or 408", async () => {
-    const answer = await send("POST /image/v2/images HTTP/1.1", { "content-type": "application/json", "content-length": "100" }, '{"name":"half"}', { end: "half-close" });
+    const answer = await send(
+      "POST /image/v2/images HTTP/1.1",
+      { "content-type": "application/json", "content-length": "100" },
+      '{"name":"half"}',
+      { end: "half-close" },
+    );
     assert.match(answer, /^HTTP\/1\.1 (400|408) |^$/);
     assert.equal((await list("/image/v2/images?name=half", "images")).length, 0);
   });
@@ -192,7 +215,9 @@ describe("Bytes that are not what was said", () => {
     ["a Content-Length beside chunks", { "content-length": "10", "transfer-encoding": "chunked" }],
   ] as const) {
     it(`${what} is broken HTTP: 400`, async () => {
-      const answer = await send(`PUT /image/v2/images/${ids.get("queued")}/file HTTP/1.1`, { ...OCTETS, ...headers }, "0123456789", { end: "wait" });
+      const answer = await send(`PUT /image/v2/images/${ids.get("queued")}/file HTTP/1.1`, { ...OCTETS, ...headers }, "0123456789", {
+        end: "wait",
+      });
       assert.match(answer, /^HTTP\/1\.1 400 /);
       await assertQueued(ids.get("queued") ?? "");
     });
@@ -200,17 +225,27 @@ describe("Bytes that are not what was said", () => {
 
   it("what follows a body that is longer than its Content-Length is broken HTTP, and the body is what was announced", async () => {
     const id = await newImage(BARE_RAW);
-    const answer = await send(`PUT /image/v2/images/${id}/file HTTP/1.1`, { ...OCTETS, "content-length": "1024" }, "x".repeat(2048), { end: "wait" });
+    const answer = await send(`PUT /image/v2/images/${id}/file HTTP/1.1`, { ...OCTETS, "content-length": "1024" }, "x".repeat(2048), {
+      end: "wait",
+    });
     assert.match(answer, /^HTTP\/1\.1 (204|400) /);
-    await mica.until(() => image(id), ({ status }) => status !== "saving");
+    await mica.until(
+      () => image(id),
+      ({ status }) => status !== "saving",
+    );
     const { status, size } = await image(id);
     assert.ok(status === "queued" || (status === "active" && size === 1024), `${status} with ${size}`);
   });
 
   it("an upload that is cut off leaves the image queued, and it can be repeated", async () => {
     const id = await newImage(BARE_RAW);
-    await send(`PUT /image/v2/images/${id}/file HTTP/1.1`, { ...OCTETS, "content-length": String(64 * MiB) }, randomBytes(MiB), { end: "destroy" });
-    await mica.until(() => image(id), ({ status }) => status === "queued");
+    await send(`PUT /image/v2/images/${id}/file HTTP/1.1`, { ...OCTETS, "content-length": String(64 * MiB) }, randomBytes(MiB), {
+      end: "destroy",
+    });
+    await mica.until(
+      () => image(id),
+      ({ status }) => status === "queued",
+    );
     await assertQueued(id);
     assert.equal(await upload(id, randomBytes(MiB)), 204);
   });
@@ -271,7 +306,10 @@ describe("At once", () => {
   it("a delete ends an upload: 204 for it, 410 for the upload", async () => {
     const id = await newImage(BARE_RAW);
     const uploading = upload(id, slowly(200));
-    await mica.until(() => image(id), ({ status }) => status === "saving");
+    await mica.until(
+      () => image(id),
+      ({ status }) => status === "saving",
+    );
     assert.equal(await remove(`/image/v2/images/${id}`), 204);
     assert.equal(await uploading, 410);
     assert.equal((await mica.ask("GET", `/image/v2/images/${id}`)).status, 404);
@@ -284,7 +322,8 @@ it("nothing is left over, and the server is well", async () => {
   assert.doesNotMatch(mica.output, /"level":(50|60)/, "no request was a defect");
 });
 
-const newImage = async (fields: object): Promise<string> => (await mica.json("POST", "/image/v2/images", { body: fields, token: await people.token("member") })).id;
+const newImage = async (fields: object): Promise<string> =>
+  (await mica.json("POST", "/image/v2/images", { body: fields, token: await people.token("member") })).id;
 const image = (id: string) => mica.json("GET", `/image/v2/images/${id}`);
 const list = async (path: string, noun: string): Promise<unknown[]> => (await mica.json("GET", path, await asMember()))[noun];
 const sorted = (statuses: number[]): number[] => statuses.toSorted((a, b) => a - b);
@@ -325,13 +364,19 @@ async function newVolume(fields: object): Promise<string> {
 }
 
 async function newSnapshot(volumeId: string): Promise<string> {
-  const { snapshot } = await mica.json("POST", "/volume/v3/snapshots", { body: { snapshot: { volume_id: volumeId } }, ...(await asMember()) });
+  const { snapshot } = await mica.json("POST", "/volume/v3/snapshots", {
+    body: { snapshot: { volume_id: volumeId } },
+    ...(await asMember()),
+  });
   await available(`/volume/v3/snapshots/${snapshot.id}`, "snapshot");
   return snapshot.id;
 }
 
 async function available(path: string, noun: string): Promise<void> {
-  await mica.until(async () => (await mica.json("GET", path, await asMember()))[noun].status, (status) => status === "available");
+  await mica.until(
+    async () => (await mica.json("GET", path, await asMember()))[noun].status,
+    (status) => status === "available",
+  );
 }
 
 async function remove(path: string): Promise<number> {
@@ -341,7 +386,10 @@ async function remove(path: string): Promise<number> {
 }
 
 async function gone(path: string): Promise<void> {
-  await mica.until(async () => (await mica.ask("GET", path, await asMember())).status, (status) => status === 404);
+  await mica.until(
+    async () => (await mica.ask("GET", path, await asMember())).status,
+    (status) => status === 404,
+  );
 }
 
 async function assertQueued(id: string): Promise<void> {
@@ -350,14 +398,23 @@ async function assertQueued(id: string): Promise<void> {
 }
 
 /** Writes a request by hand; what comes back within a second, or until the server closes. */
-async function send(line: string, headers: Record<string, string>, body: string | Uint8Array, { end }: { end: "destroy" | "half-close" | "wait" }): Promise<string> {
+async function send(
+  line: string,
+  headers: Record<string, string>,
+  body: string | Uint8Array,
+  { end }: { end: "destroy" | "half-close" | "wait" },
+): Promise<string> {
   const { hostname, port } = new URL(mica.url);
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
   const { token, headers: more } = await asMember();
   const all = { host: hostname, "x-auth-token": token, ...more, ...headers };
   let answer = "";
   socket.on("data", (chunk) => (answer += chunk)).on("error", () => undefined);
-  socket.write(`${line}\r\n${Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`);
+  socket.write(
+    `${line}\r\n${Object.entries(all)
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join("")}\r\n`,
+  );
   socket.write(body);
   await sleep(200);
   if (end === "destroy") socket.destroy();

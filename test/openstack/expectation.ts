@@ -1,7 +1,15 @@
 import { filled, type Variables } from "../support/variables.ts";
 
 /** What an answer must have. Objects and lists may have more than is asked for; `exactly` and `none` say where they may not. */
-export type Expectation = string | number | boolean | null | RegExp | Test | readonly Expectation[] | { readonly [field: string]: Expectation };
+export type Expectation =
+  | string
+  | number
+  | boolean
+  | null
+  | RegExp
+  | Test
+  | readonly Expectation[]
+  | { readonly [field: string]: Expectation };
 
 /** Says what is wrong with the value, or undefined. */
 export type Test = (value: unknown, variables: Variables) => string | undefined;
@@ -46,11 +54,14 @@ export function all(...expectations: readonly Expectation[]): Test {
 /** How the value differs from the expectation, with the place in it; undefined where it doesn't. */
 export function difference(value: unknown, expected: Expectation, variables: Variables, place = ""): string | undefined {
   if (typeof expected === "function") return at(place, expected(value, variables));
-  if (expected instanceof RegExp) return expected.test(String(value)) ? undefined : at(place, `is ${JSON.stringify(value)}, not like ${expected}`);
+  if (expected instanceof RegExp)
+    return expected.test(String(value)) ? undefined : at(place, `is ${JSON.stringify(value)}, not like ${expected}`);
   if (Array.isArray(expected)) return differenceOfItems(value, expected, variables, place);
   if (typeof expected === "object" && expected !== null) {
     const fields = Object.entries(expected);
-    return first(fields, ([name, field]) => difference((value as Record<string, unknown> | null)?.[name], field, variables, `${place}.${name}`));
+    return first(fields, ([name, field]) =>
+      difference((value as Record<string, unknown> | null)?.[name], field, variables, `${place}.${name}`),
+    );
   }
   const wanted = typeof expected === "string" ? filled(expected, variables) : expected;
   return value === wanted ? undefined : at(place, `is ${JSON.stringify(value)}, not ${JSON.stringify(wanted)}`);
@@ -61,12 +72,17 @@ function differenceOfItems(value: unknown, items: readonly Expectation[], variab
   if (!Array.isArray(value)) return at(place, `is no list: ${JSON.stringify(value)}`);
   return first(items, (item) => {
     const nearest = value.map((candidate) => difference(candidate, item, variables));
-    return nearest.includes(undefined) ? undefined : at(place, `has nothing like ${describe(item, variables)} (${nearest.at(0) ?? "it is empty"})`);
+    return nearest.includes(undefined)
+      ? undefined
+      : at(place, `has nothing like ${describe(item, variables)} (${nearest.at(0) ?? "it is empty"})`);
   });
 }
 
 function describe(item: Expectation, variables: Variables): string {
-  return filled(JSON.stringify(item, (_, part) => (part instanceof RegExp || typeof part === "function" ? String(part) : part)), variables);
+  return filled(
+    JSON.stringify(item, (_, part) => (part instanceof RegExp || typeof part === "function" ? String(part) : part)),
+    variables,
+  );
 }
 
 function at(place: string, problem: string | undefined): string | undefined {

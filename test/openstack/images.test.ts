@@ -7,6 +7,7 @@ const MD5 = /^[0-9a-f]{32}$/;
 const SHA512 = /^[0-9a-f]{128}$/;
 
 /** The client shows the record as it was before the upload. */
+// biome-ignore format: a row for each command.
 const UPLOAD_AND_SAVE: readonly Row[] = [
   {
     run: "openstack image create --disk-format raw --container-format bare --file disk.raw --min-disk 1 --min-ram 512 --property os_distro=debian --property hw_disk_bus=virtio --tag blue --tag round whole",
@@ -41,11 +42,11 @@ const UPLOAD_AND_SAVE: readonly Row[] = [
   { run: "openstack image save --file nothing.raw {queued}", exit: 0 },
   { run: "glance image-upload --file disk.raw {queued}" },
   { run: "openstack image show {queued}", shows: { status: "active", checksum: "{sum}" } },
-  { run: "glance image-upload --file disk.raw {queued}", error: /409/ },
+  { run: "glance image-upload --file disk.raw {queued}", error: /409.*is active: it cannot become saving/ },
   { run: "openstack image create --id 11111111-2222-4333-8444-555555555555 chosen", shows: { id: "11111111-2222-4333-8444-555555555555", status: "queued" } },
-  { run: "openstack image create --id 11111111-2222-4333-8444-555555555555 again", error: /409/ },
-  { run: "openstack image create --id short again", error: /400/ },
-  { run: "openstack image delete packed", error: /403.*protected|Failed to delete/s },
+  { run: "openstack image create --id 11111111-2222-4333-8444-555555555555 again", error: /409.*already exists/ },
+  { run: "openstack image create --id short again", error: /400.*id must match pattern/ },
+  { run: "openstack image delete packed", error: /403.*is protected and cannot be deleted/ },
   { run: "openstack image set --unprotected packed" },
   { run: "openstack image delete packed whole slowly chosen {queued}" },
   { run: "openstack image show {packed}", error: /No Image found for/ },
@@ -53,6 +54,7 @@ const UPLOAD_AND_SAVE: readonly Row[] = [
   { run: "openstack image delete nothing", error: /Failed to delete image with name or ID 'nothing'/ },
 ];
 
+// biome-ignore format: a row for each command.
 const CHANGES: readonly Row[] = [
   { run: "openstack image create --disk-format raw --property a=1 --property b=2 --tag old draft", shows: { status: "queued" }, keep: { id: "id" } },
   { run: "openstack image set --name final --min-disk 3 --min-ram 64 --container-format ovf --disk-format vmdk --tag new --property a=3 --property c=4 --architecture x86_64 --os-version 12 --hidden draft" },
@@ -70,7 +72,7 @@ const CHANGES: readonly Row[] = [
   },
   { run: "openstack image unset --tag old --property a --property b final" },
   { run: "openstack image show {id}", shows: { tags: exactly("new"), properties: { c: "4", a: missing, b: missing } } },
-  { run: "openstack image unset --property never {id}", exit: 1, error: /property unset failed|Failed to unset/ },
+  { run: "openstack image unset --property never {id}", exit: 1, error: /Failed to unset 1 of 1 properties/ },
   { run: "openstack image list --hidden", shows: exactly({ ID: "{id}" }) },
   { run: "openstack image list", shows: none({ ID: "{id}" }) },
   { run: "openstack image set --unhidden {id}" },
@@ -83,17 +85,18 @@ const CHANGES: readonly Row[] = [
   { run: "openstack image list --community", as: "stranger", shows: [{ ID: "{id}" }] },
   { run: "openstack image set --private {id}" },
   { run: "openstack image show {id}", as: "stranger", error: /No Image found/ },
-  { run: "openstack image set --property status=active {id}", error: /403/ },
-  { run: "openstack image set --property owner=me {id}", as: "member", error: /403/ },
+  { run: "openstack image set --property status=active {id}", error: /403.*Attribute 'status' is read-only/ },
+  { run: "openstack image set --property owner=me {id}", as: "member", error: /403.*Owner can't be updated by non admin/ },
   { run: "glance image-update --name renamed --property d=5 --remove-property c {id}", shows: { name: "renamed", d: "5" } },
   { run: "glance image-show {id}", shows: { name: "renamed", d: "5", tags: '["new"]' } },
   { run: "glance image-tag-update {id} extra", shows: exactly({ ID: "{id}", Tags: "['extra', 'new']" }) },
   { run: "glance image-tag-delete {id} extra" },
-  { run: "glance image-tag-delete {id} extra", error: /404/ },
+  { run: "glance image-tag-delete {id} extra", error: /404.*Tag extra/ },
   { run: "glance image-delete {id}" },
-  { run: "glance image-show {id}", error: /404/ },
+  { run: "glance image-show {id}", error: /404.*No image found with ID/ },
 ];
 
+// biome-ignore format: a row for each command.
 const LISTS: readonly Row[] = [
   { run: "openstack image create --disk-format raw --file disk.raw --tag list --tag even --property shape=disk l1", as: "member", keep: { l1: "id" } },
   { run: "openstack image create --disk-format qcow2 --file disk.qcow2 --tag list --private l2", as: "member", keep: { l2: "id" } },
@@ -121,16 +124,17 @@ const LISTS: readonly Row[] = [
   { run: "glance image-list --property-filter size_min=25165824 --tag list", as: "member", shows: exactly({ ID: "{l1}" }) },
   { run: "glance image-list --property-filter created_at=lt:2001-01-01T00:00:00Z", as: "member", shows: exactly() },
   { run: "glance image-list --owner {elsewhere_project} --tag list", as: "member", shows: exactly() },
-  { run: "glance image-list --property-filter size_min=many", as: "member", error: /400/ },
+  { run: "glance image-list --property-filter size_min=many", as: "member", error: /400.*non-numeric value: size_min=many/ },
   { run: "glance image-list --property-filter protected=perhaps", as: "member", error: /400.*'true' or 'false'/ },
   { run: "openstack image delete l1 l2 l3", as: "member" },
 ];
 
+// biome-ignore format: a row for each command.
 const MEMBERS: readonly Row[] = [
   { run: "openstack image create --disk-format raw --file disk.raw --shared common", as: "member", keep: { common: "id" } },
   { run: "openstack image show {common}", as: "stranger", error: /No Image found/ },
   { run: "openstack image add project {common} {elsewhere_project}", as: "member", shows: { image_id: "{common}", member_id: "{elsewhere_project}", status: "pending", schema: "/v2/schemas/member" } },
-  { run: "openstack image add project {common} {elsewhere_project}", as: "member", error: /409/ },
+  { run: "openstack image add project {common} {elsewhere_project}", as: "member", error: /409.*is duplicated for image/ },
   { run: "openstack image member list {common}", as: "member", shows: exactly({ "Image ID": "{common}", "Member ID": "{elsewhere_project}", Status: "pending" }) },
   { run: "openstack image show {common}", as: "stranger", shows: { id: "{common}" } },
   { run: "openstack image list", as: "stranger", shows: none({ ID: "{common}" }) },
@@ -139,66 +143,69 @@ const MEMBERS: readonly Row[] = [
   { run: "openstack image set --accept {common}", as: "stranger" },
   { run: "openstack image list", as: "stranger", shows: [{ ID: "{common}" }] },
   { run: "openstack image save --file shared.raw {common}", as: "stranger", afterwards: sameBytes("shared.raw", "disk.raw") },
-  { run: "openstack image set --name mine {common}", as: "stranger", error: /403/ },
-  { run: "openstack image delete {common}", as: "stranger", error: /403|Failed to delete/ },
+  { run: "openstack image set --name mine {common}", as: "stranger", error: /403.*the project that owns it/ },
+  { run: "openstack image delete {common}", as: "stranger", error: /403.*the project that owns it/ },
   { run: "openstack image set --reject {common}", as: "stranger" },
   { run: "openstack image list", as: "stranger", shows: none({ ID: "{common}" }) },
   { run: "glance member-list --image-id {common}", as: "member", shows: exactly({ "Member ID": "{elsewhere_project}", Status: "rejected" }) },
-  { run: "glance member-update {common} {elsewhere_project} accepted", as: "member", error: /403/ },
+  { run: "glance member-update {common} {elsewhere_project} accepted", as: "member", error: /403.*may accept or reject/ },
   { run: "glance member-update {common} {elsewhere_project} pending", as: "stranger", shows: exactly({ Status: "pending" }) },
   { run: "glance member-delete {common} {elsewhere_project}", as: "member" },
-  { run: "glance member-delete {common} {elsewhere_project}", as: "member", error: /404/ },
+  { run: "glance member-delete {common} {elsewhere_project}", as: "member", error: /404.*not found in the member list/ },
   { run: "glance member-create {common} {elsewhere_project}", as: "member", shows: exactly({ "Image ID": "{common}", Status: "pending" }) },
   { run: "glance member-get {common} {elsewhere_project}", as: "stranger", shows: { member_id: "{elsewhere_project}", status: "pending" } },
   { run: "openstack image remove project {common} {elsewhere_project}", as: "member" },
   { run: "openstack image show {common}", as: "stranger", error: /No Image found/ },
   { run: "openstack image set --private {common}", as: "member" },
-  { run: "glance member-create {common} {elsewhere_project}", as: "member", error: /403/ },
+  { run: "glance member-create {common} {elsewhere_project}", as: "member", error: /403.*only shared images have members/ },
   { run: "openstack image delete {common}", as: "member" },
 ];
 
+// biome-ignore format: a row for each command.
 const DEACTIVATION: readonly Row[] = [
   { run: "openstack image create --disk-format qcow2 --file disk.qcow2 suspect", as: "member", keep: { suspect: "id" } },
   { run: "openstack image set --deactivate suspect", as: "member" },
   { run: "openstack image show suspect", as: "member", shows: { status: "deactivated" } },
   { run: "openstack image save --file no.qcow2 suspect", as: "member", error: /Unable to download image/ },
   { run: "openstack image save --file evidence.qcow2 suspect", afterwards: sameBytes("evidence.qcow2", "disk.qcow2") },
-  { run: "openstack volume create --size 1 --image {suspect} bad", as: "member", error: /400/ },
+  { run: "openstack volume create --size 1 --image {suspect} bad", as: "member", error: /is not active.*400/ },
   { run: "openstack image set --activate suspect", as: "member" },
   { run: "openstack image save --file yes.qcow2 suspect", as: "member", afterwards: sameDisk("yes.qcow2", "disk.raw") },
   { run: "glance image-deactivate {suspect}", as: "member" },
   { run: "glance image-reactivate {suspect}", as: "member" },
-  { run: "glance image-deactivate {suspect}", as: "stranger", error: /404/ },
+  { run: "glance image-deactivate {suspect}", as: "stranger", error: /404.*No image found/ },
   { run: "openstack image create --disk-format raw empty", as: "member", keep: { empty: "id" } },
-  { run: "glance image-deactivate {empty}", as: "member", error: /403/ },
+  { run: "glance image-deactivate {empty}", as: "member", error: /403.*Not allowed to deactivate image in status 'queued'/ },
   { run: "openstack image delete suspect empty", as: "member" },
 ];
 
+// biome-ignore format: a row for each command.
 const REFUSALS: readonly Row[] = [
-  { run: "openstack image create --disk-format qcow2 --file disk.raw wrong", error: /415/ },
+  { run: "openstack image create --disk-format qcow2 --file disk.raw wrong", error: /415.*qcow2/ },
   { run: "openstack image show wrong", error: /No Image found for wrong/ }, // The client has deleted it.
-  { run: "openstack image create --disk-format raw --public --file disk.raw mine", as: "member", error: /403/ },
-  { run: "openstack image create --disk-format raw no", as: "reader", error: /403/ },
-  { run: "openstack image create --disk-format raw --property checksum=x no", error: /40\d/ },
-  { run: "openstack image create --disk-format raw --property os_glance_x=1 no", error: /403/ },
-  { run: "openstack image create --project {elsewhere_project} --disk-format raw no", as: "member", error: /403/ },
+  { run: "openstack image create --disk-format raw --public --file disk.raw mine", as: "member", error: /403.*role "admin"/ },
+  { run: "openstack image create --disk-format raw no", as: "reader", error: /403.*role "member"/ },
+  { run: "openstack image create --disk-format raw --property checksum=x no", error: /403.*Attribute 'checksum' is read-only/ },
+  { run: "openstack image create --disk-format raw --property os_glance_x=1 no", error: /403.*Attribute 'os_glance_x' is reserved/ },
+  { run: "openstack image create --project {elsewhere_project} --disk-format raw no", as: "member", error: /403.*not permitted to create images owned by/ },
   { run: "openstack image create --disk-format raw --file disk.raw kept", as: "member", keep: { kept: "id" } },
   { run: "openstack image show kept", as: "reader", shows: { id: "{kept}" } },
   { run: "openstack image save --file no.raw kept", as: "reader", error: /Unable to download image/ },
-  { run: "openstack image set --name other kept", as: "reader", error: /403/ },
-  { run: "openstack image delete kept", as: "reader", error: /Failed to delete/ },
-  { run: "openstack image delete {kept}", as: "stranger", error: /No Image found|Failed to delete/ },
+  { run: "openstack image set --name other kept", as: "reader", error: /403.*role "member"/ },
+  { run: "openstack image delete kept", as: "reader", error: /403.*role "member"/ },
+  { run: "openstack image delete {kept}", as: "stranger", error: /No Image found/ },
   { run: "openstack image delete kept", as: "member" },
 ];
 
+// biome-ignore format: a row for each command.
 const DISCOVERY: readonly Row[] = [
   { run: "glance explain image", shows: [{ Attribute: "os_hash_value" }, { Attribute: "visibility" }, { Attribute: "min_disk" }] },
   { run: "glance import-info", shows: { "import-methods": /value/ } },
-  { run: "glance stores-info", error: /404|Multi Backend/i },
+  { run: "glance stores-info", error: /Multi Backend support is not enabled/ },
   { run: "glance usage", shows: [{ Quota: "image_count_total", Limit: "-1" }] },
   { run: "openstack image create --disk-format raw tasks", keep: { image: "id" } },
   { run: "glance image-tasks {image}", error: /does not support image tasks/ }, // Imports have tasks.
-  { run: "glance image-import --import-method web-download --uri http://127.0.0.1/disk {image}", error: /web-download|import/i },
+  { run: "glance image-import --import-method web-download --uri http://127.0.0.1/disk {image}", error: /Import method 'web-download' is not valid for this cloud/ },
   { run: "glance image-delete {image}" },
 ];
 

@@ -3,7 +3,10 @@
  * any other a list of objects, as `openstack -f json` does; all values are texts.
  */
 export function parseTable(text: string): Record<string, string> | Record<string, string>[] {
-  const [header = [], ...lines] = text.split("\n").filter((line) => line.startsWith("|")).map(cellsOf);
+  const [header = [], ...lines] = text
+    .split("\n")
+    .filter((line) => line.startsWith("|"))
+    .map(cellsOf);
   if (/property$/i.test(header[0] ?? "") && header.length === 2) return Object.fromEntries(joined(lines) as [string, string][]);
   return lines.map((cells) => Object.fromEntries(header.map((name, index) => [name, cells[index] ?? ""])));
 }
@@ -20,5 +23,8 @@ function joined(lines: readonly string[][]): string[][] {
 }
 
 function cellsOf(line: string): string[] {
-  return line.slice(1, line.lastIndexOf("|")).split("|").map((cell) => cell.trim());
+  return line
+    .slice(1, line.lastIndexOf("|"))
+    .split("|")
+    .map((cell) => cell.trim());
 }

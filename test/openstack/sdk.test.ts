@@ -23,7 +23,11 @@ function cloudsFile(): Record<string, string> {
 describe("openstacksdk", () => {
   it("uploads an image, makes a volume and a snapshot of it, and an image again, and leaves nothing", async () => {
     const script = join(import.meta.dirname, "sdk_flow.py");
-    const { stdout } = await execute("/usr/bin/python3", [script, cloud.folder], { env: cloudsFile(), cwd: cloud.folder, timeout: LIMIT_MS });
+    const { stdout } = await execute("/usr/bin/python3", [script, cloud.folder], {
+      env: cloudsFile(),
+      cwd: cloud.folder,
+      timeout: LIMIT_MS,
+    });
     assert.deepEqual(JSON.parse(stdout), {
       upload_image: { status: "active", virtual_size: DISK_BYTES, same_again: true, found: true },
       create_volume: { status: "available", bootable: true, metadata: { made: "by sdk" }, image: true },

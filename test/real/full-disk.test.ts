@@ -62,7 +62,10 @@ describe("a full pool of images", () => {
       assert.equal(volume.status, "available");
       const filling = filled ? world.fill() : undefined;
       const imageId = await world.beginImageOf(volume.id);
-      await world.mica.until(() => world.volume(volume.id), ({ status }) => status !== "uploading");
+      await world.mica.until(
+        () => world.volume(volume.id),
+        ({ status }) => status !== "uploading",
+      );
       await (await filling)?.remove();
       assert.equal((await world.volume(volume.id)).status, "available");
       assert.equal((await world.mica.ask("GET", `/image/v2/images/${imageId}`)).status, 404);
@@ -70,7 +73,10 @@ describe("a full pool of images", () => {
       await world.assertAuditClean();
       const smaller = await world.volumeFrom(await world.activeImage(await repetitive(2 * MiB)));
       const smallerImage = await world.beginImageOf(smaller.id);
-      await world.mica.until(() => world.image(smallerImage), ({ status }) => status === "active");
+      await world.mica.until(
+        () => world.image(smallerImage),
+        ({ status }) => status === "active",
+      );
       await world.assertAuditClean();
     });
   }
@@ -85,7 +91,10 @@ describe("a full pool of volumes", () => {
       const imageId = await world.activeImage(await repetitive(filled ? TMPFS_BYTES - 4 * MiB : 2 * TMPFS_BYTES));
       const filling = filled ? world.fill() : undefined;
       const making = await world.beginVolumeFrom(imageId);
-      const made = await world.mica.until(() => world.volume(making), ({ status }) => status !== "creating");
+      const made = await world.mica.until(
+        () => world.volume(making),
+        ({ status }) => status !== "creating",
+      );
       await (await filling)?.remove();
       assert.equal(made.status, "error");
       assert.match((await world.messages()).at(0)?.user_message ?? "", /exceeds available space/);
@@ -161,7 +170,10 @@ class World implements AsyncDisposable {
 
   async volumeFrom(imageId: string) {
     const id = await this.beginVolumeFrom(imageId);
-    return this.mica.until(() => this.volume(id), ({ status }) => status !== "creating");
+    return this.mica.until(
+      () => this.volume(id),
+      ({ status }) => status !== "creating",
+    );
   }
 
   async beginImageOf(volumeId: string): Promise<string> {
@@ -172,7 +184,10 @@ class World implements AsyncDisposable {
 
   async delete(volumeId: string): Promise<void> {
     await this.mica.json("DELETE", `/volume/v3/volumes/${volumeId}`, { headers: LATEST, status: 202 });
-    await this.mica.until(async () => (await this.mica.ask("GET", `/volume/v3/volumes/${volumeId}`, { headers: LATEST })).status, (status) => status === 404);
+    await this.mica.until(
+      async () => (await this.mica.ask("GET", `/volume/v3/volumes/${volumeId}`, { headers: LATEST })).status,
+      (status) => status === 404,
+    );
   }
 
   async messages(): Promise<{ user_message: string }[]> {
