@@ -60,12 +60,14 @@ export class Cloud implements AsyncDisposable {
     return client.run(argv, { env: volumeApi ? { ...env, OS_VOLUME_API_VERSION: volumeApi } : env, cwd: this.folder });
   }
 
-  /** openstack takes a token, which spares it the slow check of a password; the others want the password. */
+  /** A token spares them the slow check of a password; cinder takes none. */
   async #credentialsOf(who: string, program: Program): Promise<Credentials> {
     const { name, password, project } = this.people.get(who);
     const scope = { OS_PROJECT_NAME: project, OS_PROJECT_DOMAIN_ID: "default" };
-    if (program !== "openstack") return { ...scope, OS_USERNAME: name, OS_USER_DOMAIN_ID: "default", OS_PASSWORD: password };
-    return { ...scope, OS_AUTH_TYPE: "v3token", OS_TOKEN: await this.people.token(who) };
+    if (program === "cinder") return { ...scope, OS_USERNAME: name, OS_USER_DOMAIN_ID: "default", OS_PASSWORD: password };
+    const token = await this.people.token(who);
+    if (program === "glance") return { OS_AUTH_TOKEN: token, OS_IMAGE_URL: `${this.mica.url}/image` };
+    return { ...scope, OS_AUTH_TYPE: "v3token", OS_TOKEN: token };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
 import { GiB } from "#/lib/units.ts";
+import { ADMIN_PASSWORD } from "../support/mica-process.ts";
 import { Cloud, DISK_BYTES } from "./cloud.ts";
 import { sameDisk } from "./files.ts";
 
@@ -18,6 +19,20 @@ after(() => cloud?.[Symbol.asyncDispose]());
 /** What the administrator finds in the data folder. */
 function cloudsFile(): Record<string, string> {
   return { PATH: "/usr/bin:/bin", HOME: cloud.folder, OS_CLIENT_CONFIG_FILE: join(cloud.mica.dataDir, "clouds.yaml"), OS_CLOUD: "mica" };
+}
+
+/** glance and cinder know no clouds.yaml. */
+function passwordVariables(): Record<string, string> {
+  return {
+    PATH: "/usr/bin:/bin",
+    HOME: cloud.folder,
+    OS_AUTH_URL: `${cloud.mica.url}/identity/v3`,
+    OS_USERNAME: "admin",
+    OS_PASSWORD: ADMIN_PASSWORD,
+    OS_USER_DOMAIN_ID: "default",
+    OS_PROJECT_NAME: "admin",
+    OS_PROJECT_DOMAIN_ID: "default",
+  };
 }
 
 describe("openstacksdk", () => {
@@ -48,9 +63,12 @@ describe("as Debian installs them", () => {
     ["openstack", "image", "list", "-f", "value"],
     ["openstack", "volume", "list", "-f", "value"],
     ["openstack", "catalog", "list", "-f", "value"],
+    ["glance", "image-list"],
+    ["cinder", "list"],
   ] as const) {
     it(`${program} ${argv.join(" ")}`, async () => {
-      const { stderr } = await execute(program, argv, { env: cloudsFile(), timeout: LIMIT_MS });
+      const env = program === "openstack" ? cloudsFile() : passwordVariables();
+      const { stderr } = await execute(program, argv, { env, timeout: LIMIT_MS });
       assert.equal(stderr, "");
     });
   }
