@@ -52,7 +52,14 @@ export class MicaProcess implements AsyncDisposable {
     this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
     void this.#ended.then((code) => ready.reject(new Error(`mica serve ended with ${code}:\n${this.#output}`)));
     const timer = setTimeout(() => ready.reject(new Error(`mica serve is not ready:\n${this.#output}`)), START_LIMIT_MS);
-    this.url = await ready.promise.finally(() => clearTimeout(timer));
+    try {
+      this.url = await ready.promise;
+    } catch (error) {
+      child.kill("SIGKILL"); // Nobody else would end it.
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
     this.#token = undefined;
   }
 
