@@ -40,12 +40,12 @@ function findAbsent({ packages }: Lockfile): [string, Entry][] {
   return Object.values(packages).flatMap(({ dev, optionalDependencies = {} }) =>
     Object.entries(optionalDependencies)
       .filter(([name]) => !(`node_modules/${name}` in packages))
-      .map(([name, version]): [string, Entry] => [`node_modules/${name}`, placeholder(name, version, dev)]),
+      .map(([name, version]): [string, Entry] => [`node_modules/${name}`, withoutChecksum(name, version, dev)]),
   );
 }
 
 /** Package names of platforms are like "@oxlint/binding-linux-arm64-musl"; npm skips what does not fit `os`, `cpu` and `libc`. */
-function placeholder(name: string, version: string, dev: boolean | undefined): Entry {
+function withoutChecksum(name: string, version: string, dev: boolean | undefined): Entry {
   const [, os, cpu] = /(?:^|[/-])(aix|android|darwin|freebsd|linux|openharmony|win32)-(\w+)/.exec(name) ?? [];
   if (!os || !cpu) return fail(`Cannot tell the platform of ${name}`);
   const libc = name.endsWith("musl") ? { libc: ["musl"] } : {};
