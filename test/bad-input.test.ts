@@ -4,7 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -198,14 +197,14 @@ describe("Bytes that are not what was said", () => {
     assert.equal((await list("/volume/v3/volumes", "volumes")).length, before);
   });
 
-  it("a body that ends before its Content-Length is refused: 400 or 408", async () => {
+  it("a body that ends before its Content-Length is refused: 400", async () => {
     const answer = await send(
       "POST /image/v2/images HTTP/1.1",
       { "content-type": "application/json", "content-length": "100" },
       '{"name":"half"}',
       { end: "half-close" },
     );
-    assert.match(answer, /^HTTP\/1\.1 (400|408) |^$/);
+    assert.match(answer, /^HTTP\/1\.1 400 /);
     assert.equal((await list("/image/v2/images?name=half", "images")).length, 0);
   });
 
@@ -407,8 +406,9 @@ async function send(
   const { hostname, port } = new URL(mica.url);
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
   const { token, headers: more } = await asMember();
-  const all = { host: hostname, "x-auth-token": token, ...more, ...headers };
+  const all = { host: hostname, connection: "close", "x-auth-token": token, ...more, ...headers };
   let answer = "";
+  const ended = new Promise((resolve) => socket.on("end", resolve).on("close", resolve));
   socket.on("data", (chunk) => (answer += chunk)).on("error", () => undefined);
   socket.write(
     `${line}\r\n${Object.entries(all)
@@ -419,7 +419,7 @@ async function send(
   await sleep(200);
   if (end === "destroy") socket.destroy();
   if (end === "half-close") socket.end();
-  await Promise.race([once(socket, "close"), sleep(1000)]);
+  await Promise.race([ended, sleep(1000)]);
   socket.destroy();
   return answer;
 }
