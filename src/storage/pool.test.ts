@@ -7,18 +7,11 @@ import { storageDriverContract } from "#/storage/contract.ts";
 import type { Capabilities } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
+import { POOL_LIMITS } from "../../test/support/pool-limits.ts";
 
-const limits = {
-  overSubscriptionRatioMax: 20,
-  reservedPercentage: 0,
-  cloneDepthMax: 5,
-  cacheSizeBytesMax: 0,
-  cacheCountMax: 0,
-  bandwidthBytesPerSecondMax: 0,
-};
 
 function openPool(driver: MemoryDriver = new MemoryDriver()): Pool {
-  return new Pool({ name: poolName("fast"), roles: ["volumes"], driver, limits });
+  return new Pool({ name: poolName("fast"), roles: ["volumes"], driver, limits: POOL_LIMITS });
 }
 
 storageDriverContract("Pool", async () => openPool());

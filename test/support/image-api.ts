@@ -21,16 +21,9 @@ import type { StorageDriver } from "#/storage/driver.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
+import { POOL_LIMITS } from "./pool-limits.ts";
 import { Pools } from "#/storage/pools.ts";
 
-const LIMITS = {
-  overSubscriptionRatioMax: 20,
-  reservedPercentage: 0,
-  cloneDepthMax: 5,
-  cacheSizeBytesMax: 0,
-  cacheCountMax: 0,
-  bandwidthBytesPerSecondMax: 0,
-};
 
 export interface ImageApiOptions {
   /** Where the bytes are kept; in memory where nothing is said. */
@@ -54,7 +47,7 @@ export class ImageApi implements AsyncDisposable {
     stack.defer(() => rm(dir, { recursive: true, force: true }));
     const driver: StorageDriver =
       options.pool === "file" ? await FileDriver.open(dir) : new MemoryDriver({ capacityBytes: options.capacityBytes ?? 256 * MiB });
-    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: LIMITS })]);
+    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: POOL_LIMITS })]);
     const config = { ...loadConfig({ env: {}, flags: { dataDir: dir } }).config, ...options.config };
     const services = {
       db,

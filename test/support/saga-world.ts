@@ -23,10 +23,10 @@ import type { StorageDriver } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
+import { POOL_LIMITS } from "./pool-limits.ts";
 
 export const TYPE = { id: "type", name: "__DEFAULT__" };
 export const PROJECT = "project";
-const POOL_LIMITS = { overSubscriptionRatioMax: 20, reservedPercentage: 0, cloneDepthMax: 5, cacheSizeBytesMax: 0, cacheCountMax: 0, bandwidthBytesPerSecondMax: 0 };
 
 export interface SagaWorldOptions {
   readonly clone?: "independent" | "dependent" | "none";

@@ -20,6 +20,7 @@ import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
+import { POOL_LIMITS } from "../../../../test/support/pool-limits.ts";
 import { Pools } from "#/storage/pools.ts";
 import { FaultyDriver } from "#/storage/wrap/faulty.ts";
 import { mountVolumes } from "./routes.ts";
@@ -46,14 +47,6 @@ export class TestWorld implements AsyncDisposable {
   static async open(changes: Partial<Config> = {}): Promise<TestWorld> {
     const db = await openDatabase(":memory:");
     const { config } = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined });
-    const limits = {
-      overSubscriptionRatioMax: 20,
-      reservedPercentage: 0,
-      cloneDepthMax: 5,
-      cacheSizeBytesMax: 0,
-      cacheCountMax: 0,
-      bandwidthBytesPerSecondMax: 0,
-    };
     const faults = { broken: false };
     const memory = new MemoryDriver({ capacityBytes: 100 * GiB, clone: "dependent" });
     const driver = new FaultyDriver(memory, {
@@ -61,7 +54,7 @@ export class TestWorld implements AsyncDisposable {
       random: () => (faults.broken ? 0 : 1),
       spare: ["capacity", "stat", "list", "delete"],
     });
-    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits })]);
+    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: POOL_LIMITS })]);
     // No two records of a test are made at the same time, so that their order is known.
     let nowMs = Date.now();
     const clock = { nowMs: () => ++nowMs };
