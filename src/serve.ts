@@ -21,33 +21,24 @@ import { Operations } from "#/app/operations.ts";
 import { PoolStates } from "#/app/pool-states.ts";
 import { writeCloudsFile } from "#/client/clouds-file.ts";
 import type { LoadedConfig } from "#/config/load.ts";
-import type { Config, PoolConfig } from "#/config/schema.ts";
+import type { Config } from "#/config/schema.ts";
 import { lockDataFolder } from "#/db/data-lock.ts";
 import { openDatabase, openDatabaseReadOnly } from "#/db/database.ts";
 import { REGION } from "#/domain/catalog.ts";
 import { AppError } from "#/domain/errors.ts";
-import { poolName } from "#/domain/ids.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
 import { terminalLog } from "#/lib/terminal-log.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
+import { openPool } from "#/storage/open-pool.ts";
 import { SAGAS } from "#/saga/sagas.ts";
-import { FileDriver } from "#/storage/file/driver.ts";
-import type { StorageDriver } from "#/storage/driver.ts";
-import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
-import { LimitedDriver } from "#/storage/wrap/limited.ts";
-import { LoggedDriver } from "#/storage/wrap/logged.ts";
-import { RetryingDriver } from "#/storage/wrap/retrying.ts";
 import { limitConversions } from "#/tools/qemu-img.ts";
 import { clearStaging } from "#/transfer/staging.ts";
 
 /** How long requests, then operations, may take to come to rest at the end. */
 const CLOSE_LIMIT_MS = 10 * SECOND_MS;
-
-/** A mount that comes back within seconds is waited for. */
-const RETRIES = { attemptsMax: 3, delayMs: 200 };
 
 /** Serves until SIGTERM or SIGINT. */
 export async function serve({ config, sources, warnings }: LoadedConfig): Promise<void> {
@@ -113,23 +104,7 @@ async function buildServer(context: AppContext, log: Logger, ready: Promise<unkn
 }
 
 async function openPools(config: Config, log: Logger, { create }: { create: boolean }): Promise<Pools> {
-  return new Pools(await Promise.all(config.pools.map((pool) => openPool(pool, log, create))));
-}
-
-async function openPool({ name, path, roles, ...limits }: PoolConfig, log: Logger, create: boolean): Promise<Pool> {
-  if (create) await mkdir(path, { recursive: true, mode: 0o700 });
-  const driver = await FileDriver.open(path);
-  log.info({ pool: name, path, clone: driver.can.clone, why: driver.can.why }, "pool opened");
-  return new Pool({ name: poolName(name), roles, driver: wrapped(driver, limits, log.child({ pool: name })), limits });
-}
-
-/** From the outside in: each try of a call waits for its turn, and is a line in the log. */
-function wrapped(driver: StorageDriver, limits: Omit<PoolConfig, "name" | "path" | "roles" | "driver">, log: Logger): StorageDriver {
-  const limited = new LimitedDriver(new LoggedDriver(driver, log), {
-    concurrencyMax: limits.concurrencyMax,
-    bytesPerSecondMax: limits.bandwidthBytesPerSecondMax,
-  });
-  return new RetryingDriver(limited, RETRIES);
+  return new Pools(await Promise.all(config.pools.map((pool) => openPool(pool, { log, create }))));
 }
 
 /** Lines for a person where a person looks, JSON elsewhere; always on stderr. */

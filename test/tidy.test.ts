@@ -31,7 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   planner: ["storage (types)"],
   saga: ["saga/engine", "storage", "transfer", "db", "format", "planner (types)"],
   "saga/engine": [],
-  storage: ["tools", "transfer", "format"],
+  storage: ["tools", "transfer", "format", "config (types)"],
   tools: [],
   transfer: ["format", "tools", "storage (types)"],
 };

@@ -1,7 +1,7 @@
 import Value from "typebox/value";
 import { allowedWords } from "./allowed.ts";
 import type { OptionSchema } from "./options.ts";
-import type { Config } from "./schema.ts";
+import type { Config, PoolConfig } from "./schema.ts";
 
 /** What is wrong with one value, as sentences that begin with the option's key; empty where it is right. */
 export function problemsOf(key: string, schema: OptionSchema, value: unknown): string[] {
@@ -20,12 +20,13 @@ export function problemsOf(key: string, schema: OptionSchema, value: unknown): s
 
 /** What no single option can know: names that collide, limits that cross. */
 export function crossProblems({ pools, pages }: Config): string[] {
-  const problems: string[] = [];
+  const problems = pools.flatMap(poolProblems);
   for (const property of ["name", "path"] as const) {
     const seen = new Set<string>();
-    for (const pool of pools) {
-      if (seen.has(pool[property])) problems.push(`pools: two of them have the ${property} "${pool[property]}"`);
-      seen.add(pool[property]);
+    for (const { [property]: value } of pools) {
+      if (value === undefined) continue;
+      if (seen.has(value)) problems.push(`pools: two of them have the ${property} "${value}"`);
+      seen.add(value);
     }
   }
   for (const role of ["images", "volumes"] as const) {
@@ -33,6 +34,23 @@ export function crossProblems({ pools, pages }: Config): string[] {
   }
   if (pages.defaultLimit > pages.maxLimit)
     problems.push(`pages.defaultLimit is ${pages.defaultLimit}, but must be at most pages.maxLimit, ${pages.maxLimit}`);
+  return problems;
+}
+
+/** What a pool needs, and cannot have, because of its driver. */
+export function poolProblems({ name, driver, path, roles, ...sections }: PoolConfig): string[] {
+  const problems: string[] = [];
+  const inFolder = driver === "file" || driver === "nfs";
+  if (inFolder && path === undefined) problems.push(`pools: "${name}" has driver "${driver}" and needs a path`);
+  if (!inFolder && path !== undefined) problems.push(`pools: "${name}" has driver "${driver}", which has no path`);
+  for (const other of ["lvm", "rbd", "s3"] as const) {
+    if (driver === other && !sections[other]) problems.push(`pools: "${name}" has driver "${driver}" and needs a section "${driver}"`);
+  }
+  for (const other of ["nfs", "lvm", "rbd", "s3", "http"] as const) {
+    if (driver !== other && sections[other]) problems.push(`pools: "${name}" has driver "${driver}", but a section "${other}"`);
+  }
+  const isReadMostly = driver === "s3" || driver === "http";
+  if (isReadMostly && roles.some((role) => role !== "images")) problems.push(`pools: "${name}" has driver "${driver}", which can only have roles ["images"]`);
   return problems;
 }
 

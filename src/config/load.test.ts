@@ -37,7 +37,7 @@ describe("loadConfig()", () => {
           name: "local",
           driver: "file",
           path: "/home/ann/.local/share/mica/pools/local",
-          roles: ["images", "volumes", "cache"],
+          roles: ["images", "volumes", "servers", "cache"],
           overSubscriptionRatioMax: 20,
         },
       ],
@@ -95,7 +95,7 @@ describe("loadConfig()", () => {
 
   it("fills in what a pool of the file leaves out", () => {
     const [pool] = withFile({ pools: [{ name: "fast", path: "/fast" }] }).config.pools;
-    assert.deepEqual([pool?.driver, pool?.cloneDepthMax, pool?.roles], ["file", 5, ["images", "volumes", "cache"]]);
+    assert.deepEqual([pool?.driver, pool?.cloneDepthMax, pool?.roles], ["file", 5, ["images", "volumes", "servers", "cache"]]);
   });
 
   it("takes pools from the environment as JSON", () => {
@@ -113,7 +113,7 @@ describe("loadConfig() refuses", () => {
     ["an unknown option of the file", () => withFile({ logLevl: "x" }), /logLevl in .*mica\.json is unknown: did you mean logLevel\?/],
     ["an unknown option in a section", () => withFile({ quotas: { cakes: 3 } }), /quotas\.cakes in .* is unknown/],
     ["an unknown key of a pool", () => withFile({ pools: [{ name: "a", path: "/a", roof: 1 }] }), /pools\[0\]\.roof is unknown/],
-    ["a pool without a path", () => withFile({ pools: [{ name: "a" }] }), /pools\[0\]\.path is missing/],
+    ["a pool without a path", () => withFile({ pools: [{ name: "a" }] }), /pools: "a" has driver "file" and needs a path/],
     [
       "a driver that it does not have",
       () => withFile({ pools: [{ name: "a", path: "/a", driver: "tape" }] }),

@@ -1,5 +1,6 @@
 import type { TSchema } from "typebox";
-import { CONFIG_SCHEMA, type OptionNotes } from "./schema.ts";
+import type { OptionNotes } from "./option-types.ts";
+import { CONFIG_SCHEMA } from "./schema.ts";
 
 /** A JSON Schema with what our options say about themselves. */
 export type OptionSchema = TSchema &

@@ -8,26 +8,17 @@
  */
 import Type from "typebox";
 import { DAY_MS, HOUR_MS, SECOND_MS, GiB, TiB } from "#/lib/units.ts";
-
-/** What an option says about itself beside JSON Schema's own words. */
-export interface OptionNotes {
-  readonly description: string;
-  readonly unit?: "bytes" | "ms" | "GiB" | "bytes/s" | "CPU seconds" | "%" | "records";
-  /** The default in words, where it depends on something else. */
-  readonly derived?: string;
-  /** A file or folder: made absolute, from where the value was written. */
-  readonly path?: boolean;
-  /** Never shown, never a flag, never in the file. */
-  readonly secret?: boolean;
-  /** 0 stands for "no limit". */
-  readonly zeroIsUnlimited?: boolean;
-}
-
-const whole = (fallback: number, minimum: number, notes: OptionNotes) => Type.Integer({ default: fallback, minimum, ...notes });
-const text = (notes: OptionNotes & { default?: string; pattern?: string; says?: string }) => Type.String({ minLength: 1, ...notes });
+import { text, whole } from "./option-types.ts";
+import { HTTP_SCHEMA } from "./pools/http.ts";
+import { LVM_SCHEMA } from "./pools/lvm.ts";
+import { NFS_SCHEMA } from "./pools/nfs.ts";
+import { RBD_SCHEMA } from "./pools/rbd.ts";
+import { S3_SCHEMA } from "./pools/s3.ts";
 
 /** What a pool may be used for. Uploaded images go to the first pool with `images`; caches are kept in pools with `cache`. */
-export const POOL_ROLES = ["images", "volumes", "cache"] as const;
+export const POOL_ROLES = ["images", "volumes", "servers", "cache"] as const;
+
+export const POOL_DRIVERS = ["file", "nfs", "lvm", "rbd", "s3", "http"] as const;
 
 const poolName = text({
   description: "Names the pool in records, messages and volume types; never change it while the pool holds disks.",
@@ -38,12 +29,25 @@ const poolName = text({
 export const POOL_SCHEMA = Type.Object(
   {
     name: poolName,
-    driver: Type.Enum(["file"], { default: "file", description: "How the pool keeps bytes: `file` is a folder of a local file system." }),
-    path: text({ description: "The folder of the pool. On XFS or btrfs clones are reflinks; elsewhere qcow2 overlays.", path: true }),
+    driver: Type.Enum([...POOL_DRIVERS], {
+      default: "file",
+      description: "How the pool keeps bytes. Each driver but `file` has a section of its own name.",
+    }),
+    path: Type.Optional(
+      text({
+        description: "The folder of a `file` or `nfs` pool. On XFS, btrfs or NFSv4.2 on such, clones are reflinks; elsewhere qcow2 overlays.",
+        path: true,
+      }),
+    ),
+    nfs: Type.Optional(NFS_SCHEMA),
+    lvm: Type.Optional(LVM_SCHEMA),
+    rbd: Type.Optional(RBD_SCHEMA),
+    s3: Type.Optional(S3_SCHEMA),
+    http: Type.Optional(HTTP_SCHEMA),
     roles: Type.Array(Type.Enum([...POOL_ROLES]), {
-      default: [...POOL_ROLES],
       minItems: 1,
       uniqueItems: true,
+      default: [...POOL_ROLES],
       description: "One pool with all roles makes every clone possible: images and volumes share bytes only inside a pool.",
     }),
     overSubscriptionRatioMax: Type.Number({

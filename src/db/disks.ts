@@ -13,6 +13,7 @@ export async function insertDisk(trx: Database, disk: Omit<Disk, "state">, { res
       format: disk.format,
       virtual_size_bytes: disk.virtualSizeBytes,
       parent_id: disk.parent ?? null,
+      location: disk.location ?? null,
       holder_kind: disk.holder.kind,
       holder_id: disk.holder.id,
       state: "filling",
@@ -132,6 +133,7 @@ function toDisk(row: DiskTable): Disk {
     format: row.format,
     virtualSizeBytes: row.virtual_size_bytes,
     parent: row.parent_id === null ? undefined : diskId(row.parent_id),
+    location: row.location ?? undefined,
     holder: { kind: row.holder_kind, id: row.holder_id },
     state: row.state,
   };

@@ -41,6 +41,8 @@ export interface DiskTable {
   format: DiskFormat;
   virtual_size_bytes: number;
   parent_id: string | null;
+  /** URL of registered bytes; null: they lie in the pool under the id. */
+  location: string | null;
   holder_kind: HolderKind;
   holder_id: string;
   state: DiskState;

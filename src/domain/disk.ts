@@ -13,6 +13,8 @@ export interface Disk {
   readonly virtualSizeBytes: number;
   /** The disk that this one shares bytes with and cannot be read without; undefined where it stands alone. */
   readonly parent?: DiskId | undefined;
+  /** URL of the bytes, where they do not lie in the pool under the disk's id: they were registered, and are not ours to delete. */
+  readonly location?: string | undefined;
   readonly holder: Holder;
   readonly state: DiskState;
 }

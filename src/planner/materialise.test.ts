@@ -6,10 +6,10 @@ import type { Capabilities } from "#/storage/driver.ts";
 import { type Facts, planBlank, planMaterialise, type SourceFacts, type TargetFacts } from "./materialise.ts";
 import type { Plan, Strategy } from "./plan.ts";
 
-const overlay: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: true, sparse: true, why: {} };
+const overlay: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: "write", mutable: true, sparse: true, place: "file:1", why: {} };
 const reflink: Capabilities = { ...overlay, clone: "independent" };
 const plain: Capabilities = { ...overlay, clone: "none", snapshot: false, offloadCopy: false, why: { clone: "the tape has no such call" } };
-const remote: Capabilities = { ...plain, addressable: false, why: { addressable: "no tool can open it" } };
+const remote: Capabilities = { ...plain, addressable: "none", why: { addressable: "no tool can open it" } };
 const fast = poolName("fast");
 const slow = poolName("slow");
 

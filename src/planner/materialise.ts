@@ -263,8 +263,8 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
 /** The same bytes can be passed on by us between any pools; a change of format needs a tool that jumps to and fro in what is not raw. */
 function whyNotStreamed({ source, target }: Facts): string | undefined {
   if (source.format === target.format) return undefined;
-  if (!source.can.addressable) return `${aFormat(source.format)} cannot be read in place: ${why(source.can, "addressable")}`;
-  if (!target.can.addressable && target.format !== "raw") return `${aFormat(target.format)} cannot be written in place: ${why(target.can, "addressable")}`;
+  if (source.can.addressable === "none") return `${aFormat(source.format)} cannot be read in place: ${why(source.can, "addressable")}`;
+  if (target.can.addressable !== "write" && target.format !== "raw") return `${aFormat(target.format)} cannot be written in place: ${why(target.can, "addressable")}`;
   return undefined;
 }
 

@@ -27,10 +27,16 @@ export interface StorageDriver extends AsyncDisposable {
   /** Every disk that has bytes here, whole or partial, in any order. The audit compares it with the records. */
   list(): AsyncIterable<StoredDisk>;
 
-  /** What is stored under the id, or undefined. Partial work counts as nothing. */
-  stat(id: DiskId): Promise<StoredDisk | undefined>;
+  /** What is stored under the id, or at the location; else undefined. Partial work counts as nothing. */
+  stat(id: DiskId, location?: string): Promise<StoredDisk | undefined>;
 
-  /** Makes a raw disk that reads as zeroes and takes (nearly) no space. */
+  /**
+   * The URL of a disk's bytes, as any driver of the same `can.place` finds them and as Glance writes such locations:
+   * `rbd://FSID/POOL/IMAGE/SNAPSHOT`, `file:///PATH`, `s3://HOST/BUCKET/OBJECT`. Looks at nothing.
+   */
+  locate(disk: Pick<StoredRef, "id" | "location">): string;
+
+  /** Makes a raw disk that reads as zeroes and takes (nearly) no space. Only where `can.mutable`. */
   create(target: NewDisk, options?: WorkOptions): Promise<void>;
 
   /** Opens a new disk of any format to be filled; nothing is visible until `finish()`. Repeated, it begins anew and replaces what was there. */
@@ -45,7 +51,8 @@ export interface StorageDriver extends AsyncDisposable {
   /**
    * Makes `target` with the content `source` has now, by sharing its bytes, in constant time; larger where
    * `target.virtualSizeBytes` is (raw only). The format stays; where `can.clone` is `dependent`, only raw disks can be
-   * cloned (`not_supported`), and the source must never change again. Only where `can.clone` is not `none`.
+   * cloned (`not_supported`), and the source must never change again. Only where `can.clone` is not `none`. A source that
+   * lies in another pool of the same `can.place` comes with its `location`; so too for `copy()`.
    */
   clone(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
 
@@ -61,11 +68,11 @@ export interface StorageDriver extends AsyncDisposable {
   /**
    * Makes `target` with `fill` writing into the block node it is given (a raw disk of `virtualSizeBytes`, reading as
    * zeroes; or, for other formats, a file that a tool creates). Nothing is visible under the id until `fill` has ended well.
-   * Only where `can.addressable`.
+   * Only where `can.addressable` is `write`.
    */
   fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options?: WorkOptions): Promise<void>;
 
-  /** Makes a raw disk larger; the new end reads as zeroes. Never smaller: a repeated call finds it done. */
+  /** Makes a raw disk larger; the new end reads as zeroes. Never smaller: a repeated call finds it done. Only where `can.mutable`. */
   resize(disk: StoredRef, virtualSizeBytes: number, options?: WorkOptions): Promise<void>;
 
   /** Makes a disk independent of its parent, by copying what it shares. The content never changes; no-op where it stands alone. */
@@ -75,7 +82,7 @@ export interface StorageDriver extends AsyncDisposable {
   delete(id: DiskId): Promise<void>;
 
   /**
-   * The disk as QEMU's block layer addresses it in place, with every format named, never probed. Only where `can.addressable`.
+   * The disk as QEMU's block layer addresses it in place, with every format named, never probed. Only where `can.addressable` allows it.
    */
   open(disk: StoredRef, mode: "read" | "write"): Promise<BlockNode>;
 }
@@ -87,12 +94,16 @@ export interface Capabilities {
   readonly snapshot: boolean;
   /** The storage copies by itself (copy_file_range, NFS COPY). */
   readonly offloadCopy: boolean;
-  /** QEMU can open disks of this pool in place, so any byte of any format can be read or written without staging. */
-  readonly addressable: boolean;
+  /** Whether QEMU can open disks of this pool in place, so that any byte of any format can be read, or also written, without staging. */
+  readonly addressable: "write" | "read" | "none";
+  /** Disks can be made blank and grow. Object stores hold what they receive whole, and it never changes. */
+  readonly mutable: boolean;
   /** Holes take no space. */
   readonly sparse: boolean;
+  /** Pools of the same place (a file system, a Ceph cluster) share and copy bytes among each other. A pool that can't do that is a place of its own. */
+  readonly place: string;
   /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */
-  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "sparse", string>>>;
+  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "mutable" | "sparse", string>>>;
 }
 
 export interface Capacity {
@@ -101,7 +112,7 @@ export interface Capacity {
 }
 
 /** As much of a disk as a driver needs to find it again. */
-export type StoredRef = Pick<Disk, "id" | "format" | "virtualSizeBytes" | "parent">;
+export type StoredRef = Pick<Disk, "id" | "format" | "virtualSizeBytes" | "parent" | "location">;
 /** As much of a disk as a driver needs to make it. */
 export type NewDisk = Pick<Disk, "id" | "format" | "virtualSizeBytes">;
 

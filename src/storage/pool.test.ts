@@ -32,14 +32,18 @@ describe("Pool", () => {
         clone: "none",
         snapshot: false,
         offloadCopy: false,
-        addressable: false,
+        addressable: "none",
+        mutable: false,
         sparse: true,
+        place: "tape",
         why: { clone: "the disks are on tape" },
       };
     }
     const pool = openPool(new Plain());
     const [source, target] = [await putNew(pool, dense(MiB, 1)), newDisk(MiB)];
     await assert.rejects(pool.clone(source, target), { code: "not_supported", message: /: the disks are on tape$/ });
+    await rejectsWith("not_supported", () => pool.create(target));
+    await rejectsWith("not_supported", () => pool.resize(source, 2 * MiB));
     await rejectsWith("not_supported", () => pool.snapshot(source, target));
     await rejectsWith("not_supported", () => pool.copy(source, target));
     await rejectsWith("not_supported", () => pool.fill(target, async () => {}));

@@ -79,13 +79,19 @@ export class Pool implements StorageDriver {
     }
   }
 
-  async stat(id: DiskId): Promise<StoredDisk | undefined> {
-    return this.#run("stat", `look up disk ${id}`, () => this.#driver.stat(id));
+  async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
+    return this.#run("stat", `look up disk ${id}`, () => this.#driver.stat(id, location));
+  }
+
+  locate(disk: Pick<StoredRef, "id" | "location">): string {
+    return this.#driver.locate(disk);
   }
 
   async create(target: NewDisk, options?: WorkOptions): Promise<void> {
     checkDisk(target);
-    return this.#run("create", `create disk ${target.id}`, () => this.#driver.create(target, options), [target]);
+    const doing = `create disk ${target.id}`;
+    if (!this.can.mutable) throw this.#refusal(doing, "mutable");
+    return this.#run("create", doing, () => this.#driver.create(target, options), [target]);
   }
 
   /** The disk counts as being at work until the writer is finished or aborted. */
@@ -143,13 +149,14 @@ export class Pool implements StorageDriver {
   async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options?: WorkOptions): Promise<void> {
     checkDisk(target);
     const doing = `fill disk ${target.id}`;
-    if (!this.can.addressable) throw this.#refusal(doing, "addressable");
+    if (this.can.addressable !== "write") throw this.#refusal(doing, "addressable");
     return this.#run("fill", doing, () => this.#driver.fill(target, fill, options), [target]);
   }
 
   async resize(disk: StoredRef, virtualSizeBytes: number, options?: WorkOptions): Promise<void> {
     checkSize(virtualSizeBytes);
     const doing = `make disk ${disk.id} ${virtualSizeBytes} bytes large`;
+    if (!this.can.mutable) throw this.#refusal(doing, "mutable");
     return this.#run("resize", doing, () => this.#driver.resize(disk, virtualSizeBytes, options), [disk]);
   }
 
@@ -167,7 +174,7 @@ export class Pool implements StorageDriver {
 
   async open(disk: StoredRef, mode: "read" | "write"): Promise<BlockNode> {
     const doing = `open disk ${disk.id}`;
-    if (!this.can.addressable) throw this.#refusal(doing, "addressable");
+    if (this.can.addressable === "none" || (mode === "write" && this.can.addressable === "read")) throw this.#refusal(doing, "addressable");
     return this.#run("open", doing, () => this.#driver.open(disk, mode));
   }
 

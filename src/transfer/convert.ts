@@ -47,7 +47,7 @@ export async function stageThenConvert(conversion: Conversion & { readonly stagi
   if (isStreamable(conversion)) return { ...(await convert(conversion)), bytesTemporary: 0 };
   const { source, target } = conversion;
   const [arriving, converting] = halves(conversion);
-  await using arrived = source.pool.can.addressable ? undefined : await stageSource(arriving);
+  await using arrived = isReadable(source) ? undefined : await stageSource(arriving);
   const node = arrived ? fileNode(arrived.path, source.disk.format) : await openSource(source);
   const leavingBytes = await putConverted(node, converting);
   const bytesTemporary = leavingBytes + ((await arrived?.allocatedBytes()) ?? 0);
@@ -61,15 +61,18 @@ export async function stageThenConvert(conversion: Conversion & { readonly stagi
 /** Whether one pass is enough: the bytes stay the same, or QEMU reaches the source, and the target unless that is plain bytes. */
 export function isStreamable({ source, target, compress }: Conversion): boolean {
   if (isSameContent(source.disk.format, target.disk.format) && !compress) return true;
-  return source.pool.can.addressable && (target.pool.can.addressable || isPlain(target.disk.format));
+  return isReadable(source) && (isWritable(target) || isPlain(target.disk.format));
 }
+
+const isReadable = ({ pool }: Source): boolean => pool.can.addressable !== "none";
+const isWritable = ({ pool }: Target): boolean => pool.can.addressable === "write";
 
 /** Returns the bytes that were read. */
 async function moveContent(conversion: Conversion): Promise<number> {
   const { source, target, compress } = conversion;
   if (!isStreamable(conversion)) throw notStreamable(conversion);
   const isSame = isSameContent(source.disk.format, target.disk.format) && !compress;
-  const bothAddressable = source.pool.can.addressable && target.pool.can.addressable;
+  const bothAddressable = isReadable(source) && isWritable(target);
   if (bothAddressable && (!isSame || target.disk.format === "raw")) {
     await fill(await openSource(source), conversion);
     return dataBytes(source);
@@ -108,7 +111,7 @@ async function stageSource(conversion: Conversion & { readonly staging: Staging 
 /** Puts what a node shows into the target. Returns the bytes of the temporary file that took, if it took one. */
 async function putConverted(node: BlockNode, conversion: Conversion & { readonly staging: Staging }): Promise<number> {
   const { source, target, staging, compress, signal } = conversion;
-  if (target.pool.can.addressable) await fill(node, conversion);
+  if (isWritable(target)) await fill(node, conversion);
   else if (isPlain(target.disk.format)) await receive(await guestContent(node, conversion), conversion);
   else {
     const [converting, leaving] = halves(conversion);
@@ -145,7 +148,7 @@ function newFile(node: BlockNode, compress: boolean | undefined): qemuImg.NewFil
 }
 
 function notStreamable({ source, target }: Conversion): AppError {
-  const { pool, disk } = source.pool.can.addressable ? target : source;
+  const { pool, disk } = isReadable(source) ? target : source;
   const because = pool.can.why.addressable ?? "QEMU cannot reach its pool";
   const formats = `from ${source.disk.format} to ${target.disk.format}`;
   return new AppError("not_supported", `Cannot convert disk ${source.disk.id} ${formats} in one pass: disk ${disk.id} cannot be opened in place, since ${because}.`);

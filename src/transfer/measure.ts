@@ -9,7 +9,7 @@ import { dataBytes, isPlain, isSameContent, openSource, type Source } from "#/tr
 export async function measure({ source, targetFormat }: { readonly source: Source; readonly targetFormat: DiskFormat }): Promise<number> {
   const { pool, disk } = source;
   if (isSameContent(disk.format, targetFormat)) return dataBytes(source);
-  if (pool.can.addressable) return measureNode(await openSource(source), { format: targetFormat, virtualSizeBytes: disk.virtualSizeBytes });
+  if (pool.can.addressable !== "none") return measureNode(await openSource(source), { format: targetFormat, virtualSizeBytes: disk.virtualSizeBytes });
   const guestBytes = isPlain(disk.format) ? await dataBytes(source) : disk.virtualSizeBytes;
   return guestBytes + metadataBytes(targetFormat, disk.virtualSizeBytes);
 }

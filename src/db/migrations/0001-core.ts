@@ -26,6 +26,7 @@ async function disks(db: Kysely<unknown>): Promise<void> {
     .addColumn("format", "text", (c) => c.notNull())
     .addColumn("virtual_size_bytes", "bigint", (c) => c.notNull())
     .addColumn("parent_id", "text", (c) => c.references("disk.id"))
+    .addColumn("location", "text")
     .addColumn("holder_kind", "text", (c) => c.notNull())
     .addColumn("holder_id", "text", (c) => c.notNull())
     .addColumn("state", "text", (c) => c.notNull())

@@ -11,17 +11,18 @@ import { run } from "#/tools/run.ts";
 export function contractOfAddressing(openDriver: bench.OpenDriver): void {
   it("fill() and open() are refused where no other program can reach the disks", async () => {
     await using driver = await openDriver();
-    if (driver.can.addressable) return;
+    if (driver.can.addressable === "write") return;
     const disk = await bench.putNew(driver, bench.dense(MiB, 1));
     const target = bench.newDisk(MiB);
     await bench.rejectsWith("not_supported", () => driver.fill(target, async () => {}));
-    await bench.rejectsWith("not_supported", () => driver.open(disk, "read"));
+    await bench.rejectsWith("not_supported", () => driver.open(disk, "write"));
+    if (driver.can.addressable === "none") await bench.rejectsWith("not_supported", () => driver.open(disk, "read"));
     await bench.assertGone(driver, target.id);
   });
 
   it("fill() gives a raw disk of the exact size that reads as zeroes, and shows it when it is done", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     for (const sizeBytes of [64 * KiB, MiB, MiB + 512, MiB + 1]) {
       const disk = bench.newDisk(sizeBytes);
       await driver.fill(disk, async (node) => {
@@ -37,7 +38,7 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
 
   it("fill() takes the file that a tool creates", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     const bytes = bench.content(2 * MiB, 1);
     const source = await bench.putNew(driver, bytes);
     const packed = bench.newDisk(2 * MiB, "qcow2");
@@ -51,7 +52,7 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
 
   it("fill() may be repeated: what is whole is not filled again", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     const disk = bench.newDisk(MiB);
     await driver.fill(disk, (node) => bench.writeNode(node, 7, { start: 0, end: MiB }));
     await driver.fill(disk, () => assert.fail("it is filled already"));
@@ -60,7 +61,7 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
 
   it("fill() leaves nothing when what fills it fails, and passes the reason on", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     const disk = bench.newDisk(MiB);
     const reason = new Error("the source broke");
     const work = driver.fill(disk, async (node) => {
@@ -73,7 +74,7 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
 
   it("fill() leaves nothing when it is cancelled", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     const disk = bench.newDisk(MiB);
     await bench.rejectsWith("cancelled", () => driver.fill(disk, () => assert.fail("never called"), bench.cancelled));
     const stop = new AbortController();
@@ -83,7 +84,7 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
 
   it("open() names every format and every file of the chain", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     const bytes = bench.content(MiB, 1);
     const source = await bench.putNew(driver, bytes);
     const flat = await driver.open(source, "read");
@@ -99,13 +100,13 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
 
   it("open() says disk_not_found for what is not there", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     await bench.rejectsWith("disk_not_found", () => driver.open(bench.newDisk(MiB), "read"));
   });
 
   it("open() names the format of an image, and refuses one that no tool may open", async () => {
     await using driver = await openDriver();
-    if (!driver.can.addressable) return;
+    if (driver.can.addressable !== "write") return;
     const drivers = { qcow2: "qcow2", vmdk: "vmdk", vhd: "vpc", vhdx: "vhdx", vdi: "vdi", iso: "raw" } as const;
     for (const [format, expected] of Object.entries(drivers)) {
       const disk = bench.newDisk(MiB, format as keyof typeof drivers);

@@ -108,7 +108,7 @@ export async function scribble(driver: StorageDriver, ref: StoredRef, before: Ui
   const start = Math.min(8 * KiB, before.length & ~511);
   const end = Math.min(start + 96 * KiB, before.length & ~511);
   after.fill(seed, start, end);
-  if (driver.can.addressable) await writeNode(await driver.open(ref, "write"), seed, { start, end });
+  if (driver.can.addressable === "write") await writeNode(await driver.open(ref, "write"), seed, { start, end });
   else await put(driver, ref, after);
   return after;
 }

@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { copyFile, statfs } from "node:fs/promises";
 import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { type BlockNode, fileNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
@@ -75,11 +76,16 @@ export class FileDriver implements StorageDriver {
     }
   }
 
-  async stat(id: DiskId): Promise<StoredDisk | undefined> {
+  async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
     return tellingErrors(async () => {
-      const disk = await this.#folder.locate(id);
+      const disk = location === undefined ? await this.#folder.locate(id) : await this.#folder.findAt(id, location);
       return disk && stored(disk);
     });
+  }
+
+  /** Where clones are reflinks every disk is a flat file; overlays are not for other pools. */
+  locate({ id, location }: Pick<StoredRef, "id" | "location">): string {
+    return location ?? pathToFileURL(this.#folder.path(id, "disk")).href;
   }
 
   async create(target: NewDisk, { signal }: WorkOptions = {}): Promise<void> {
@@ -99,7 +105,7 @@ export class FileDriver implements StorageDriver {
 
   async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
     try {
-      const disk = await this.#folder.find(source.id);
+      const disk = await this.#find(source);
       if (disk.suffix === "disk") yield* readFile(disk.path, range, signal);
       else yield* readNode(await this.#folder.node(disk, source.format), range, signal);
     } catch (error) {
@@ -111,7 +117,7 @@ export class FileDriver implements StorageDriver {
     throwIfCancelled(signal);
     requireSameFormat(source, target);
     return tellingErrors(async () => {
-      const disk = await this.#folder.find(source.id);
+      const disk = await this.#find(source);
       await this.#unlessThere(target.id, () => this.#clone(disk, target, signal));
       return { target: (await this.#folder.find(target.id)).parent };
     });
@@ -129,7 +135,7 @@ export class FileDriver implements StorageDriver {
 
   async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
     requireSameFormat(source, target);
-    return this.#unlessThere(target.id, async () => this.#copy(await this.#folder.find(source.id), target, options));
+    return this.#unlessThere(target.id, async () => this.#copy(await this.#find(source), target, options));
   }
 
   async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, { signal }: WorkOptions = {}): Promise<void> {
@@ -165,10 +171,14 @@ export class FileDriver implements StorageDriver {
   }
 
   async open(ref: StoredRef, _mode: "read" | "write"): Promise<BlockNode> {
-    return tellingErrors(async () => this.#folder.node(await this.#folder.find(ref.id), ref.format));
+    return tellingErrors(async () => this.#folder.node(await this.#find(ref), ref.format));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
+
+  #find({ id, location }: StoredRef): Promise<LocatedDisk> {
+    return location === undefined ? this.#folder.find(id) : this.#folder.findAt(id, location);
+  }
 
   /** Making what is there succeeds, and changes nothing. */
   #unlessThere(id: DiskId, make: () => Promise<void>): Promise<void> {

@@ -1,4 +1,5 @@
 import { lstat, opendir, rename, rm } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { type BlockNode, fileNode, overlayNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
@@ -49,6 +50,15 @@ export class DiskFolder {
     const found = await this.locate(id);
     if (!found) throw new AppError("disk_not_found", `there is no disk ${id}`);
     return found;
+  }
+
+  /** A flat file of another pool on the same file system. Errors: `disk_not_found`, `not_supported`. */
+  async findAt(id: DiskId, location: string): Promise<LocatedDisk> {
+    if (!location.startsWith("file:///")) throw new AppError("not_supported", `${location} is no file`);
+    const path = fileURLToPath(location);
+    const file = await lstatIfThere(path);
+    if (!file?.isFile()) throw new AppError("disk_not_found", `there is no file ${path}`);
+    return { id, path, suffix: "disk", parent: undefined, sizeBytes: file.size, allocatedBytes: file.blocks * 512, inode: file.ino };
   }
 
   async *list(): AsyncIterable<StoredDisk> {

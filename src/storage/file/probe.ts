@@ -1,10 +1,13 @@
 import { constants } from "node:fs";
-import { copyFile, link, mkdtemp, open, rm, statfs, writeFile } from "node:fs/promises";
+import { copyFile, link, mkdtemp, open, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ALIGNMENT_BYTES, alignedBlocks } from "#/lib/aligned-memory.ts";
 
 /** What the file system of a pool's folder can do; where it can't, why. Found out by trying, in the folder itself. */
 export interface FolderFacts {
+  readonly directory: string;
+  /** `st_dev`: files of one device can share blocks. */
+  readonly device: number;
   /** As the kernel calls it: "ext4", "xfs", …, or its number. */
   readonly fileSystem: string;
   /** Two files can share blocks until one is changed: FICLONE (XFS, btrfs, NFSv4.2 on such). */
@@ -20,12 +23,15 @@ export type Probed = { readonly works: true } | { readonly works: false; readonl
 /** Tries each thing on small files, which are gone afterwards. Errors: those of the file system. */
 export async function probeFolder(directory: string): Promise<FolderFacts> {
   const { type } = await statfs(directory);
+  const { dev: device } = await stat(directory);
   const folder = await mkdtemp(join(directory, ".mica-probe-"));
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(folder, { recursive: true, force: true }));
   const [file, other] = [join(folder, "file"), join(folder, "other")];
   await writeFile(file, Buffer.alloc(ALIGNMENT_BYTES, 1));
   return {
+    directory,
+    device,
     fileSystem: FILE_SYSTEMS.get(type) ?? `file system 0x${type.toString(16)}`,
     reflink: await attempt(() => copyFile(file, other, constants.COPYFILE_FICLONE_FORCE)),
     hardLink: await attempt(() => link(file, join(folder, "link"))),

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
@@ -42,8 +43,10 @@ export class MemoryDriver implements StorageDriver {
       clone,
       snapshot: clone !== "none",
       offloadCopy: true,
-      addressable: false,
+      addressable: "none",
+      mutable: true,
       sparse: true,
+      place: `memory:${randomUUID()}`,
       why: { addressable: "no other program can open disks in this one's memory" },
     };
   }
@@ -60,6 +63,10 @@ export class MemoryDriver implements StorageDriver {
   async stat(id: DiskId): Promise<StoredDisk | undefined> {
     const disk = this.#disks.get(id);
     return disk && stored(id, disk);
+  }
+
+  locate({ id }: Pick<StoredRef, "id">): string {
+    return `${this.can.place}/${id}`;
   }
 
   async create(target: NewDisk, { signal }: WorkOptions = {}): Promise<void> {

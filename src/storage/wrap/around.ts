@@ -15,7 +15,7 @@ import type {
 
 /** One call of a driver, or of the writer that it gave. */
 export interface Call {
-  readonly name: Exclude<keyof StorageDriver, "kind" | "can" | typeof Symbol.asyncDispose> | keyof Omit<DiskWriter, "concurrency">;
+  readonly name: Exclude<keyof StorageDriver, "kind" | "can" | "locate" | typeof Symbol.asyncDispose> | keyof Omit<DiskWriter, "concurrency">;
   /** The disk that is made or changed; the source, where there is no other. */
   readonly disk?: DiskId | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -50,8 +50,12 @@ export abstract class DriverAround implements StorageDriver {
     return this.inner.list();
   }
 
-  async stat(id: DiskId): Promise<StoredDisk | undefined> {
-    return this.run({ name: "stat", disk: id }, () => this.inner.stat(id));
+  async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
+    return this.run({ name: "stat", disk: id }, () => this.inner.stat(id, location));
+  }
+
+  locate(disk: Pick<StoredRef, "id" | "location">): string {
+    return this.inner.locate(disk);
   }
 
   async create(target: NewDisk, options?: WorkOptions): Promise<void> {
