@@ -9,7 +9,8 @@ import type { Plan, Strategy } from "./plan.ts";
 const overlay: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: "write", mutable: true, sparse: true, place: "file:1", why: {} };
 const reflink: Capabilities = { ...overlay, clone: "independent" };
 const plain: Capabilities = { ...overlay, clone: "none", snapshot: false, offloadCopy: false, why: { clone: "the tape has no such call" } };
-const remote: Capabilities = { ...plain, addressable: "none", why: { addressable: "no tool can open it" } };
+const far: Capabilities = { ...overlay, place: "file:2" };
+const remote: Capabilities = { ...plain, place: "tape", addressable: "none", why: { addressable: "no tool can open it" } };
 const fast = poolName("fast");
 const slow = poolName("slow");
 
@@ -46,6 +47,19 @@ const isQcow2: [Strategy, RegExp] = ["clone", /is qcow2, and a volume's bytes mu
 
 const CASES: readonly Case[] = [
   ["clones a raw image in its own pool", { source: image(), target: volume() }, "clone", [adoptKeeps], { depth: 1, dependsOnParent: true, fillsCache: false }],
+  [
+    "clones an image of another pool of the same place",
+    { source: image({ pool: slow }), target: volume() },
+    "clone",
+    [adoptKeeps],
+    { depth: 1, reason: `The image's bytes lie in pool "slow", which shares them with pool "fast": both are file:1. Nothing is moved.` },
+  ],
+  [
+    "copies inside one place where clones are not wanted",
+    { source: image({ pool: slow }), target: volume({ cloneDepthMax: 0 }) },
+    "offload_copy",
+    [adoptKeeps, ["clone", /cloneDepthMax/], ["clone_cached", /cloneDepthMax/]],
+  ],
   ["makes an independent clone where the pool reflinks", { source: image({ can: reflink }), target: volume({ can: reflink }) }, "clone", [adoptKeeps], { depth: 0, dependsOnParent: false }],
   [
     "converts a qcow2 image, and keeps the result in the cache",
@@ -70,9 +84,9 @@ const CASES: readonly Case[] = [
   ],
   [
     "fills the cache of another pool from a raw image",
-    { source: image({ pool: slow }), target: volume() },
+    { source: image({ pool: slow, can: far }), target: volume() },
     "stream_convert",
-    [adoptKeeps, ["clone", /is in pool "slow", the volume goes to "fast"/], ["clone_cached", /no copy/], ["offload_copy", /is in pool "slow"/]],
+    [adoptKeeps, ["clone", /is in pool "slow", the volume goes to "fast", and these share no bytes: file:2 is not file:1/], ["clone_cached", /no copy/], ["offload_copy", /is in pool "slow"/]],
     { fillsCache: true },
   ],
   [

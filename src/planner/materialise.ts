@@ -104,8 +104,9 @@ function obstacle(strategy: Strategy, facts: Facts): string | undefined {
  */
 function whyNotAdopt({ source, target }: Facts): string | undefined {
   if (target.kind === "volume") return `the ${source.kind} keeps its disk`;
-  const elsewhere = whyNotShared({ source, target });
-  if (elsewhere) return elsewhere;
+  const unshared = whyNotShared({ source, target });
+  if (unshared) return unshared;
+  if (source.pool !== target.pool) return `${elsewhere({ source, target })}, and adopting leaves the bytes where they are`;
   if (!source.can.snapshot) return `the pool cannot freeze the volume's disk: ${why(source.can, "snapshot")}`;
   if (source.can.clone === "independent") return "the volume keeps its disk, since the pool's clones cost nothing";
   if (source.depth > 0) return standsOn(source.depth);
@@ -114,8 +115,8 @@ function whyNotAdopt({ source, target }: Facts): string | undefined {
 }
 
 function whyNotClone({ source, target }: Facts): string | undefined {
-  const elsewhere = whyNotShared({ source, target });
-  if (elsewhere) return elsewhere;
+  const unshared = whyNotShared({ source, target });
+  if (unshared) return unshared;
   const unable = whyPoolCannotClone(target);
   if (unable) return unable;
   if (target.kind === "image" && target.can.clone === "dependent") return "an image stands alone, and the pool's clones read through their parent";
@@ -132,18 +133,22 @@ function whyNotCloneCached({ source, target }: Facts): string | undefined {
 }
 
 function whyNotOffloadCopy({ source, target }: Facts): string | undefined {
-  const elsewhere = whyNotShared({ source, target });
-  if (elsewhere) return elsewhere;
+  const unshared = whyNotShared({ source, target });
+  if (unshared) return unshared;
   if (!target.can.offloadCopy) return `the pool cannot copy by itself: ${why(target.can, "offloadCopy")}`;
   if (source.depth > 0) return standsOn(source.depth);
   return undefined;
 }
 
-/** What all ways but conversion need: the same bytes in the same place. */
+/** What all ways but conversion need: the same bytes in the same place, which may have several pools. */
 function whyNotShared({ source, target }: Facts): string | undefined {
   if (source.format !== target.format) return whyNotFormat(source.format, target.format);
-  if (source.pool !== target.pool) return `the ${source.kind} is in pool "${source.pool}", the ${target.kind} goes to "${target.pool}"`;
-  return undefined;
+  if (source.can.place === target.can.place) return undefined;
+  return `${elsewhere({ source, target })}, and these share no bytes: ${source.can.place} is not ${target.can.place}`;
+}
+
+function elsewhere({ source, target }: Facts): string {
+  return `the ${source.kind} is in pool "${source.pool}", the ${target.kind} goes to "${target.pool}"`;
 }
 
 /** An uploaded qcow2 is never used in place: its metadata is the uploader's, and would be parsed at every read for as long as the volume lives. */
@@ -214,7 +219,9 @@ function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts,
     case "adopt":
       return "The volume's bytes, frozen, become the image's; the volume goes on as an overlay on them. Nothing is moved.";
     case "clone":
-      return `The ${source.kind}'s bytes lie in the same pool, which shares them with the new disk. Nothing is moved.`;
+      return source.pool === target.pool
+        ? `The ${source.kind}'s bytes lie in the same pool, which shares them with the new disk. Nothing is moved.`
+        : `The ${source.kind}'s bytes lie in pool "${source.pool}", which shares them with pool "${target.pool}": both are ${source.can.place}. Nothing is moved.`;
     case "clone_cached":
       return "The pool's cache has this image already converted, and shares its bytes with the new disk. Nothing is moved.";
     case "offload_copy":

@@ -22,6 +22,7 @@ interface Flow {
 
 const inFast = async (world: SagaWorld): Promise<VolumeSource> => ({ kind: "image", id: await world.addImage(content) });
 const inSlow = async (world: SagaWorld): Promise<VolumeSource> => ({ kind: "image", id: await world.addImage(content, { pool: "slow" }) });
+const inNear = async (world: SagaWorld): Promise<VolumeSource> => ({ kind: "image", id: await world.addImage(content, { pool: "near" }) });
 const liveVolume = async (world: SagaWorld): Promise<VolumeSource> => ({ kind: "volume", id: await world.addVolume({}, content) });
 
 const FLOWS: readonly Flow[] = [
@@ -29,6 +30,9 @@ const FLOWS: readonly Flow[] = [
   { name: "a dependent clone of an image", strategy: "clone", source: inFast },
   { name: "an independent clone of an image", options: { clone: "independent" }, strategy: "clone", source: inFast },
   { name: "a copy of an image by the storage", options: { cloneDepthMax: 0 }, strategy: "offload_copy", source: inFast },
+  { name: "a dependent clone across pools", strategy: "clone", source: inNear },
+  { name: "an independent clone across pools", options: { clone: "independent" }, strategy: "clone", source: inNear },
+  { name: "a copy across pools by the storage", options: { cloneDepthMax: 0 }, strategy: "offload_copy", source: inNear },
   { name: "an image of another pool through the cache", strategy: "stream_convert", source: inSlow },
   { name: "an image of another pool, uncached", options: { clone: "none" }, strategy: "stream_convert", source: inSlow },
   { name: "a clone of a live volume, frozen first", strategy: "clone", source: liveVolume },

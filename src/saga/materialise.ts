@@ -55,11 +55,11 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   switch (strategy) {
     case "clone":
     case "clone_cached": {
-      const lineage = await pool.clone(from, target, options);
+      const lineage = await pool.clone(seenFrom(services, from, target), target, options);
       return finish(services, disk, lineage.target, NOTHING);
     }
     case "offload_copy":
-      await pool.copy(from, target, options);
+      await pool.copy(seenFrom(services, from, target), target, options);
       return finish(services, disk, undefined, await copied(services, target));
     case "stream_convert": {
       const moved = await convert({ source: { pool: services.pools.get(from.pool), disk: from }, target: { pool, disk: target }, bytesPerSecondMax, ...options });
@@ -113,6 +113,11 @@ async function finish(services: SagaServices, disk: Disk, parent: DiskId | undef
   await services.db.transaction().execute((trx) => setDiskReady(trx, disk.id, { parent }));
   if (disk.parent && disk.parent !== parent) await releaseAncestors(services, disk.parent);
   return actual;
+}
+
+/** A source in another pool of the same place is found by its location. */
+function seenFrom({ pools }: SagaServices, source: Disk, target: NewDiskRecord): Disk {
+  return source.pool === target.pool ? source : { ...source, location: pools.get(source.pool).locate(source) };
 }
 
 async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, target }: Materialisation): Promise<number> {

@@ -32,7 +32,7 @@ export interface SagaWorldOptions {
   readonly clone?: "independent" | "dependent" | "none";
   readonly cloneDepthMax?: number;
   readonly sagas?: readonly AnySaga[];
-  /** What pool `fast` stands on; a memory driver where it is not given. */
+  /** What pool `fast` stands on; where it is not given a memory driver, beside which pool `near` is one place with it. */
   readonly driver?: StorageDriver;
 }
 
@@ -52,6 +52,7 @@ export class SagaWorld implements AsyncDisposable {
     const limits = { ...POOL_LIMITS, cloneDepthMax };
     const pools = new Pools([
       new Pool({ name: poolName("fast"), roles: ["images", "volumes", "cache"], driver: fast, limits }),
+      ...(fast instanceof MemoryDriver ? [new Pool({ name: poolName("near"), roles: ["images"], driver: new MemoryDriver({ beside: fast }), limits })] : []),
       new Pool({ name: poolName("slow"), roles: ["images"], driver: new MemoryDriver({ capacityBytes: 64 * MiB }), limits }),
     ]);
     await db.insertInto("volume_type").values({ ...TYPE, description: null, is_public: 1, created_at: 0, updated_at: 0 }).execute();

@@ -1,5 +1,6 @@
 import type { Database } from "#/db/database.ts";
 import type { DiskTable } from "#/db/tables.ts";
+import type { DiskState } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Pool } from "#/storage/pool.ts";
 import type { Pools } from "#/storage/pools.ts";
@@ -25,26 +26,38 @@ async function auditPool(db: Database, pool: Pool): Promise<Finding[]> {
   // Bytes first: a disk that comes after this look has its record before its bytes.
   const stored = new Map<string, StoredDisk>();
   for await (const disk of pool.list()) stored.set(disk.id, disk);
-  const rows = await db.selectFrom("disk").selectAll().where("pool", "=", pool.name).execute();
+  const rows = await recordedIn(db, pool);
   const busy = await openSubjects(db);
-  const recorded = new Map(rows.map((row) => [row.id, row]));
+  const recorded = new Set(rows.map(({ id }) => id));
   const orphans = [...stored.values()].filter(({ id }) => !recorded.has(id)).map((disk) => orphanBytes(pool, disk));
-  return [...orphans, ...rows.flatMap((row) => auditDisk(row, { stored: stored.get(row.id), recorded, busy }))];
+  return [...orphans, ...rows.flatMap((row) => auditDisk(row, { stored: stored.get(row.id), busy }))];
 }
+
+/** The disks on record, each with the state of its parent, which may lie in another pool. */
+async function recordedIn(db: Database, pool: Pool) {
+  return db
+    .selectFrom("disk")
+    .leftJoin("disk as parent", "parent.id", "disk.parent_id")
+    .selectAll("disk")
+    .select("parent.state as parent_state")
+    .where("disk.pool", "=", pool.name)
+    .execute();
+}
+
+type RecordedDisk = DiskTable & { readonly parent_state: DiskState | null };
 
 interface Known {
   readonly stored: StoredDisk | undefined;
-  readonly recorded: ReadonlyMap<string, DiskTable>;
   readonly busy: ReadonlySet<string>;
 }
 
-function auditDisk(row: DiskTable, { stored, recorded, busy }: Known): Finding[] {
+function auditDisk(row: RecordedDisk, { stored, busy }: Known): Finding[] {
   const subject = `disk ${row.id}`;
   const isBusy = [row.id, row.holder_id].some((id) => busy.has(id));
   if (isBusy) return [];
   if (row.state !== "ready") return [finding("unfinished", subject, `Disk ${row.id} of ${row.holder_kind} ${row.holder_id} is ${row.state}, and no operation works on it.`)];
   if (!stored || stored.partial) return [finding("missing_bytes", subject, `Disk ${row.id} of ${row.holder_kind} ${row.holder_id} has no bytes in pool "${row.pool}".`)];
-  if (row.parent_id !== null && recorded.get(row.parent_id)?.state !== "ready") {
+  if (row.parent_id !== null && row.parent_state !== "ready") {
     return [finding("broken_chain", subject, `Disk ${row.id} reads through disk ${row.parent_id}, which is not there.`)];
   }
   if (stored.parent !== (row.parent_id ?? undefined)) {

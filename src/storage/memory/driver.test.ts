@@ -2,11 +2,19 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { GiB, KiB, MiB } from "#/lib/units.ts";
 import { storageDriverContract } from "#/storage/contract.ts";
+import { neighboursContract } from "#/storage/contract/neighbours.ts";
 import { assertGone, dense, newDisk, put, putNew, rejectsWith } from "#/storage/contract/bench.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 
 storageDriverContract("MemoryDriver", async () => new MemoryDriver());
 storageDriverContract("MemoryDriver with dependent clones", async () => new MemoryDriver({ clone: "dependent" }));
+for (const clone of ["independent", "dependent"] as const) {
+  neighboursContract(`MemoryDriver with ${clone} clones`, async () => {
+    const from = new MemoryDriver({ clone });
+    const to = new MemoryDriver({ beside: from });
+    return { from, to, [Symbol.asyncDispose]: async () => void (await Promise.all([from, to].map((pool) => pool[Symbol.asyncDispose]()))) };
+  });
+}
 
 describe("MemoryDriver", () => {
   it("counts every byte: what was freed can be used again, and shared chunks count once", async () => {

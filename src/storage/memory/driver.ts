@@ -22,6 +22,8 @@ import type {
 import { CHUNK_BYTES, ChunkSpace, SparseBytes } from "#/storage/memory/chunks.ts";
 
 export interface MemoryDriverOptions {
+  /** Another pool, to share the place with: its space, and clones across the two. */
+  readonly beside?: MemoryDriver;
   /** As much as all disks together may hold. */
   readonly capacityBytes?: number;
   /** Clones that stand alone, as on XFS, or that read through their parent, as overlays do. */
@@ -33,12 +35,16 @@ export class MemoryDriver implements StorageDriver {
   readonly kind = "memory";
   readonly can: Capabilities;
   readonly #space: ChunkSpace;
+  /** The pools of the same place, this one too. */
+  readonly #neighbours: MemoryDriver[];
   readonly #disks = new Map<DiskId, MemoryDisk>();
   /** Disks that are being written; they count as partial. */
   readonly #partial = new Map<DiskId, MemoryDisk>();
 
-  constructor({ capacityBytes = GiB, clone = "independent" }: MemoryDriverOptions = {}) {
-    this.#space = new ChunkSpace(capacityBytes);
+  constructor({ beside, capacityBytes = GiB, clone = beside?.can.clone ?? "independent" }: MemoryDriverOptions = {}) {
+    this.#space = beside ? beside.#space : new ChunkSpace(capacityBytes);
+    this.#neighbours = beside ? beside.#neighbours : [];
+    this.#neighbours.push(this);
     this.can = {
       clone,
       snapshot: clone !== "none",
@@ -46,7 +52,7 @@ export class MemoryDriver implements StorageDriver {
       addressable: "none",
       mutable: true,
       sparse: true,
-      place: `memory:${randomUUID()}`,
+      place: beside?.can.place ?? `memory:${randomUUID()}`,
       why: { addressable: "no other program can open disks in this one's memory" },
     };
   }
@@ -60,13 +66,13 @@ export class MemoryDriver implements StorageDriver {
     for (const [id, disk] of [...this.#partial]) if (!this.#disks.has(id)) yield { ...stored(id, disk), partial: true };
   }
 
-  async stat(id: DiskId): Promise<StoredDisk | undefined> {
-    const disk = this.#disks.get(id);
+  async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
+    const disk = location === undefined ? this.#disks.get(id) : this.#findAt({ id, location });
     return disk && stored(id, disk);
   }
 
-  locate({ id }: Pick<StoredRef, "id">): string {
-    return `${this.can.place}/${id}`;
+  locate({ id, location }: Pick<StoredRef, "id" | "location">): string {
+    return location ?? `${this.can.place}/${this.#neighbours.indexOf(this)}/${id}`;
   }
 
   async create(target: NewDisk, { signal }: WorkOptions = {}): Promise<void> {
@@ -100,7 +106,7 @@ export class MemoryDriver implements StorageDriver {
   }
 
   async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
-    const disk = this.#find(source.id);
+    const disk = this.#findAt(source);
     if (range.end > disk.sizeBytes) {
       throw new AppError("disk_not_found", `it ends at byte ${disk.sizeBytes}, not ${range.end}`);
     }
@@ -117,7 +123,7 @@ export class MemoryDriver implements StorageDriver {
     requireSameFormat(source, target);
     const present = this.#disks.get(target.id);
     if (present) return { target: present.parent };
-    const made = this.#offspring(this.#find(source.id), source.id, target);
+    const made = this.#offspring(this.#findAt(source), source.id, target);
     this.#disks.set(target.id, made);
     return { target: made.parent };
   }
@@ -140,7 +146,7 @@ export class MemoryDriver implements StorageDriver {
     const writer = await this.receive(target, options);
     try {
       await this.#pour(source, (block, offset) => writer.write(block, offset), options);
-      await writer.finish(target.format === "raw" ? target.virtualSizeBytes : this.#find(source.id).sizeBytes);
+      await writer.finish(target.format === "raw" ? target.virtualSizeBytes : this.#findAt(source).sizeBytes);
     } catch (error) {
       await writer.abort();
       throw error;
@@ -192,6 +198,22 @@ export class MemoryDriver implements StorageDriver {
     return disk;
   }
 
+  #findAt({ id, location }: Pick<StoredRef, "id" | "location">): MemoryDisk {
+    if (location === undefined) return this.#find(id);
+    const [index, at] = location.slice(this.can.place.length + 1).split("/");
+    const pool = location.startsWith(`${this.can.place}/`) ? this.#neighbours[Number(index)] : undefined;
+    const disk = pool && pool.#disks.get(at as DiskId);
+    if (!disk) throw new AppError("disk_not_found", `there is no disk at ${location}`);
+    return disk;
+  }
+
+  /** A disk reads through its parent whichever pool that lies in. */
+  #findInPlace(id: DiskId): MemoryDisk {
+    const disk = this.#neighbours.map((pool) => pool.#disks.get(id)).find((found) => found !== undefined);
+    if (!disk) throw new AppError("disk_not_found", `there is no disk ${id}`);
+    return disk;
+  }
+
   #blank({ format }: NewDisk, sizeBytes: number): MemoryDisk {
     return { format, sizeBytes, bytes: new SparseBytes(this.#space), parent: undefined };
   }
@@ -207,14 +229,14 @@ export class MemoryDriver implements StorageDriver {
   #at(disk: MemoryDisk, offset: number): Uint8Array {
     const own = disk.bytes.at(offset);
     if (own) return own;
-    const parent = disk.parent === undefined ? undefined : this.#find(disk.parent);
+    const parent = disk.parent === undefined ? undefined : this.#findInPlace(disk.parent);
     if (!parent || offset >= parent.sizeBytes) return ZEROES.subarray(0, CHUNK_BYTES - (offset % CHUNK_BYTES));
     return this.#at(parent, offset).subarray(0, parent.sizeBytes - offset);
   }
 
   /** Gives every part of the source's content that is not zero, and the event loop its turn. */
   async #pour(source: StoredRef, write: (block: Uint8Array, offset: number) => unknown, options: WorkOptions): Promise<void> {
-    const { sizeBytes } = this.#find(source.id);
+    const { sizeBytes } = this.#findAt(source);
     let offset = 0;
     for await (const block of this.read(source, { start: 0, end: sizeBytes }, options)) {
       if (!isZero(block)) await write(block, offset);
