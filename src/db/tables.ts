@@ -39,6 +39,8 @@ export interface DiskTable {
   id: string;
   pool: string;
   format: DiskFormat;
+  /** The format of the disk in a compressed stream, else null. */
+  packed: DiskFormat | null;
   virtual_size_bytes: number;
   parent_id: string | null;
   /** URL of registered bytes; null: they lie in the pool under the id. */

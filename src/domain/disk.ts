@@ -9,6 +9,8 @@ export interface Disk {
   readonly pool: PoolName;
   /** What the bytes are, seen through the pool. Volumes and snapshots are always `raw`, however the pool keeps them. */
   readonly format: DiskFormat;
+  /** Of an `opaque` disk that is a compressed stream: the format of the disk in the stream. */
+  readonly packed?: DiskFormat | undefined;
   /** What a guest sees. */
   readonly virtualSizeBytes: number;
   /** The disk that this one shares bytes with and cannot be read without; undefined where it stands alone. */

@@ -24,6 +24,7 @@ async function disks(db: Kysely<unknown>): Promise<void> {
   await keyed(db, "disk")
     .addColumn("pool", "text", (c) => c.notNull())
     .addColumn("format", "text", (c) => c.notNull())
+    .addColumn("packed", "text")
     .addColumn("virtual_size_bytes", "bigint", (c) => c.notNull())
     .addColumn("parent_id", "text", (c) => c.references("disk.id"))
     .addColumn("location", "text")
