@@ -7,6 +7,8 @@ import { AppError } from "#/domain/errors.ts";
  */
 export type BlockNode =
   | { readonly driver: "file"; readonly filename: string }
+  /** What another process of this machine shows on a socket: QEMU needs no network, and no word of where the bytes really are. */
+  | { readonly driver: "nbd"; readonly server: { readonly type: "unix"; readonly path: string }; readonly export: string }
   | { readonly driver: "raw"; readonly file: BlockNode; readonly size?: number }
   | { readonly driver: "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi" | "luks"; readonly file: BlockNode; readonly backing?: BlockNode | null };
 
@@ -24,9 +26,13 @@ const DRIVERS = {
 
 /** A file whose bytes are in the given format, standing alone: a backing file that its header may name is not opened. */
 export function fileNode(path: string, format: DiskFormat): BlockNode {
+  return formatNode({ driver: "file", filename: path }, format);
+}
+
+/** The same for bytes that are reached in another way than as a file. */
+export function formatNode(file: BlockNode, format: DiskFormat): BlockNode {
   if (format === "opaque") throw new AppError("not_supported", "its content is opaque: no tool may open it");
   const driver = DRIVERS[format];
-  const file: BlockNode = { driver: "file", filename: path };
   return driver === "qcow2" ? { driver, file, backing: null } : { driver, file };
 }
 

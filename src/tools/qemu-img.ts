@@ -166,12 +166,14 @@ function imageOptions(node: BlockNode): string {
 /** Every file that opening the node touches. */
 export function filesOf(node: BlockNode): string[] {
   if (node.driver === "file") return [node.filename];
+  if (node.driver === "nbd") return [node.server.path];
   const backing = "backing" in node && node.backing ? filesOf(node.backing) : [];
   return [...filesOf(node.file), ...backing];
 }
 
 /** The only file that a writer of the node changes. */
 function topFile(node: BlockNode): string {
+  if (node.driver === "nbd") throw new Error("Broken invariant: what is shown on a socket is only read");
   return node.driver === "file" ? node.filename : topFile(node.file);
 }
 

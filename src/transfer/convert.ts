@@ -141,7 +141,7 @@ async function guestContent(node: BlockNode, { target, signal }: Omit<Conversion
 
 /** The file that QEMU is to create, where the pool expects it. */
 function newFile(node: BlockNode, compress: boolean | undefined): qemuImg.NewFile {
-  if (node.driver === "file" || node.driver === "raw" || node.driver === "luks" || node.file.driver !== "file") {
+  if (node.driver === "file" || node.driver === "nbd" || node.driver === "raw" || node.driver === "luks" || node.file.driver !== "file") {
     throw new Error(`Broken invariant: qemu-img cannot create ${node.driver}`);
   }
   return { filename: node.file.filename, format: node.driver, compress };
