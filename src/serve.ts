@@ -18,6 +18,7 @@ import { bootstrapIdentity } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
 import { Lineages } from "#/app/lineage.ts";
 import { Operations } from "#/app/operations.ts";
+import { openPools, poolOpener } from "#/app/open-pools.ts";
 import { PoolStates } from "#/app/pool-states.ts";
 import { writeCloudsFile } from "#/client/clouds-file.ts";
 import type { LoadedConfig } from "#/config/load.ts";
@@ -31,9 +32,7 @@ import { KeyedLocks } from "#/lib/keyed-locks.ts";
 import { terminalLog } from "#/lib/terminal-log.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
-import { openPool } from "#/storage/open-pool.ts";
 import { SAGAS } from "#/saga/sagas.ts";
-import { Pools } from "#/storage/pools.ts";
 import { limitConversions } from "#/tools/qemu-img.ts";
 import { clearStaging } from "#/transfer/staging.ts";
 
@@ -52,8 +51,9 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   limitConversions({ timeoutMs: timeLimitMs, addressSpaceBytes: addressSpaceBytesMax, cpuSeconds: cpuSecondsMax });
   await clearStaging(config.staging.dir);
   const db = stack.use(await openDatabase(databasePath(config)));
-  const pools = await openPools(config, log, { create: true });
-  stack.defer(async () => void (await Promise.all([...pools].map((pool) => pool[Symbol.asyncDispose]()))));
+  const open = poolOpener({ db, log });
+  const pools = await openPools(db, config.pools, open);
+  stack.use(pools);
 
   const services = { db, pools, clock: systemClock, log, locks: new KeyedLocks(), limits: { staging: config.staging } };
   const runner = new SagaRunner(services, SAGAS, config.operations);
@@ -79,7 +79,9 @@ export async function auditDataFolder({ config }: LoadedConfig): Promise<Finding
   const path = databasePath(config);
   if (!existsSync(path)) throw new AppError("not_found", `There is nothing to audit in ${config.dataDir}: it has no mica.db. Give the data folder with --data-dir.`);
   await using db = openDatabaseReadOnly(path);
-  return await audit({ db, pools: await openPools(config, openLog({ ...config, logLevel: "error" }), { create: false }) });
+  const open = poolOpener({ db, log: openLog({ ...config, logLevel: "error" }), readOnly: true });
+  await using pools = await openPools(db, config.pools, open);
+  return await audit({ db, pools });
 }
 
 /** Version documents are answered at once; whatever changes something, a login too, waits for `ready`. */
@@ -101,10 +103,6 @@ async function buildServer(context: AppContext, log: Logger, ready: Promise<unkn
     audits: new Audits(context),
   });
   return app;
-}
-
-async function openPools(config: Config, log: Logger, { create }: { create: boolean }): Promise<Pools> {
-  return new Pools(await Promise.all(config.pools.map((pool) => openPool(pool, { log, create }))));
 }
 
 /** Lines for a person where a person looks, JSON elsewhere; always on stderr. */

@@ -2,13 +2,14 @@ import { Kysely } from "kysely";
 import { Migrator } from "kysely/migration";
 import * as core from "./migrations/0001-core.ts";
 import * as identity from "./migrations/0002-identity.ts";
+import * as pools from "./migrations/0003-pools.ts";
 import { openSqlite, sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
 /** The state of an installation. Inside `transaction()`, use the transaction it gives: it holds the one connection. */
 export type Database = Kysely<Tables>;
 
-const MIGRATIONS = { "0001-core": core, "0002-identity": identity };
+const MIGRATIONS = { "0001-core": core, "0002-identity": identity, "0003-pools": pools };
 
 /**
  * Opens the state in the file `path` (":memory:" for tests) and brings its tables up to date.

@@ -8,6 +8,7 @@ import type { IdentityTables } from "./identity-tables.ts";
 export interface Tables extends IdentityTables {
   setting: SettingTable;
   disk: DiskTable;
+  pool: PoolTable;
   pool_usage: PoolUsageTable;
   cache_entry: CacheEntryTable;
   image: ImageTable;
@@ -50,6 +51,17 @@ export interface DiskTable {
   state: DiskState;
   /** Space promised to the operation that fills it; 0 once it is ready. */
   reserved_bytes: number;
+  created_at: number;
+}
+
+/** What is known of a pool beside the configuration: only pools of which there is something to know have a row. */
+export interface PoolTable {
+  name: string;
+  /** JSON as in the configuration, of a pool that was added while Mica ran; null for those of the configuration. */
+  config: string | null;
+  drained: number;
+  /** JSON: the space that its disks share, as it was last measured. */
+  space: string | null;
   created_at: number;
 }
 

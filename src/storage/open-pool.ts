@@ -1,31 +1,45 @@
-import { mkdir } from "node:fs/promises";
 import type { Logger } from "pino";
 import type { PoolConfig } from "#/config/schema.ts";
 import { poolName } from "#/domain/ids.ts";
 import type { StorageDriver } from "#/storage/driver.ts";
-import { Pool } from "#/storage/pool.ts";
-import { LimitedDriver } from "#/storage/wrap/limited.ts";
+import { Pool, type PoolLimits } from "#/storage/pool.ts";
+import { LimitedDriver, Limits } from "#/storage/wrap/limited.ts";
 import { LoggedDriver } from "#/storage/wrap/logged.ts";
+import { ReopeningDriver } from "#/storage/wrap/reopening.ts";
 import { RetryingDriver } from "#/storage/wrap/retrying.ts";
 
 /** A mount that comes back within seconds is waited for. */
 const RETRIES = { attemptsMax: 3, delayMs: 200 };
 
-/** Opens a configured pool: its driver in its wrappers. `create`: a folder that is not there is made. Errors: `pool_unavailable`, `pool_full`. */
-export async function openPool(config: PoolConfig, { log, create }: { log: Logger; create: boolean }): Promise<Pool> {
-  const { name, roles, concurrencyMax, bandwidthBytesPerSecondMax, ...limits } = config;
-  const driver = await openDriver(config, create);
-  log.info({ pool: name, driver: driver.kind, place: driver.can.place, clone: driver.can.clone, why: driver.can.why }, "pool opened");
-  const wrapped = wrap(driver, { concurrencyMax, bytesPerSecondMax: bandwidthBytesPerSecondMax }, log.child({ pool: name }));
-  return new Pool({ name: poolName(name), roles, driver: wrapped, limits: { ...limits, bandwidthBytesPerSecondMax } });
+interface OpenPoolOptions {
+  readonly log: Logger;
+  /** Whether no disks are on record in the pool: then its folder may be made, and may be empty. Asked before each opening. */
+  readonly isNew: () => Promise<boolean>;
+  readonly drained?: boolean;
+}
+
+/** Opens a pool: its driver in its wrappers. Never rejects because of the place: a pool that cannot be opened is down, and is tried again. */
+export async function openPool(config: PoolConfig, { log, isNew, drained = false }: OpenPoolOptions): Promise<Pool> {
+  const { name, driver: kind, roles, concurrencyMax, bandwidthBytesPerSecondMax } = config;
+  const scope = log.child({ pool: name });
+  const limits = new Limits({ concurrencyMax, bytesPerSecondMax: bandwidthBytesPerSecondMax });
+  const open = async () => wrap(await openDriver(config, await isNew()), limits, scope);
+  const driver = await ReopeningDriver.open({ kind, open, log: scope });
+  return new Pool({ name: poolName(name), roles, driver, health: driver, limits: limitsOf(config), drained });
+}
+
+function limitsOf(config: PoolConfig): PoolLimits {
+  const { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax } = config;
+  return { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax };
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ driver, path = "" }: PoolConfig, create: boolean): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "" }: PoolConfig, isNew: boolean): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
-      if (create) await mkdir(path, { recursive: true, mode: 0o700 });
+      const { claimFolder } = await import("#/storage/file/marker.ts");
+      await claimFolder(path, { pool: name, isNew });
       return FileDriver.open(path);
     }
     default:
@@ -34,6 +48,6 @@ async function openDriver({ driver, path = "" }: PoolConfig, create: boolean): P
 }
 
 /** From the outside in: each try of a call waits for its turn, and is a line in the log. */
-function wrap(driver: StorageDriver, limits: { concurrencyMax: number; bytesPerSecondMax: number }, log: Logger): StorageDriver {
+function wrap(driver: StorageDriver, limits: Limits, log: Logger): StorageDriver {
   return new RetryingDriver(new LimitedDriver(new LoggedDriver(driver, log), limits), RETRIES);
 }

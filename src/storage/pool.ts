@@ -37,6 +37,14 @@ export interface PoolOptions {
   readonly roles: readonly PoolRole[];
   readonly driver: StorageDriver;
   readonly limits: PoolLimits;
+  /** Whether the place can be reached; without it, it always can. */
+  readonly health?: Health;
+  readonly drained?: boolean;
+}
+
+export interface Health {
+  /** Why the pool is down and since when (ms since 1970); undefined while it is up. */
+  readonly down: { readonly reason: string; readonly sinceMs: number } | undefined;
 }
 
 /**
@@ -48,15 +56,30 @@ export class Pool implements StorageDriver {
   readonly roles: readonly PoolRole[];
   readonly limits: PoolLimits;
   readonly metrics = new PoolMetrics();
+  /** Takes no new disks; those that it has go on. */
+  drained: boolean;
   readonly #driver: StorageDriver;
+  readonly #health: Health | undefined;
   /** How many calls are at work on a disk in this process: it isn't deleted under them. */
   readonly #atWork = new Map<DiskId, number>();
 
-  constructor({ name, roles, driver, limits }: PoolOptions) {
+  constructor({ name, roles, driver, limits, health, drained = false }: PoolOptions) {
     this.name = name;
     this.roles = roles;
     this.limits = limits;
+    this.drained = drained;
     this.#driver = driver;
+    this.#health = health;
+  }
+
+  get down(): Health["down"] {
+    return this.#health?.down;
+  }
+
+  /** Why it takes no new disks now, in words; undefined where it does. */
+  get closed(): string | undefined {
+    if (this.down) return `pool "${this.name}" is down: ${this.down.reason}`;
+    return this.drained ? `pool "${this.name}" is drained: it takes no new disks` : undefined;
   }
 
   get kind(): string {
@@ -212,6 +235,7 @@ export class Pool implements StorageDriver {
   }
 
   #refusal(doing: string, capability: keyof Capabilities["why"]): AppError {
+    if (this.down) return this.#inContext(doing, new AppError("pool_unavailable", `it is down: ${this.down.reason}`)) as AppError;
     const because = this.can.why[capability] ?? `its driver, ${this.kind}, has no way to do it`;
     return this.#inContext(doing, new AppError("not_supported", because)) as AppError;
   }

@@ -26,11 +26,7 @@ export interface Call {
  * many steps, and a subclass may treat them in its own way.
  */
 export abstract class DriverAround implements StorageDriver {
-  protected readonly inner: StorageDriver;
-
-  constructor(inner: StorageDriver) {
-    this.inner = inner;
-  }
+  protected abstract readonly inner: StorageDriver;
 
   protected abstract run<Result>(call: Call, work: () => Promise<Result>): Promise<Result>;
 

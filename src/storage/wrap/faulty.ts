@@ -16,10 +16,12 @@ const MAY_LOSE_ANSWER: readonly Call["name"][] = ["create", "clone", "snapshot",
 
 /** Makes calls fail by chance, with `pool_unavailable`: before they do anything, or when all is done. For tests. */
 export class FaultyDriver extends DriverAround {
+  protected readonly inner: StorageDriver;
   readonly #options: FaultOptions;
 
   constructor(inner: StorageDriver, options: FaultOptions) {
-    super(inner);
+    super();
+    this.inner = inner;
     this.#options = options;
   }
 

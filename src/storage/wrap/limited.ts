@@ -11,6 +11,17 @@ export interface LimitOptions {
   readonly bytesPerSecondMax: number;
 }
 
+/** The limits of one pool, however often its driver is opened. */
+export class Limits {
+  readonly heavy: Semaphore;
+  readonly throttle: Throttle | undefined;
+
+  constructor({ concurrencyMax, bytesPerSecondMax }: LimitOptions) {
+    this.heavy = new Semaphore(concurrencyMax);
+    this.throttle = bytesPerSecondMax > 0 ? new Throttle(bytesPerSecondMax) : undefined;
+  }
+}
+
 /** Those that move bytes or start programs. The others are quick, and some are needed inside of these. */
 const HEAVY: readonly Call["name"][] = ["clone", "snapshot", "copy", "fill", "resize", "flatten"];
 
@@ -19,18 +30,18 @@ const HEAVY: readonly Call["name"][] = ["clone", "snapshot", "copy", "fill", "re
  * no other of them may be made on the same pool.
  */
 export class LimitedDriver extends DriverAround {
-  readonly #heavy: Semaphore;
-  readonly #throttle: Throttle | undefined;
+  protected readonly inner: StorageDriver;
+  readonly #limits: Limits;
 
-  constructor(inner: StorageDriver, { concurrencyMax, bytesPerSecondMax }: LimitOptions) {
-    super(inner);
-    this.#heavy = new Semaphore(concurrencyMax);
-    this.#throttle = bytesPerSecondMax > 0 ? new Throttle(bytesPerSecondMax) : undefined;
+  constructor(inner: StorageDriver, limits: Limits) {
+    super();
+    this.inner = inner;
+    this.#limits = limits;
   }
 
   protected override async run<Result>({ name, signal }: Call, work: () => Promise<Result>): Promise<Result> {
     if (!HEAVY.includes(name)) return work();
-    using _ = await this.#heavy.take(signal).catch((error: unknown) => {
+    using _ = await this.#limits.heavy.take(signal).catch((error: unknown) => {
       throwIfCancelled(signal);
       throw error;
     });
@@ -42,13 +53,13 @@ export class LimitedDriver extends DriverAround {
     { block, offset }: { block: Uint8Array; offset: number },
     { signal }: Call,
   ): Promise<void> {
-    await this.#throttle?.pass(block.length, signal);
+    await this.#limits.throttle?.pass(block.length, signal);
     await writer.write(block, offset);
   }
 
   override async *read(source: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<Uint8Array> {
     for await (const block of this.inner.read(source, range, options)) {
-      await this.#throttle?.pass(block.length, options.signal);
+      await this.#limits.throttle?.pass(block.length, options.signal);
       yield block;
     }
   }

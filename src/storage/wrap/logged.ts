@@ -8,10 +8,12 @@ const QUIET: readonly Call["name"][] = ["stat", "capacity", "open"];
 
 /** A line when a call begins (debug) and one when it ends (info; warn where it failed), with disk, times and sizes as fields. */
 export class LoggedDriver extends DriverAround {
+  protected readonly inner: StorageDriver;
   readonly #log: Log;
 
   constructor(inner: StorageDriver, log: Log) {
-    super(inner);
+    super();
+    this.inner = inner;
     this.#log = log;
   }
 

@@ -17,10 +17,12 @@ const TRANSIENT: readonly ErrorCode[] = ["pool_unavailable", "unavailable"];
 
 /** Tries again what failed for a reason that may pass. Every call of a driver may be repeated, so that is safe. */
 export class RetryingDriver extends DriverAround {
+  protected readonly inner: StorageDriver;
   readonly #options: RetryOptions;
 
   constructor(inner: StorageDriver, options: RetryOptions) {
-    super(inner);
+    super();
+    this.inner = inner;
     this.#options = options;
   }
 

@@ -10,7 +10,7 @@ import { storageDriverContract } from "#/storage/contract.ts";
 import type { Lineage, NewDisk, StorageDriver, StoredRef } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { FaultyDriver } from "#/storage/wrap/faulty.ts";
-import { LimitedDriver } from "#/storage/wrap/limited.ts";
+import { LimitedDriver, Limits } from "#/storage/wrap/limited.ts";
 import { LoggedDriver } from "#/storage/wrap/logged.ts";
 import { RetryingDriver } from "#/storage/wrap/retrying.ts";
 
@@ -18,7 +18,7 @@ const NO_LIMITS = { concurrencyMax: 1, bytesPerSecondMax: 0 };
 const PATIENT = { attemptsMax: 40, delayMs: 0 };
 
 storageDriverContract("RetryingDriver", async () => new RetryingDriver(new MemoryDriver(), PATIENT));
-storageDriverContract("LimitedDriver", async () => new LimitedDriver(new MemoryDriver(), NO_LIMITS));
+storageDriverContract("LimitedDriver", async () => new LimitedDriver(new MemoryDriver(), new Limits(NO_LIMITS)));
 storageDriverContract("LoggedDriver", async () => new LoggedDriver(new MemoryDriver(), silentLog));
 storageDriverContract("FaultyDriver without faults", async () => new FaultyDriver(new MemoryDriver(), { random: Math.random, rate: 0 }));
 storageDriverContract("RetryingDriver around faults", async () => new RetryingDriver(faulty(0.1), PATIENT));
@@ -89,7 +89,7 @@ describe("LimitedDriver", () => {
         return super.clone(source, target);
       }
     }
-    const driver = new LimitedDriver(new Slow(), { concurrencyMax: 2, bytesPerSecondMax: 0 });
+    const driver = new LimitedDriver(new Slow(), new Limits({ concurrencyMax: 2, bytesPerSecondMax: 0 }));
     const source = await putNew(driver, dense(MiB, 1));
     await Promise.all(Array.from({ length: 10 }, () => driver.clone(source, newDisk(MiB))));
     assert.equal(insideMax, 2);
@@ -97,7 +97,7 @@ describe("LimitedDriver", () => {
   });
 
   it("lets only so many bytes pass per second, both ways together", async () => {
-    const driver = new LimitedDriver(new MemoryDriver(), { concurrencyMax: 1, bytesPerSecondMax: 20 * MiB });
+    const driver = new LimitedDriver(new MemoryDriver(), new Limits({ concurrencyMax: 1, bytesPerSecondMax: 20 * MiB }));
     const startedMs = performance.now();
     const disk = newDisk(3 * MiB);
     await put(driver, disk, dense(3 * MiB, 1));
@@ -107,7 +107,7 @@ describe("LimitedDriver", () => {
   });
 
   it("ends the wait for bytes when it is cancelled", async () => {
-    const driver = new LimitedDriver(new MemoryDriver(), { concurrencyMax: 1, bytesPerSecondMax: KiB });
+    const driver = new LimitedDriver(new MemoryDriver(), new Limits({ concurrencyMax: 1, bytesPerSecondMax: KiB }));
     const writer = await driver.receive(newDisk(MiB), { signal: AbortSignal.timeout(30) });
     await writer.write(dense(64 * KiB, 1), 0);
     await rejectsWith("cancelled", () => writer.write(dense(64 * KiB, 1), 64 * KiB));
