@@ -27,7 +27,7 @@ describe("convertArguments()", () => {
   });
 
   it("names the format of a new file, and packs qcow2 with zstd", () => {
-    const args = qemuImg.convertArguments(raw("/p/a"), { filename: "/p/b", format: "qcow2", compress: true }, direct);
+    const args = qemuImg.convertArguments(raw("/p/a"), { filename: "/p/b", format: "qcow2", clusters: "zstd" }, direct);
     assert.deepEqual(args.slice(7, 14), ["-c", "-m", "2", "-O", "qcow2", "-o", "compression_type=zstd"]);
     assert.equal(args.at(-1), "/p/b");
   });

@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import type { BlockNode } from "#/domain/block-node.ts";
+import type { ClusterCompression } from "#/domain/compression.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, KiB, MINUTE_MS, SECOND_MS } from "#/lib/units.ts";
 import { type Finished, type RunOptions, run, ToolFailure } from "#/tools/run.ts";
@@ -14,8 +15,8 @@ import { type Finished, type RunOptions, run, ToolFailure } from "#/tools/run.ts
 export interface NewFile {
   readonly filename: string;
   readonly format: FileFormat;
-  /** Compressed clusters; qcow2 and vmdk only. */
-  readonly compress?: boolean | undefined;
+  /** Compressed clusters; of a vmdk they make a stream-optimized one, by deflate. */
+  readonly clusters?: ClusterCompression | undefined;
 }
 export type FileFormat = "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi";
 
@@ -66,15 +67,15 @@ function targetArguments(source: BlockNode, target: BlockNode | NewFile): string
     return ["-n", "--target-is-zero", "--target-image-opts", jsonFilename(source), imageOptions(target)];
   }
   const options = createOptions(target);
-  const compress = target.compress ? ["-c", "-m", "2"] : [];
+  const compress = target.clusters ? ["-c", "-m", "2"] : [];
   return [...compress, "-O", target.format, ...(options ? ["-o", options] : []), jsonFilename(source), target.filename];
 }
 
-/** Per format: zstd packs qcow2 at a quarter of zlib's cost; `vpc` else rounds the size to what CHS can say. */
-function createOptions({ format, compress }: NewFile): string | undefined {
-  if (format === "qcow2") return compress ? "compression_type=zstd" : undefined;
+/** Per format; `vpc` else rounds the size to what CHS can say. */
+function createOptions({ format, clusters }: NewFile): string | undefined {
+  if (format === "qcow2") return clusters && `compression_type=${clusters}`;
   if (format === "vpc") return "subformat=dynamic,force_size=on";
-  if (format === "vmdk") return compress ? "subformat=streamOptimized" : undefined;
+  if (format === "vmdk") return clusters && "subformat=streamOptimized";
   return undefined;
 }
 

@@ -103,8 +103,8 @@ describe("convert()", () => {
     const [plain, packed, again] = [newDisk(GUEST_BYTES, "qcow2"), newDisk(GUEST_BYTES, "qcow2"), newDisk(GUEST_BYTES, "qcow2")];
     const raw = { pool, disk: await putNew(pool, half) };
     await convert({ source: raw, target: { pool, disk: plain } });
-    await convert({ source: raw, target: { pool, disk: packed }, compress: true });
-    await convert({ source: { pool, disk: plain }, target: { pool, disk: again }, compress: true });
+    await convert({ source: raw, target: { pool, disk: packed }, clusters: "zstd" });
+    await convert({ source: { pool, disk: plain }, target: { pool, disk: again }, clusters: "zstd" });
     for (const disk of [packed, again]) {
       assert.ok(((await pool.stat(disk.id))?.sizeBytes ?? 0) < MiB);
       assert.deepEqual(await guestView({ pool, disk }), Buffer.from(half));

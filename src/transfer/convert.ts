@@ -1,24 +1,33 @@
 import { type BlockNode, fileNode } from "#/domain/block-node.ts";
+import type { ClusterCompression, Compression } from "#/domain/compression.ts";
+import type { Disk } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { formatBytes } from "#/lib/units.ts";
 import type { NewDisk, StorageDriver, WorkOptions } from "#/storage/driver.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
-import { type Content, copyInto } from "#/transfer/copy.ts";
+import { counted } from "#/transfer/blocks.ts";
+import { compressionEngine } from "#/transfer/compress.ts";
+import { type BeforeBytes, type Content, copyInto } from "#/transfer/copy.ts";
 import { measureNode } from "#/transfer/measure.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
-import { dataBytes, isPlain, isSameContent, openSource, type Source, statSource } from "#/transfer/source.ts";
+import { dataBytes, formatOf, isPlain, isSameContent, openSource, type Source, statSource } from "#/transfer/source.ts";
 import { type Staging, StagingFile } from "#/transfer/staging.ts";
+import { unpack } from "#/transfer/unpack.ts";
 
 export interface Target {
   readonly pool: StorageDriver;
-  readonly disk: NewDisk;
+  readonly disk: NewDisk & Pick<Disk, "packed">;
 }
 
 export interface Conversion extends WorkOptions {
   readonly source: Source;
   readonly target: Target;
-  /** Compressed clusters, for qcow2 and vmdk. */
-  readonly compress?: boolean | undefined;
+  /** Compressed clusters, for qcow2; of a vmdk they make a stream-optimized one, by deflate. */
+  readonly clusters?: ClusterCompression | undefined;
+  /** The whole as a compressed stream: the target is `opaque`, with the disk's own format `packed` in it. */
+  readonly compress?: Compression | undefined;
+  /** Asked before data whose amount was not known beforehand: a compressed stream's, in either direction. */
+  readonly beforeBytes?: BeforeBytes | undefined;
   /** 0 is without a limit. Bytes that we read or write ourselves have the pools' own limits. */
   readonly bytesPerSecondMax?: number | undefined;
 }
@@ -31,8 +40,9 @@ export interface Moved {
 
 /**
  * Makes the target with the source's content in the target's format: one pass, holes and zeroes left out, no temporary
- * file; a raw target may be larger. The same format is copied byte for byte, so that its hashes stay, unless it is to be
- * compressed. Errors: `not_supported` where that takes `stageThenConvert()`; those of both pools and of qemu-img.
+ * file; a raw target may be larger. The same format is copied byte for byte, so that its hashes stay, unless its clusters are to be
+ * compressed. What comes out of a compressed stream is inspected before anything reads it. Errors: `not_supported` where that
+ * takes `stageThenConvert()`; those of both pools, of qemu-img, of `unpack()`.
  */
 export async function convert(conversion: Conversion): Promise<Moved> {
   const bytesRead = await moveContent(conversion);
@@ -48,7 +58,7 @@ export async function stageThenConvert(conversion: Conversion & { readonly stagi
   const { source, target } = conversion;
   const [arriving, converting] = halves(conversion);
   await using arrived = isReadable(source) ? undefined : await stageSource(arriving);
-  const node = arrived ? fileNode(arrived.path, source.disk.format) : await openSource(source);
+  const node = arrived ? fileNode(arrived.path, formatOf(source)) : await openSource(source);
   const leavingBytes = await putConverted(node, converting);
   const bytesTemporary = leavingBytes + ((await arrived?.allocatedBytes()) ?? 0);
   return {
@@ -59,48 +69,61 @@ export async function stageThenConvert(conversion: Conversion & { readonly stagi
 }
 
 /** Whether one pass is enough: the bytes stay the same, or QEMU reaches the source, and the target unless that is plain bytes. */
-export function isStreamable({ source, target, compress }: Conversion): boolean {
-  if (isSameContent(source.disk.format, target.disk.format) && !compress) return true;
-  return isReadable(source) && (isWritable(target) || isPlain(target.disk.format));
+export function isStreamable(conversion: Conversion): boolean {
+  const { source, target } = conversion;
+  return isSame(conversion) || (isReadable(source) && (isWritable(target) || isPlain(formatOf(target))));
 }
 
-const isReadable = ({ pool }: Source): boolean => pool.can.addressable !== "none";
-const isWritable = ({ pool }: Target): boolean => pool.can.addressable === "write";
+const isSame = (conversion: Conversion): boolean => keepsStream(conversion) || (isSameContent(formatOf(conversion.source), formatOf(conversion.target)) && !conversion.clusters);
+/** Nobody looks into what is opaque at both ends. */
+const keepsStream = ({ source, target, compress }: Conversion): boolean => source.disk.format === "opaque" && target.disk.format === "opaque" && !compress;
+/** By QEMU, in place. */
+const isReadable = ({ pool, disk }: Source): boolean => pool.can.addressable !== "none" && !disk.packed;
+const isWritable = ({ pool, disk }: Target): boolean => pool.can.addressable === "write" && !disk.packed;
 
 /** Returns the bytes that were read. */
 async function moveContent(conversion: Conversion): Promise<number> {
-  const { source, target, compress } = conversion;
+  const { source, target } = conversion;
   if (!isStreamable(conversion)) throw notStreamable(conversion);
-  const isSame = isSameContent(source.disk.format, target.disk.format) && !compress;
   const bothAddressable = isReadable(source) && isWritable(target);
-  if (bothAddressable && (!isSame || target.disk.format === "raw")) {
+  if (bothAddressable && (!isSame(conversion) || target.disk.format === "raw")) {
     await fill(await openSource(source), conversion);
     return dataBytes(source);
   }
-  return receive(isSame ? await storedContent(conversion) : await guestContent(await openSource(source), conversion), conversion);
+  const content = isSame(conversion) ? await sourceContent(conversion) : await guestContent(await openSource(source), conversion);
+  const readBytes = await receive(content, conversion);
+  return source.disk.packed ? dataBytes(source) : readBytes;
 }
 
 /** Has QEMU write the target in its pool. */
-async function fill(node: BlockNode, { target, compress, ...options }: Omit<Conversion, "source">): Promise<void> {
+async function fill(node: BlockNode, { target, clusters, ...options }: Omit<Conversion, "source">): Promise<void> {
   const { pool, disk } = target;
   const { signal } = options;
-  await pool.fill(disk, (made) => qemuImg.convert(node, disk.format === "raw" ? made : newFile(made, compress), options), { signal });
+  await pool.fill(disk, (made) => qemuImg.convert(node, disk.format === "raw" ? made : newFile(made, clusters), options), { signal });
 }
 
 /** Writes content into the target through us. Returns the bytes that were read. */
-async function receive(content: Content, { target, signal, onProgress }: Omit<Conversion, "source">): Promise<number> {
+async function receive(content: Content, { target, compress, signal, onProgress, beforeBytes }: Omit<Conversion, "source">): Promise<number> {
   const { pool, disk } = target;
-  const sizeBytes = disk.format === "raw" ? Math.max(content.sizeBytes, disk.virtualSizeBytes) : content.sizeBytes;
-  return copyInto(await pool.receive(disk, { signal }), content, sizeBytes, { onProgress });
+  const stored = compress ? await compressed(content, { compress, signal, onProgress }) : content;
+  const sizeBytes = disk.format === "raw" ? Math.max(stored.sizeBytes ?? 0, disk.virtualSizeBytes) : stored.sizeBytes;
+  return copyInto(await pool.receive(disk, { signal }), stored, sizeBytes, { onProgress, beforeBytes });
 }
 
-/** The source as it is stored, in a staging file. */
+/** How long it will be is known at its end. */
+async function compressed({ blocks, sizeBytes: totalBytes = 0 }: Content, { compress, signal, onProgress }: Pick<Conversion, "signal" | "onProgress"> & { compress: Compression }): Promise<Content> {
+  const engine = await compressionEngine(compress);
+  return { blocks: engine.compress(counted(blocks, { totalBytes, onProgress }), signal), sizeBytes: undefined };
+}
+
+/** The source, out of its compressed stream if it is in one, in a staging file. */
 async function stageSource(conversion: Conversion & { readonly staging: Staging }): Promise<StagingFile> {
   const { source, staging, signal, onProgress } = conversion;
-  const content = await storedContent(conversion);
-  const file = await StagingFile.create(staging, "source", isPlain(source.disk.format) ? await dataBytes(source) : content.sizeBytes);
+  const content = await sourceContent(conversion);
+  const firstBytes = isPlain(source.disk.format) || content.sizeBytes === undefined ? await dataBytes(source) : content.sizeBytes;
+  const file = await StagingFile.create(staging, "source", firstBytes);
   try {
-    await copyInto(await file.writer(signal), content, content.sizeBytes, { onProgress });
+    await copyInto(await file.writer(signal), content, content.sizeBytes, { onProgress, beforeBytes: (totalBytes) => file.reach(totalBytes) });
     return file;
   } catch (error) {
     await file[Symbol.asyncDispose]();
@@ -110,47 +133,63 @@ async function stageSource(conversion: Conversion & { readonly staging: Staging 
 
 /** Puts what a node shows into the target. Returns the bytes of the temporary file that took, if it took one. */
 async function putConverted(node: BlockNode, conversion: Conversion & { readonly staging: Staging }): Promise<number> {
-  const { source, target, staging, compress, signal } = conversion;
+  const { source, target, staging, clusters, signal } = conversion;
+  if (source.disk.packed) await checkUnpacked(node, conversion);
   if (isWritable(target)) await fill(node, conversion);
-  else if (isPlain(target.disk.format)) await receive(await guestContent(node, conversion), conversion);
+  else if (isPlain(formatOf(target))) await receive(await guestContent(node, conversion), conversion);
   else {
     const [converting, leaving] = halves(conversion);
-    const neededBytes = await measureNode(node, { format: target.disk.format, virtualSizeBytes: source.disk.virtualSizeBytes }, { signal });
+    const neededBytes = await measureNode(node, { format: formatOf(target), virtualSizeBytes: source.disk.virtualSizeBytes }, { signal });
     await using file = await StagingFile.create(staging, "target", neededBytes);
-    await qemuImg.convert(node, newFile(fileNode(file.path, target.disk.format), compress), converting);
+    await qemuImg.convert(node, newFile(fileNode(file.path, formatOf(target)), clusters), converting);
     await receive(await file.content(signal), leaving);
     return await file.allocatedBytes();
   }
   return 0;
 }
 
-async function storedContent({ source, signal }: Conversion): Promise<Content> {
-  const { sizeBytes } = await statSource(source);
-  return { blocks: source.pool.read(source.disk, { start: 0, end: sizeBytes }, { signal }), sizeBytes };
+/** Of a disk that came out of a compressed stream nothing was known before: what it takes is promised now. */
+async function checkUnpacked(node: BlockNode, { target, signal, beforeBytes }: Conversion): Promise<void> {
+  await checkFits(node, target, signal);
+  const neededBytes = await measureNode(node, target.disk, { signal });
+  await beforeBytes?.(neededBytes, neededBytes);
 }
 
-/** What a guest would see. QEMU's own word on its size: a record that is too small must not cut a disk. */
+/** The source's bytes in its format. */
+async function sourceContent(conversion: Conversion): Promise<Content> {
+  const { source, target, signal, onProgress } = conversion;
+  const { sizeBytes } = await statSource(source);
+  const blocks = source.pool.read(source.disk, { start: 0, end: sizeBytes }, { signal });
+  const { packed } = source.disk;
+  if (!packed || keepsStream(conversion)) return { blocks, sizeBytes };
+  return { blocks: unpack(counted(blocks, { totalBytes: sizeBytes, onProgress }), { format: packed, virtualSizeBytesMax: target.disk.virtualSizeBytes }), sizeBytes: undefined };
+}
+
+/** What a guest would see. */
 async function guestContent(node: BlockNode, { target, signal }: Omit<Conversion, "source">): Promise<Content> {
-  const { virtualSizeBytes } = await qemuImg.info(node, { signal });
-  if (virtualSizeBytes > target.disk.virtualSizeBytes) {
-    const sizes = `${formatBytes(virtualSizeBytes)}, and the new disk only ${formatBytes(target.disk.virtualSizeBytes)}`;
-    throw new AppError("bad_request", `The source has ${sizes}.`);
-  }
+  const virtualSizeBytes = await checkFits(node, target, signal);
   return { blocks: readNode(node, { start: 0, end: virtualSizeBytes }, signal), sizeBytes: virtualSizeBytes };
 }
 
+/** QEMU's own word on the size of a disk: a record that is too small must not cut it. */
+async function checkFits(node: BlockNode, { disk }: Target, signal: AbortSignal | undefined): Promise<number> {
+  const { virtualSizeBytes } = await qemuImg.info(node, { signal });
+  if (virtualSizeBytes <= disk.virtualSizeBytes) return virtualSizeBytes;
+  throw new AppError("bad_request", `The source has ${formatBytes(virtualSizeBytes)}, and the new disk only ${formatBytes(disk.virtualSizeBytes)}.`);
+}
+
 /** The file that QEMU is to create, where the pool expects it. */
-function newFile(node: BlockNode, compress: boolean | undefined): qemuImg.NewFile {
+function newFile(node: BlockNode, clusters: ClusterCompression | undefined): qemuImg.NewFile {
   if (node.driver === "file" || node.driver === "nbd" || node.driver === "raw" || node.driver === "luks" || node.file.driver !== "file") {
     throw new Error(`Broken invariant: qemu-img cannot create ${node.driver}`);
   }
-  return { filename: node.file.filename, format: node.driver, compress };
+  return { filename: node.file.filename, format: node.driver, clusters };
 }
 
 function notStreamable({ source, target }: Conversion): AppError {
   const { pool, disk } = isReadable(source) ? target : source;
-  const because = pool.can.why.addressable ?? "QEMU cannot reach its pool";
-  const formats = `from ${source.disk.format} to ${target.disk.format}`;
+  const because = disk.packed ? "it is a compressed stream" : (pool.can.why.addressable ?? "QEMU cannot reach its pool");
+  const formats = `from ${formatOf(source)} to ${formatOf(target)}`;
   return new AppError("not_supported", `Cannot convert disk ${source.disk.id} ${formats} in one pass: disk ${disk.id} cannot be opened in place, since ${because}.`);
 }
 

@@ -1,12 +1,17 @@
 import type { BlockNode } from "#/domain/block-node.ts";
-import type { DiskFormat } from "#/domain/disk.ts";
+import type { Disk, DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { StorageDriver, StoredDisk, StoredRef } from "#/storage/driver.ts";
 
 /** A disk and the pool that it is in. */
 export interface Source {
   readonly pool: StorageDriver;
-  readonly disk: StoredRef;
+  readonly disk: StoredRef & Pick<Disk, "packed">;
+}
+
+/** The format of the disk in it: where a compressed stream is stored, of what that holds. */
+export function formatOf({ disk }: { readonly disk: Pick<Disk, "format" | "packed"> }): DiskFormat {
+  return disk.packed ?? disk.format;
 }
 
 /** Formats whose bytes are the disk itself. */

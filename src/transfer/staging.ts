@@ -2,7 +2,7 @@ import { type FileHandle, mkdir, open, readdir, rm, stat, statfs } from "node:fs
 import { dirname, join } from "node:path";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
-import { formatBytes, KiB } from "#/lib/units.ts";
+import { formatBytes, KiB, MiB } from "#/lib/units.ts";
 import type { DiskWriter } from "#/storage/driver.ts";
 import type { Content } from "#/transfer/copy.ts";
 
@@ -14,28 +14,42 @@ export interface Staging {
   readonly sizeBytesMax: number;
 }
 
+/** How far ahead of content of unknown length its promise is: small, since what is staged may be about to end. */
+const STEP_BYTES = 4 * MiB;
+
 const ROLES = ["source", "target"] as const;
 type Role = (typeof ROLES)[number];
 
 /** A temporary file whose space was promised before its first byte. It goes when it is disposed of. */
 export class StagingFile implements AsyncDisposable {
   readonly path: string;
+  readonly #sizeBytesMax: number;
 
-  private constructor(path: string) {
+  private constructor(path: string, sizeBytesMax: number) {
     this.path = path;
+    this.#sizeBytesMax = sizeBytesMax;
   }
 
   /** An empty file in place of what an earlier attempt may have left. `pool_full` where the folder or its disk has no room for `sizeBytes`. */
   static async create({ path, sizeBytesMax }: Staging, role: Role, sizeBytes: number): Promise<StagingFile> {
-    const file = new StagingFile(`${path}.${role}`);
+    const file = new StagingFile(`${path}.${role}`, sizeBytesMax);
     await telling(async () => {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await rm(file.path, { force: true });
+      promisedBytes.delete(file.path);
       await checkDisk(dirname(path), sizeBytes);
       promise(file.path, sizeBytes, sizeBytesMax);
       await createEmpty(file.path);
     });
     return file;
+  }
+
+  /** Promises more where content of unknown length comes to more than was promised. `pool_full` as for `create()`. */
+  async reach(sizeBytes: number): Promise<void> {
+    const shortBytes = sizeBytes - (promisedBytes.get(this.path) ?? 0);
+    if (shortBytes <= 0) return;
+    await telling(() => checkDisk(dirname(this.path), shortBytes + STEP_BYTES));
+    promise(this.path, shortBytes + STEP_BYTES, this.#sizeBytesMax);
   }
 
   async allocatedBytes(): Promise<number> {
@@ -91,7 +105,7 @@ function promise(path: string, sizeBytes: number, sizeBytesMax: number): void {
       `Cannot stage ${formatBytes(sizeBytes)}: of the ${formatBytes(sizeBytesMax)} for temporary files ${formatBytes(othersBytes)} are promised already.`,
     );
   }
-  promisedBytes.set(path, sizeBytes);
+  promisedBytes.set(path, (promisedBytes.get(path) ?? 0) + sizeBytes);
 }
 
 /** What others have written is missing from the free space already; the rest of what they were promised is not. */

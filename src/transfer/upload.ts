@@ -1,9 +1,9 @@
 import { AppError, asAppError } from "#/domain/errors.ts";
-import { earlyRefusal, refusal, StreamInspector } from "#/format/inspect.ts";
 import { formatBytes } from "#/lib/units.ts";
 import { untilAborted } from "#/lib/until-aborted.ts";
 import type { DiskWriter } from "#/storage/driver.ts";
 import { type Hashes, Hashing } from "#/transfer/hashing.ts";
+import { Inspector } from "#/transfer/inspector.ts";
 import { allDone, atOnce, Outlet } from "#/transfer/outlet.ts";
 import { type SharedBlock, Slots } from "#/transfer/slots.ts";
 
@@ -117,30 +117,6 @@ function checkComplete(sizeBytes: number, { expectedSizeBytes }: UploadOptions):
 
 function cancelled({ reason }: AbortSignal): AppError {
   return asAppError(reason) ?? new AppError("cancelled", "The upload was cancelled.", { cause: reason });
-}
-
-/** Refuses content as soon as it cannot be what the image claims, or is unsafe. */
-class Inspector {
-  readonly #claim: string;
-  readonly #stream = new StreamInspector();
-
-  constructor(claim: string) {
-    this.#claim = claim;
-  }
-
-  update(chunk: Uint8Array): void {
-    this.#stream.update(chunk);
-    const refused = earlyRefusal(this.#stream, this.#claim);
-    if (refused) throw refused;
-  }
-
-  /** The whole has come: what a guest would see of it, in bytes. */
-  finish(): number {
-    const inspection = this.#stream.finish();
-    const refused = refusal(inspection, this.#claim);
-    if (refused) throw refused;
-    return inspection.virtualSizeBytes;
-  }
 }
 
 /** Writes as often at once as the writer allows, and knows how much is done. */

@@ -43,7 +43,7 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
     const source = await bench.putNew(driver, bytes);
     const packed = bench.newDisk(2 * MiB, "qcow2");
     const from = await driver.open(source, "read");
-    await driver.fill(packed, async (node) => convert(from, { filename: fileOf(node), format: "qcow2", compress: true }));
+    await driver.fill(packed, async (node) => convert(from, { filename: fileOf(node), format: "qcow2", clusters: "zstd" }));
     const stored = await driver.stat(packed.id);
     assert.ok(stored && stored.sizeBytes > 0);
     assert.deepEqual((await bench.get(driver, packed)).subarray(0, 4), Buffer.from("QFI\xfb", "latin1"));
