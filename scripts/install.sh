@@ -4,7 +4,7 @@
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # where Debian keeps mke2fs, and users do not look
 
-# command:package, and what it is for.
+# command:package, or the pattern of a file:package.
 needed="
 qemu-img:qemu-utils
 bwrap:bubblewrap
@@ -21,12 +21,26 @@ mkfs.xfs:xfsprogs
 mkfs.btrfs:btrfs-progs
 mount:mount
 curl:curl
+ceph-mon:ceph-mon
+ceph-mgr:ceph-mgr
+ceph-osd:ceph-osd
+rbd:ceph-common
+/usr/lib/*/qemu/block-rbd.so:qemu-block-extra
 "
 
 missing() {
+  set -f # Patterns stay what they are until each is looked for.
   for pair in $1; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || echo "${pair#*:}"
+    is_there "${pair%%:*}" || echo "${pair#*:}"
   done | sort -u
+  set +f
+}
+
+is_there() {
+  case $1 in
+    /*) sh -c "ls $1" >/dev/null 2>&1 ;;
+    *) command -v "$1" >/dev/null 2>&1 ;;
+  esac
 }
 
 [ "${1:-}" = real ] && needed="$needed$real"

@@ -1,0 +1,47 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { MINUTE_MS } from "#/lib/units.ts";
+import { run } from "#/tools/run.ts";
+
+const timeoutMs = 3 * MINUTE_MS;
+
+/** A real Ceph cluster of one OSD, on loopback; gone, with all it held, when it is disposed of. `ceph-up.sh` tells its pools and users. */
+export interface CephCluster extends AsyncDisposable {
+  readonly folder: string;
+  readonly confPath: string;
+  /** Runs `rbd` or `ceph` as the administrator of the cluster; returns what it printed. */
+  rbd(...args: string[]): Promise<string>;
+  ceph(...args: string[]): Promise<string>;
+  /** The process of a daemon, to be stopped and continued. */
+  pidOf(daemon: "mon.a" | "osd.0"): Promise<number>;
+}
+
+export async function startCeph(): Promise<CephCluster> {
+  const folder = await mkdtemp(join(tmpdir(), "mica-ceph-"));
+  const end = async () => {
+    await run("bash", [join(import.meta.dirname, "ceph-down.sh"), folder], { timeoutMs });
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await startDaemons(folder);
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  const confPath = join(folder, "ceph.conf");
+  const ask = (program: string) => async (...args: string[]) => (await run(program, ["--conf", confPath, ...args], { timeoutMs })).stdout;
+  return {
+    folder,
+    confPath,
+    rbd: ask("rbd"),
+    ceph: ask("ceph"),
+    pidOf: async (daemon) => Number((await run("cat", [join(folder, "run", `${daemon}.pid`)], { timeoutMs })).stdout),
+    [Symbol.asyncDispose]: end,
+  };
+}
+
+/** The daemons outlive the script: nothing of it may keep our pipes open. */
+async function startDaemons(folder: string): Promise<void> {
+  await run("bash", [join(import.meta.dirname, "ceph-up.sh"), folder], { timeoutMs });
+}
