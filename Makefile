@@ -5,7 +5,7 @@ SHELL = /bin/sh
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-install: node_modules/.package-lock.json ## Debian packages and npm packages, as far as they are missing
+install: node_modules/.package-lock.json .bundle/main.mjs ## Debian packages and npm packages, as far as they are missing
 	@./scripts/install.sh
 
 # npm writes this file last. The engine warnings of npm on an older Node are off in .npmrc: Mica brings its own Node.
@@ -13,6 +13,10 @@ node_modules/.package-lock.json: package-lock.json
 	npm ci
 	@test -x node_modules/.bin/node || { echo "npm did not install Node for this machine: Mica runs on Linux on x64 and arm64." >&2; exit 1; }
 	@touch $@
+
+# Mica runs without it, and starts in twice the time. Folders are among its sources: so it is made anew when a file goes.
+.bundle/main.mjs: node_modules/.package-lock.json scripts/bundle.ts $(shell find src -not -name '*.test.ts')
+	node_modules/.bin/node scripts/bundle.ts
 
 start: install ## run Mica in the foreground with defaults
 	@./bin/mica serve

@@ -46,6 +46,7 @@ function findAbsent({ packages }: Lockfile): [string, Entry][] {
 
 /** Package names of platforms are like "@oxlint/binding-linux-arm64-musl"; npm skips what does not fit `os`, `cpu` and `libc`. */
 function withoutChecksum(name: string, version: string, dev: boolean | undefined): Entry {
+  if (name.endsWith("-wasm32-wasi")) return { version, cpu: ["wasm32"], ...(dev ? { dev } : {}), optional: true };
   const [, os, cpu] = /(?:^|[/-])(aix|android|darwin|freebsd|linux|openharmony|win32)-(\w+)/.exec(name) ?? [];
   if (!os || !cpu) return fail(`Cannot tell the platform of ${name}`);
   const libc = name.endsWith("musl") ? { libc: ["musl"] } : {};

@@ -43,7 +43,7 @@ export class HashWorkers {
 
 /** Beyond this, memory is the limit, not processors. */
 const WORKERS_MAX = 16;
-const SCRIPT = new URL("./hash-worker.ts", import.meta.url);
+const SCRIPT = new URL(import.meta.resolve("#/transfer/hash-worker.ts"));
 
 const ofThisProcess = new HashWorkers();
 
