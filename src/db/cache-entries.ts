@@ -38,13 +38,12 @@ export async function cacheEntriesOfImage(db: Database, imageId: string): Promis
   return db.selectFrom("cache_entry").selectAll().where("image_id", "=", imageId).execute();
 }
 
-/** Ready entries of a pool, least recently used first. */
+/** A pool's entries, those that are being filled too, least recently used first. */
 export async function cacheEntriesOfPool(db: Database, pool: PoolName): Promise<CacheEntryTable[]> {
   return db
     .selectFrom("cache_entry")
     .selectAll()
     .where("pool", "=", pool)
-    .where("state", "=", "ready")
     .orderBy("last_used_at")
     .execute();
 }

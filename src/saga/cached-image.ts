@@ -8,17 +8,29 @@ import { type DiskId, diskId, operationId } from "#/domain/ids.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { StepScope } from "#/saga/engine/saga.ts";
-import { type FillCache, fillCache, makeRoomInCache } from "#/saga/fill-cache.ts";
+import { makeRoomInCache } from "#/saga/cache-room.ts";
+import { type FillCache, fillCache } from "#/saga/fill-cache.ts";
+
+export interface CachedImage {
+  readonly id: DiskId;
+  /** It was filled while we waited: its bytes are our operation's too. */
+  readonly isFilled: boolean;
+}
+
+/** How the plan converts, should it come to that: its entry may be gone by the time it runs. */
+export function conversionOf({ strategy, fallbacks }: Plan): FillCache["strategy"] {
+  return [strategy, ...fallbacks].includes("stream_convert") ? "stream_convert" : "staged_convert";
+}
 
 /**
  * The cached disk of the plan's image in the target's pool. Where it is missing, it is filled, once, however many ask at
  * the same time: the first to record the entry begins the fill, the others wait for that same operation.
  * Undefined where the cache does not take the image: then the conversion goes into the target itself.
  */
-export async function cachedImage(context: SagaContext<object>, plan: Plan, source: DiskId, scope: StepScope): Promise<DiskId | undefined> {
+export async function cachedImage(context: SagaContext<object>, plan: Plan, source: DiskId, scope: StepScope): Promise<CachedImage | undefined> {
   const imageId = plan.source.id ?? "";
   const { pool } = plan.target;
-  for (;;) {
+  for (let isFilled = false; ; ) {
     scope.signal.throwIfAborted();
     const entry = await findCacheEntry(context.db, imageId, pool);
     if (!entry) {
@@ -27,28 +39,31 @@ export async function cachedImage(context: SagaContext<object>, plan: Plan, sour
     }
     if (entry.state === "filling") {
       await waitForFill(context, entry, scope);
+      isFilled = true;
       continue;
     }
     const disk = await findDisk(context.db, diskId(entry.disk_id));
     if (disk?.state === "ready") {
       await touchCacheEntry(context.db, imageId, pool, context.clock.nowMs());
-      return disk.id;
+      return { id: disk.id, isFilled };
     }
     await context.db.transaction().execute((trx) => removeCacheEntry(trx, imageId, pool));
   }
 }
 
 async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskId): Promise<boolean> {
-  const { db, clock, runner } = context;
+  const { db, clock, runner, pools } = context;
   const disk = await getDisk(db, source);
-  if (!(await makeRoomInCache(context, plan.target.pool, disk.virtualSizeBytes))) return false;
+  // A guess, put right when the entry is ready: packed formats grow, holes go.
+  const sizeBytes = (await pools.get(disk.pool).stat(disk.id, disk.location))?.allocatedBytes ?? disk.virtualSizeBytes;
+  if (!(await makeRoomInCache(context, plan.target.pool, sizeBytes))) return false;
   const params: FillCache = {
     imageId: plan.source.id ?? "",
     pool: plan.target.pool,
     diskId: randomUUID(),
     sourceDiskId: source,
     virtualSizeBytes: disk.virtualSizeBytes,
-    strategy: plan.strategy === "staged_convert" ? "staged_convert" : "stream_convert",
+    strategy: conversionOf(plan),
   };
   return db.transaction().execute(async (trx) => {
     // An image that was deleted meanwhile gets no entry: nobody would ever purge it.
@@ -66,7 +81,7 @@ async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskI
       disk_id: params.diskId,
       state: "filling",
       filled_by: filledBy,
-      size_bytes: 0,
+      size_bytes: sizeBytes,
       hits: 0,
       created_at: now,
       last_used_at: now,

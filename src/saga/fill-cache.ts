@@ -1,9 +1,8 @@
-import { cacheEntriesOfPool, removeCacheEntry, setCacheEntryReady } from "#/db/cache-entries.ts";
+import { removeCacheEntry, setCacheEntryReady } from "#/db/cache-entries.ts";
 import { diskId, type PoolName } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga } from "#/saga/engine/saga.ts";
 import { discardTarget, fillTarget, type Materialisation, recordTarget } from "#/saga/materialise.ts";
-import { releaseDisk } from "#/saga/release-disk.ts";
 
 export interface FillCache {
   readonly imageId: string;
@@ -57,30 +56,4 @@ async function publish({ db, pools, params }: SagaContext<FillCache>): Promise<v
 async function forgetEntry(context: SagaContext<FillCache>): Promise<void> {
   await discardTarget(context, materialisation(context).target);
   await context.db.transaction().execute((trx) => removeCacheEntry(trx, context.params.imageId, context.params.pool));
-}
-
-/**
- * Makes room for one entry more of `sizeBytes`: drops the least recently used ones beyond the pool's limits.
- * Their clones keep what they read through as an ancestor. False where the entry alone passes the limit.
- */
-export async function makeRoomInCache(context: SagaContext<object>, poolName: PoolName, sizeBytes: number): Promise<boolean> {
-  const { cacheCountMax, cacheSizeBytesMax } = context.pools.get(poolName).limits;
-  if (cacheSizeBytesMax > 0 && sizeBytes > cacheSizeBytesMax) return false;
-  const entries = await cacheEntriesOfPool(context.db, poolName);
-  let keptBytes = entries.reduce((sum, entry) => sum + entry.size_bytes, 0);
-  let kept = entries.length;
-  for (const entry of entries) {
-    const fits = (cacheCountMax <= 0 || kept < cacheCountMax) && (cacheSizeBytesMax <= 0 || keptBytes + sizeBytes <= cacheSizeBytesMax);
-    if (fits) break;
-    await evict(context, entry.image_id, poolName, entry.disk_id);
-    kept -= 1;
-    keptBytes -= entry.size_bytes;
-  }
-  return true;
-}
-
-/** The disk goes first: after a crash between the two, whoever meets the entry finds its disk gone and drops it too. */
-async function evict(context: SagaContext<object>, imageId: string, pool: PoolName, disk: string): Promise<void> {
-  await releaseDisk(context, diskId(disk));
-  await context.db.transaction().execute((trx) => removeCacheEntry(trx, imageId, pool));
 }

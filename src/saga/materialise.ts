@@ -31,7 +31,9 @@ export interface NewDiskRecord {
  * counts as its parent: whoever deletes the source meanwhile leaves its bytes in place. Repeatable.
  */
 export async function recordTarget(services: SagaServices, { strategy, source, target }: Materialisation): Promise<void> {
-  if (await findDisk(services.db, target.id)) return;
+  const recorded = await findDisk(services.db, target.id);
+  if (recorded?.state === "ready" || (recorded && recorded.parent === source)) return;
+  if (recorded) await discardTarget(services, target); // An earlier attempt, before a crash, was on another way.
   const reservedBytes = await bytesNeeded(services, { strategy, source, target });
   await reserveSpace(services, target, reservedBytes, async (trx) => {
     const from = source && (await findDisk(trx, source));

@@ -21,7 +21,7 @@ import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
 import { type AnySaga, SagaRunner } from "#/saga/runner.ts";
 import type { StorageDriver } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
-import { Pool } from "#/storage/pool.ts";
+import { Pool, type PoolLimits } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
 import { POOL_LIMITS } from "./pool-limits.ts";
 
@@ -31,6 +31,7 @@ export const PROJECT = "project";
 export interface SagaWorldOptions {
   readonly clone?: "independent" | "dependent" | "none";
   readonly cloneDepthMax?: number;
+  readonly limits?: Partial<PoolLimits>;
   readonly sagas?: readonly AnySaga[];
   /** What pool `fast` stands on; where it is not given a memory driver, beside which pool `near` is one place with it. */
   readonly driver?: StorageDriver;
@@ -46,10 +47,10 @@ export class SagaWorld implements AsyncDisposable {
     this.runner = new SagaRunner(services, sagas, { leaseMs: 30_000, retentionMs: 1000 });
   }
 
-  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver }: SagaWorldOptions = {}): Promise<SagaWorld> {
+  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, limits: more }: SagaWorldOptions = {}): Promise<SagaWorld> {
     const db = await openDatabase(":memory:");
     const fast = driver ?? new MemoryDriver({ capacityBytes: 64 * MiB, clone });
-    const limits = { ...POOL_LIMITS, cloneDepthMax };
+    const limits = { ...POOL_LIMITS, cloneDepthMax, ...more };
     const pools = new Pools([
       new Pool({ name: poolName("fast"), roles: ["images", "volumes", "cache"], driver: fast, limits }),
       ...(fast instanceof MemoryDriver ? [new Pool({ name: poolName("near"), roles: ["images"], driver: new MemoryDriver({ beside: fast }), limits })] : []),
