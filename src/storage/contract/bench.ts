@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import type { BlockNode } from "#/domain/block-node.ts";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BlockNode, fileNode } from "#/domain/block-node.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import { AppError, type ErrorCode } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import { alignedBlocks } from "#/lib/aligned-memory.ts";
 import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import type { ByteRange, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
-import { jsonFilename } from "#/tools/qemu-img.ts";
+import { convert, jsonFilename } from "#/tools/qemu-img.ts";
 import { run } from "#/tools/run.ts";
 
 /** What the parts of the contract share: making content, putting it into disks, reading it back. */
@@ -111,6 +114,19 @@ export async function scribble(driver: StorageDriver, ref: StoredRef, before: Ui
   if (driver.can.addressable === "write") await writeNode(await driver.open(ref, "write"), seed, { start, end });
   else await put(driver, ref, after);
   return after;
+}
+
+/** The bytes of a compressed qcow2 file with that content. */
+export async function packed(bytes: Uint8Array): Promise<Uint8Array> {
+  const folder = await mkdtemp(join(tmpdir(), "mica-packed-"));
+  try {
+    await writeFile(join(folder, "raw"), bytes);
+    await writeFile(join(folder, "qcow2"), "");
+    await convert(fileNode(join(folder, "raw"), "raw"), { filename: join(folder, "qcow2"), format: "qcow2", compress: true });
+    return await readFile(join(folder, "qcow2"));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 /** Has QEMU write one byte over a range of a node. */

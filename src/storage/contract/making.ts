@@ -12,8 +12,21 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
     assert.ok(freeBytes > 0 && freeBytes <= totalBytes && Number.isSafeInteger(totalBytes));
   });
 
+  it("create() and resize() are refused where disks come whole and never change", async () => {
+    await using driver = await openDriver();
+    if (driver.can.mutable) return;
+    assert.ok(driver.can.why.mutable);
+    const [blank, bytes] = [bench.newDisk(MiB), bench.dense(5000, 1)];
+    await bench.rejectsWith("not_supported", () => driver.create(blank));
+    await bench.assertGone(driver, blank.id);
+    const disk = await bench.putNew(driver, bytes);
+    await bench.rejectsWith("not_supported", () => driver.resize(disk, MiB));
+    await bench.assertContent(driver, disk, bytes);
+  });
+
   it("create() makes a disk of any size that reads as zeroes", async () => {
     await using driver = await openDriver();
+    if (!driver.can.mutable) return;
     for (const sizeBytes of bench.ODD_SIZES_BYTES) {
       const disk = bench.newDisk(sizeBytes);
       await driver.create(disk);
@@ -23,7 +36,7 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
 
   it("create() takes nearly no space where holes take none", async () => {
     await using driver = await openDriver();
-    if (!driver.can.sparse) return;
+    if (!driver.can.sparse || !driver.can.mutable) return;
     const disk = bench.newDisk(100 * GiB);
     await driver.create(disk);
     const stored = await driver.stat(disk.id);
@@ -33,6 +46,7 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
 
   it("create() may be repeated and keeps what was written", async () => {
     await using driver = await openDriver();
+    if (!driver.can.mutable) return;
     const disk = bench.newDisk(MiB);
     await driver.create(disk);
     const after = await bench.scribble(driver, disk, new Uint8Array(MiB), 7);
@@ -42,6 +56,7 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
 
   it("create() leaves nothing when it is cancelled", async () => {
     await using driver = await openDriver();
+    if (!driver.can.mutable) return;
     const disk = bench.newDisk(MiB);
     await bench.rejectsWith("cancelled", () => driver.create(disk, bench.cancelled));
     await bench.assertGone(driver, disk.id);
