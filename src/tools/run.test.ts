@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +43,16 @@ describe("run()", () => {
     const stubborn = ["-c", "trap '' TERM; while :; do sleep 0.1; done", mark];
     assert.equal((await failureOf(run("sh", stubborn, { timeoutMs: 100 }))).code, "tool_timed_out");
     assert.ok(!(await isRunning(mark)));
+  });
+
+  it("never kills a program that is to be gentle: it gets SIGTERM, and is no longer waited for", async () => {
+    const mark = secondsThatNobodyElseSleeps();
+    const done = join(tmpdir(), `mica-gentle-${mark}`);
+    const critical = ["-c", "trap '' TERM; sleep 5; touch \"$0\"", done];
+    assert.equal((await failureOf(run("sh", critical, { timeoutMs: 100, gentle: true }))).code, "tool_timed_out");
+    await assert.rejects(readFile(done));
+    await until(async () => existsSync(done));
+    await rm(done);
   });
 
   it("stops a program when it is cancelled", async () => {
@@ -142,19 +153,25 @@ describe("confinedCommand()", () => {
   const paths = { ...confine, readable: ["/a", "/b"], writable: ["/b"] };
 
   it("shows only the named paths, each once", () => {
-    const command = confinedCommand({ kind: "namespaces" }, ["tool", "x"], paths).join(" ");
+    const command = confinedCommand({ kind: "namespaces" }, ["tool", "x"], { confine: paths }).join(" ");
     assert.match(command, /^prlimit --as=1073741824 --cpu=5:7 --core=0 -- bwrap --unshare-all --die-with-parent /);
     assert.match(command, / --ro-bind \/a \/a --bind \/b \/b -- tool x$/);
   });
 
+  it("lets a device be used as one, and a file beside the devices only be read", () => {
+    const readable = ["/dev/mapper/vg-disk", "/dev/shm/file"];
+    const command = confinedCommand({ kind: "namespaces" }, ["tool"], { confine: { ...confine, readable } }).join(" ");
+    assert.match(command, / --dev-bind \/dev\/mapper\/vg-disk \/dev\/mapper\/vg-disk --ro-bind \/dev\/shm\/file \/dev\/shm\/file -- tool$/);
+  });
+
   it("keeps the limits where namespaces are refused, and these hold", async () => {
-    const shell = confinedCommand({ kind: "limits" }, ["sh", "-c", "ulimit -v; ulimit -t; ulimit -c"], confine);
+    const shell = confinedCommand({ kind: "limits" }, ["sh", "-c", "ulimit -v; ulimit -t; ulimit -c"], { confine });
     const [file, ...rest] = shell as [string, ...string[]];
     assert.equal(execFileSync(file, rest, { encoding: "utf8" }), "1048576\n5\n0\n");
   });
 
   it("is started by setpriv and prlimit where namespaces are refused", () => {
-    const command = confinedCommand({ kind: "limits" }, ["tool"], paths).join(" ");
+    const command = confinedCommand({ kind: "limits" }, ["tool"], { confine: paths }).join(" ");
     assert.equal(command, "setpriv --pdeathsig KILL --no-new-privs -- prlimit --as=1073741824 --cpu=5:7 --core=0 -- tool");
   });
 });

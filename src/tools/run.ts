@@ -9,10 +9,17 @@ export interface RunOptions {
   readonly timeoutMs: number;
   /** Stops the program; the run fails with `cancelled`. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * For programs that change what others stand on, and finish what they must not leave half done after SIGTERM: they are never
+   * killed, neither at their time limit, when we stop waiting, nor when we die ourselves.
+   */
+  readonly gentle?: boolean | undefined;
   /** For every program that reads bytes a user made. Without it, the program may do what we may. */
   readonly confine?: Confinement | undefined;
   /** Each line of stdout as it comes; a line ends with `\n` or `\r`, as progress bars do. */
   readonly onLine?: ((line: string) => void) | undefined;
+  /** The same for stderr. */
+  readonly onErrorLine?: ((line: string) => void) | undefined;
   /** How much of the end of stdout is kept. */
   readonly stdoutBytesMax?: number | undefined;
 }
@@ -39,18 +46,19 @@ export class ToolFailure extends Error {
 }
 
 /**
- * Runs an outside program to its end, without a shell, and returns what it printed. It dies with us, even when we are
+ * Runs an outside program to its end, without a shell, and returns what it printed. It ends with us, even when we are
  * killed. Errors: `tool_failed`, `tool_timed_out`, `cancelled`, each naming the command and the last of stderr.
  */
 export async function run(program: string, args: readonly string[], options: RunOptions): Promise<Finished> {
   const command = [program, ...args];
   if (options.signal?.aborted) throw failure(command, { code: "cancelled", because: "cancelled before it began" }, "");
-  const [file, ...rest] = confinedCommand(await sandbox(), command, options.confine);
+  const [file, ...rest] = confinedCommand(await sandbox(), command, options);
   const startedMs = performance.now();
   const child = spawn(file as string, rest, { cwd: "/", env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const stdout = new Tail(child.stdout, options.stdoutBytesMax ?? MiB);
   const stderr = new Tail(child.stderr, STDERR_BYTES_MAX);
   if (options.onLine) eachLine(child.stdout, options.onLine);
+  if (options.onErrorLine) eachLine(child.stderr, options.onErrorLine);
   using stopped = stopWhenDue(child, options);
   const exit = await Promise.race([ended(child), stopped.gaveUp]);
   const trouble = stopped.because ?? troubleOf(exit);
@@ -105,8 +113,8 @@ function failure(command: readonly string[], { code, because }: Trouble, stderr:
   return new AppError(code, message, { cause: new ToolFailure(because, exit?.code ?? undefined, stderr) });
 }
 
-/** Stops the program at its time limit or when cancelled: SIGTERM, then SIGKILL, then we no longer wait for it. */
-function stopWhenDue(child: ChildProcess, { timeoutMs, signal }: RunOptions) {
+/** Stops the program at its time limit or when cancelled: SIGTERM, then SIGKILL unless it is to be gentle, then we no longer wait for it. */
+function stopWhenDue(child: ChildProcess, { timeoutMs, signal, gentle }: RunOptions) {
   const gaveUp = Promise.withResolvers<undefined>();
   const timers = new Set<NodeJS.Timeout>();
   const after = (ms: number, work: () => void) => timers.add(setTimeout(work, ms));
@@ -122,7 +130,7 @@ function stopWhenDue(child: ChildProcess, { timeoutMs, signal }: RunOptions) {
     if (stopped.because) return;
     stopped.because = because;
     killGroup(child, "SIGTERM");
-    after(GRACE_MS, () => killGroup(child, "SIGKILL"));
+    if (!gentle) after(GRACE_MS, () => killGroup(child, "SIGKILL"));
     after(2 * GRACE_MS, () => abandon(child, gaveUp.resolve));
   };
   const cancel = () => stop({ code: "cancelled", because: "cancelled" });

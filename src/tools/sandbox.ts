@@ -12,6 +12,8 @@ export interface Confinement {
   readonly readable: readonly string[];
   /** Absolute paths that it may also write. All of these must exist. */
   readonly writable: readonly string[];
+  /** It may use the network, and see how names are looked up. Without this it has none. */
+  readonly network?: boolean | undefined;
 }
 
 /**
@@ -27,19 +29,25 @@ export function sandbox(): Promise<Sandbox> {
   return (probed ??= probe());
 }
 
-/** The command with what makes it die with us and, where it is confined, keeps it in its limits. Pure. */
-export function confinedCommand({ kind }: Pick<Sandbox, "kind">, command: readonly string[], confinement?: Confinement): string[] {
-  if (!confinement) return [...DIE_WITH_US, ...command];
-  const limits = limitArguments(confinement);
-  if (kind === "limits") return [...DIE_WITH_US, ...limits, ...command];
-  return [...limits, "bwrap", ...NAMESPACES, ...pathArguments(confinement), "--", ...command];
+/** The command with what ends it when we end and, where it is confined, keeps it in its limits. Pure. */
+export function confinedCommand(
+  { kind }: Pick<Sandbox, "kind">,
+  command: readonly string[],
+  { confine, gentle = false }: { readonly confine?: Confinement | undefined; readonly gentle?: boolean | undefined } = {},
+): string[] {
+  if (!confine) return [...endWithUs(gentle ? "TERM" : "KILL"), ...command];
+  const limits = limitArguments(confine);
+  if (kind === "limits") return [...endWithUs("KILL"), ...limits, ...command];
+  return [...limits, "bwrap", ...NAMESPACES, ...(confine.network ? NETWORK : []), ...pathArguments(confine), "--", ...command];
 }
 
 /**
- * PR_SET_PDEATHSIG: the kernel kills the program when we die, also by SIGKILL. It watches the thread that started
+ * PR_SET_PDEATHSIG: the kernel signals the program when we die, also by SIGKILL. It watches the thread that started
  * the program, so programs are started from the main thread only (prctl(2)).
  */
-const DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"] as const;
+function endWithUs(signal: "TERM" | "KILL"): string[] {
+  return ["setpriv", "--pdeathsig", signal, "--no-new-privs", "--"];
+}
 
 /** /bin, /lib and the like are links into /usr on every Debian since 12; the probe finds out where they are not. */
 const NAMESPACES = [
@@ -54,6 +62,11 @@ const NAMESPACES = [
   ...["--dev-bind", "/dev/null", "/dev/null"],
 ] as const;
 
+const NETWORK = [
+  "--share-net",
+  ...["/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf"].flatMap((path) => ["--ro-bind-try", path, path]),
+] as const;
+
 function limitArguments({ addressSpaceBytes, cpuSeconds }: Confinement): string[] {
   // SIGXCPU, which tells us why it ended, comes at the first number, SIGKILL at the second.
   const cpu = `--cpu=${cpuSeconds}:${cpuSeconds + 2}`;
@@ -62,13 +75,18 @@ function limitArguments({ addressSpaceBytes, cpuSeconds }: Confinement): string[
 
 function pathArguments({ readable, writable }: Confinement): string[] {
   const readOnly = readable.filter((path) => !writable.includes(path));
-  return [...readOnly.flatMap((path) => ["--ro-bind", path, path]), ...writable.flatMap((path) => ["--bind", path, path])];
+  return [...readOnly.flatMap((path) => [bind(path, "--ro-bind"), path, path]), ...writable.flatMap((path) => [bind(path, "--bind"), path, path])];
+}
+
+/** Devices work only where they are bound as such, and then their own permissions count: bubblewrap has no read-only way for them. */
+function bind(path: string, otherwise: string): string {
+  return path.startsWith("/dev/") && !path.startsWith("/dev/shm/") ? "--dev-bind" : otherwise;
 }
 
 /** Containers often forbid user namespaces, and some machines have no bubblewrap. */
 async function probe(): Promise<Sandbox> {
   const trial: Confinement = { addressSpaceBytes: GiB, cpuSeconds: 5, readable: [], writable: [] };
-  const [file, ...rest] = confinedCommand({ kind: "namespaces" }, ["true"], trial);
+  const [file, ...rest] = confinedCommand({ kind: "namespaces" }, ["true"], { confine: trial });
   try {
     await promisify(execFile)(file as string, rest, { timeout: 10 * SECOND_MS, cwd: "/" });
     return { kind: "namespaces" };
