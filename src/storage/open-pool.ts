@@ -34,13 +34,17 @@ function limitsOf(config: PoolConfig): PoolLimits {
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ name, driver, path = "" }: PoolConfig, isNew: boolean): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "", nfs }: PoolConfig, isNew: boolean): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
       const { claimFolder } = await import("#/storage/file/marker.ts");
       await claimFolder(path, { pool: name, isNew });
       return FileDriver.open(path);
+    }
+    case "nfs": {
+      const { NfsDriver } = await import("#/storage/nfs/driver.ts");
+      return NfsDriver.open(path, { ...nfs, claim: { pool: name, isNew } });
     }
     default:
       throw new Error(`Broken invariant: there is no driver "${driver}"`);

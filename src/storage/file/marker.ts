@@ -8,16 +8,21 @@ import { parseFileName } from "#/storage/file/names.ts";
 /** Says whose folder it is; written when a pool gets the folder. */
 const MARKER = ".mica-pool";
 
+export interface FolderClaim {
+  readonly pool: string;
+  readonly isNew: boolean;
+}
+
 /**
  * Makes sure that `directory` is the folder of the pool: an unmounted one leaves an empty folder behind, in which every disk
  * seems gone, and in which new ones would vanish under the next mount. A new pool (`isNew`: no disks are on record) gets the
  * folder, which is made where it is missing. Errors: `pool_unavailable`, `pool_full`.
  */
-export function claimFolder(directory: string, claim: { readonly pool: string; readonly isNew: boolean }): Promise<void> {
+export function claimFolder(directory: string, claim: FolderClaim): Promise<void> {
   return tellingErrors(() => claimIt(directory, claim));
 }
 
-async function claimIt(directory: string, { pool, isNew }: { pool: string; isNew: boolean }): Promise<void> {
+async function claimIt(directory: string, { pool, isNew }: FolderClaim): Promise<void> {
   if (isNew) await mkdir(directory, { recursive: true, mode: 0o700 });
   const owner = await ownerOf(directory);
   if (owner === pool) return;

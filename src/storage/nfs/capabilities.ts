@@ -1,0 +1,39 @@
+import type { Capabilities } from "#/storage/driver.ts";
+import type { Share } from "#/storage/nfs/share.ts";
+
+type Known = Pick<Share, "name" | "path" | "mount" | "device" | "can" | "copyOffload">;
+
+/**
+ * What a pool on these shares can do: what each of them can. Pools whose first share is on the same export are of one place; what lies
+ * on another share of theirs is refused when it is met.
+ */
+export function capabilitiesOf(shares: readonly [Known, ...Known[]]): Capabilities {
+  const sharing = shares.find(({ can }) => can.clone !== "independent") ?? shares[0];
+  const copying = shares.find(({ copyOffload }) => !copyOffload.works) ?? shares[0];
+  const freezing = shares.find(({ can }) => !can.snapshot);
+  const clone = sharing.can.clone;
+  return {
+    ...{ clone, snapshot: !freezing, offloadCopy: copying.copyOffload.works },
+    ...{ addressable: "write", mutable: true, sparse: true },
+    // Overlays find their parents in their own folder only.
+    place: `nfs:${clone === "independent" ? shares[0].device : shares[0].path}`,
+    why: {
+      clone: whyCloning(sharing),
+      offloadCopy: named(copying, copying.copyOffload.because),
+      ...(freezing && { snapshot: named(freezing, freezing.can.why.snapshot ?? "it has no snapshots") }),
+    },
+  };
+}
+
+/** FIDEDUPERANGE is not part of NFS: blocks are shared when a clone is made, or later by the server alone. */
+function whyCloning(share: Known): string {
+  const { can, mount } = share;
+  if (!mount) return named(share, can.why.clone ?? "");
+  if (can.clone === "independent")
+    return named(share, "NFSv4.2 CLONE works: the server shares blocks between files. What is equal by chance only the server itself can deduplicate: NFS has no call for it");
+  return named(share, `the server has no CLONE (mounted with NFS version ${mount.version}) and shares no blocks as far as we can see: clones are qcow2 overlays`);
+}
+
+function named({ name }: Known, words: string): string {
+  return `${name}: ${words}`;
+}
