@@ -7,10 +7,38 @@ import { AppError } from "#/domain/errors.ts";
  */
 export type BlockNode =
   | { readonly driver: "file"; readonly filename: string }
+  | { readonly driver: "host_device"; readonly filename: string }
   /** What another process of this machine shows on a socket: QEMU needs no network, and no word of where the bytes really are. */
   | { readonly driver: "nbd"; readonly server: { readonly type: "unix"; readonly path: string }; readonly export: string }
+  | RbdNode
   | { readonly driver: "raw"; readonly file: BlockNode; readonly size?: number }
   | { readonly driver: "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi" | "luks"; readonly file: BlockNode; readonly backing?: BlockNode | null };
+
+/** An image in a Ceph cluster, reached by librbd inside of QEMU over the network. */
+export interface RbdNode {
+  readonly driver: "rbd";
+  readonly pool: string;
+  readonly namespace?: string;
+  readonly image: string;
+  readonly snapshot?: string;
+  /** Path of ceph.conf. */
+  readonly conf: string;
+  /** Without `client.`. */
+  readonly user: string;
+  /** Ceph's settings beside those of ceph.conf, as JSON of names and values in turn: time limits, and the keyring. QEMU has no other key for them (block/rbd.c). */
+  readonly "=keyvalue-pairs": string;
+}
+
+export function rbdNode({ settings, ...image }: Omit<RbdNode, "driver" | "=keyvalue-pairs"> & { readonly settings: Readonly<Record<string, string>> }): RbdNode {
+  return { driver: "rbd", ...image, "=keyvalue-pairs": JSON.stringify(Object.entries(settings).flat()) };
+}
+
+/** The setting of a node, where it has one of that name. */
+export function rbdSetting(node: RbdNode, name: string): string | undefined {
+  const pairs = JSON.parse(node["=keyvalue-pairs"]) as string[];
+  const at = pairs.indexOf(name);
+  return at < 0 ? undefined : pairs[at + 1];
+}
 
 /** QEMU's name of each format; `opaque` has none, since no tool may look into it. */
 const DRIVERS = {

@@ -6,7 +6,7 @@ import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, SECOND_MS } from "#/lib/units.ts";
 import { NbdReader } from "#/tools/nbd.ts";
-import { filesOf, jsonFilename } from "#/tools/qemu-img.ts";
+import { jsonFilename, reachOf } from "#/tools/qemu-img.ts";
 import { type RunOptions, run } from "#/tools/run.ts";
 
 /** A day: the slowest download must end some time. */
@@ -45,7 +45,7 @@ async function serve(node: BlockNode, signal: AbortSignal | undefined) {
   const ended = run("qemu-nbd", serveArguments(node, socket), {
     timeoutMs: SERVE_LIMITS.timeoutMs,
     signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal,
-    confine: { ...SERVE_LIMITS, readable: filesOf(node), writable: [folder] },
+    confine: { ...SERVE_LIMITS, ...reachOf([node]), writable: [folder] },
   });
   ended.catch(() => stop.abort());
   return {
