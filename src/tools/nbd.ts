@@ -3,15 +3,15 @@ import { AppError } from "#/domain/errors.ts";
 import { ByteQueue } from "#/tools/byte-queue.ts";
 
 /**
- * A reader's side of the Network Block Device protocol, as far as qemu-nbd speaks it to us: newstyle handshake, one export,
- * structured replies, in which a hole comes as a length instead of zeroes. Several reads may be under way at once.
+ * The client's side of the Network Block Device protocol, as far as qemu-nbd speaks it to us: newstyle handshake, one export,
+ * structured replies, in which a hole comes as a length instead of zeroes. Several requests may be under way at once.
  * Source: github.com/NetworkBlockDevice/nbd, doc/proto.md; the names in capitals are those of that text.
  */
-export class NbdReader implements AsyncDisposable {
+export class NbdClient implements AsyncDisposable {
   readonly sizeBytes: number;
   readonly #socket: Socket;
   readonly #input: ByteQueue;
-  readonly #pending = new Map<bigint, PendingRead>();
+  readonly #pending = new Map<bigint, Pending>();
   #lastHandle = 0n;
   #broken: Error | undefined;
 
@@ -23,12 +23,12 @@ export class NbdReader implements AsyncDisposable {
   }
 
   /** Connects to a server's socket. A missing or refusing socket is Node's own ENOENT or ECONNREFUSED. */
-  static async connect(path: string): Promise<NbdReader> {
+  static async connect(path: string): Promise<NbdClient> {
     const socket = connect({ path });
     await new Promise<void>((resolve, reject) => socket.once("connect", resolve).once("error", reject));
     const input = new ByteQueue(socket);
     try {
-      return new NbdReader(socket, input, await shakeHands(socket, input));
+      return new NbdClient(socket, input, await shakeHands(socket, input));
     } catch (error) {
       socket.destroy();
       throw error;
@@ -37,11 +37,27 @@ export class NbdReader implements AsyncDisposable {
 
   /** Fills `buffer` with the bytes from `offset` on. `zero` says that all of them are a hole, and the buffer was left as it was. */
   async read(buffer: Uint8Array, offset: number): Promise<{ readonly zero: boolean }> {
-    if (this.#broken) throw this.#broken;
-    const handle = ++this.#lastHandle;
     const { promise, resolve, reject } = Promise.withResolvers<{ zero: boolean }>();
-    this.#pending.set(handle, { buffer, offset, resolve, reject, dataBytes: 0, holes: [] });
-    this.#socket.write(readRequest(handle, offset, buffer.length));
+    const head = this.#begin(new PendingRead(buffer, offset, resolve, reject), NBD_CMD_READ, offset, buffer.length);
+    this.#socket.write(head);
+    return promise;
+  }
+
+  /** The bytes may be changed once it is resolved. */
+  async write(bytes: Uint8Array, offset: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const head = this.#begin(new PendingChange(`write at byte ${offset}`, resolve, reject), NBD_CMD_WRITE, offset, bytes.length);
+    this.#socket.cork();
+    this.#socket.write(head);
+    this.#socket.write(bytes);
+    this.#socket.uncork();
+    return promise;
+  }
+
+  /** All that was written is on stable storage once it is resolved. */
+  async flush(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#socket.write(this.#begin(new PendingChange("flush", resolve, reject), NBD_CMD_FLUSH, 0, 0));
     return promise;
   }
 
@@ -50,6 +66,14 @@ export class NbdReader implements AsyncDisposable {
     const closed = new Promise<void>((resolve) => (this.#socket.closed ? resolve() : this.#socket.once("close", () => resolve())));
     this.#socket.destroy();
     await closed;
+  }
+
+  /** The head of a request that waits for its reply from now on. */
+  #begin(pending: Pending, command: number, offset: number, lengthBytes: number): Buffer {
+    if (this.#broken) throw this.#broken;
+    const handle = ++this.#lastHandle;
+    this.#pending.set(handle, pending);
+    return request(command, handle, offset, lengthBytes);
   }
 
   async #receiveReplies(): Promise<void> {
@@ -64,54 +88,120 @@ export class NbdReader implements AsyncDisposable {
   }
 
   async #receiveReply(): Promise<void> {
-    const head = await this.#input.take(20);
-    if (head.readUInt32BE(0) !== NBD_STRUCTURED_REPLY_MAGIC) throw new Error("an NBD reply has the wrong magic number");
-    const [flags, type, handle, length] = [head.readUInt16BE(4), head.readUInt16BE(6), head.readBigUInt64BE(8), head.readUInt32BE(16)];
-    const read = this.#pending.get(handle);
-    if (!read) throw new Error(`an NBD reply to request ${handle}, which was never made`);
-    await this.#receivePayload(read, type, length);
-    if ((flags & NBD_REPLY_FLAG_DONE) === 0) return;
+    const magic = (await this.#input.take(4)).readUInt32BE(0);
+    if (magic === NBD_SIMPLE_REPLY_MAGIC) return this.#receiveSimpleReply();
+    if (magic !== NBD_STRUCTURED_REPLY_MAGIC) throw new Error("an NBD reply has the wrong magic number");
+    const head = await this.#input.take(16);
+    const [flags, type, handle, length] = [head.readUInt16BE(0), head.readUInt16BE(2), head.readBigUInt64BE(4), head.readUInt32BE(12)];
+    const pending = this.#find(handle);
+    if (type >= NBD_REPLY_TYPE_ERROR) pending.refuse((await this.#input.take(length)).readUInt32BE(0));
+    else if (type !== NBD_REPLY_TYPE_NONE) await pending.receive(this.#input, type, length);
+    if (flags & NBD_REPLY_FLAG_DONE) this.#end(handle);
+  }
+
+  async #receiveSimpleReply(): Promise<void> {
+    const head = await this.#input.take(12);
+    const [error, handle] = [head.readUInt32BE(0), head.readBigUInt64BE(4)];
+    if (error !== 0) this.#find(handle).refuse(error);
+    this.#end(handle);
+  }
+
+  #find(handle: bigint): Pending {
+    const pending = this.#pending.get(handle);
+    if (!pending) throw new Error(`an NBD reply to request ${handle}, which was never made`);
+    return pending;
+  }
+
+  #end(handle: bigint): void {
+    const pending = this.#find(handle);
     this.#pending.delete(handle);
-    settle(read);
-  }
-
-  async #receivePayload(read: PendingRead, type: number, length: number): Promise<void> {
-    if (type === NBD_REPLY_TYPE_NONE) return;
-    if (type >= NBD_REPLY_TYPE_ERROR) {
-      const payload = await this.#input.take(length);
-      read.error = new AppError("tool_failed", `the NBD server cannot read at byte ${read.offset}: error ${payload.readUInt32BE(0)}`);
-      return;
-    }
-    const start = Number((await this.#input.take(8)).readBigUInt64BE()) - read.offset;
-    if (type === NBD_REPLY_TYPE_OFFSET_HOLE) {
-      read.holes.push({ start, end: start + (await this.#input.take(4)).readUInt32BE() });
-    } else {
-      read.dataBytes += length - 8;
-      await this.#input.fill(read.buffer.subarray(start, start + length - 8));
-    }
+    pending.settle();
   }
 }
 
-interface PendingRead {
-  readonly buffer: Uint8Array;
-  readonly offset: number;
-  readonly resolve: (result: { zero: boolean }) => void;
+/** A request that was sent. */
+interface Pending {
+  /** Takes the payload of a reply. */
+  receive(input: ByteQueue, type: number, length: number): Promise<void>;
+  refuse(errno: number): void;
+  /** The last reply has come. */
+  settle(): void;
+  reject(error: Error): void;
+}
+
+class PendingRead implements Pending {
+  readonly #buffer: Uint8Array;
+  readonly #offset: number;
+  readonly #resolve: (result: { readonly zero: boolean }) => void;
   readonly reject: (error: Error) => void;
-  readonly holes: { start: number; end: number }[];
-  dataBytes: number;
-  error?: Error;
+  readonly #holes: { readonly start: number; readonly end: number }[] = [];
+  #dataBytes = 0;
+  #error: Error | undefined;
+
+  constructor(buffer: Uint8Array, offset: number, resolve: (result: { readonly zero: boolean }) => void, reject: (error: Error) => void) {
+    this.#buffer = buffer;
+    this.#offset = offset;
+    this.#resolve = resolve;
+    this.reject = reject;
+  }
+
+  async receive(input: ByteQueue, type: number, length: number): Promise<void> {
+    const start = Number((await input.take(8)).readBigUInt64BE()) - this.#offset;
+    if (type === NBD_REPLY_TYPE_OFFSET_HOLE) {
+      this.#holes.push({ start, end: start + (await input.take(4)).readUInt32BE() });
+    } else {
+      this.#dataBytes += length - 8;
+      await input.fill(this.#buffer.subarray(start, start + length - 8));
+    }
+  }
+
+  refuse(errno: number): void {
+    this.#error = refusal(`read at byte ${this.#offset}`, errno);
+  }
+
+  settle(): void {
+    const coveredBytes = this.#holes.reduce((sum, { start, end }) => sum + end - start, this.#dataBytes);
+    if (this.#error) this.reject(this.#error);
+    else if (coveredBytes !== this.#buffer.length)
+      this.reject(new Error(`an NBD reply covers ${coveredBytes} of ${this.#buffer.length} bytes`));
+    else if (this.#dataBytes === 0) this.#resolve({ zero: true });
+    else {
+      for (const { start, end } of this.#holes) this.#buffer.fill(0, start, end);
+      this.#resolve({ zero: false });
+    }
+  }
 }
 
-function settle(read: PendingRead): void {
-  const coveredBytes = read.holes.reduce((sum, { start, end }) => sum + end - start, read.dataBytes);
-  if (read.error) read.reject(read.error);
-  else if (coveredBytes !== read.buffer.length)
-    read.reject(new Error(`an NBD reply covers ${coveredBytes} of ${read.buffer.length} bytes`));
-  else if (read.dataBytes === 0) read.resolve({ zero: true });
-  else {
-    for (const { start, end } of read.holes) read.buffer.fill(0, start, end);
-    read.resolve({ zero: false });
+class PendingChange implements Pending {
+  readonly #doing: string;
+  readonly #resolve: () => void;
+  readonly reject: (error: Error) => void;
+  #error: Error | undefined;
+
+  constructor(doing: string, resolve: () => void, reject: (error: Error) => void) {
+    this.#doing = doing;
+    this.#resolve = resolve;
+    this.reject = reject;
   }
+
+  async receive(_input: ByteQueue, type: number): Promise<void> {
+    throw new Error(`an NBD reply of type ${type} to a ${this.#doing}`);
+  }
+
+  refuse(errno: number): void {
+    this.#error = refusal(this.#doing, errno);
+  }
+
+  settle(): void {
+    if (this.#error) this.reject(this.#error);
+    else this.#resolve();
+  }
+}
+
+/** The numbers are those of Linux: the protocol has taken them over. */
+function refusal(doing: string, errno: number): AppError {
+  const isFull = errno === NBD_ENOSPC;
+  return new AppError(isFull ? "pool_full" : "tool_failed", `the NBD server cannot ${doing}: ${isFull ? "no space left" : `error ${errno}`}`);
 }
 
 /** Agrees on structured replies and the unnamed export; returns the export's size. */
@@ -149,14 +239,14 @@ async function optionReplies(input: ByteQueue): Promise<Buffer[]> {
   }
 }
 
-function readRequest(handle: bigint, offset: number, lengthBytes: number): Buffer {
-  const request = Buffer.alloc(28);
-  request.writeUInt32BE(NBD_REQUEST_MAGIC, 0);
-  request.writeUInt16BE(NBD_CMD_READ, 6);
-  request.writeBigUInt64BE(handle, 8);
-  request.writeBigUInt64BE(BigInt(offset), 16);
-  request.writeUInt32BE(lengthBytes, 24);
-  return request;
+function request(command: number, handle: bigint, offset: number, lengthBytes: number): Buffer {
+  const head = Buffer.alloc(28);
+  head.writeUInt32BE(NBD_REQUEST_MAGIC, 0);
+  head.writeUInt16BE(command, 6);
+  head.writeBigUInt64BE(handle, 8);
+  head.writeBigUInt64BE(BigInt(offset), 16);
+  head.writeUInt32BE(lengthBytes, 24);
+  return head;
 }
 
 const NBD_FLAG_C_FIXED_NEWSTYLE = 1;
@@ -168,6 +258,10 @@ const NBD_REP_FLAG_ERROR = 0x8000_0000;
 const NBD_INFO_EXPORT = 0;
 const NBD_REQUEST_MAGIC = 0x2560_9513;
 const NBD_CMD_READ = 0;
+const NBD_CMD_WRITE = 1;
+const NBD_CMD_FLUSH = 3;
+const NBD_ENOSPC = 28;
+const NBD_SIMPLE_REPLY_MAGIC = 0x6744_6698;
 const NBD_STRUCTURED_REPLY_MAGIC = 0x668e_33ef;
 const NBD_REPLY_FLAG_DONE = 1;
 const NBD_REPLY_TYPE_NONE = 0;

@@ -200,7 +200,7 @@ function cephFiles(node: RbdNode): string[] {
 }
 
 /** The only file that a writer of the node changes. */
-function changedFiles(node: BlockNode): string[] {
+export function changedFiles(node: BlockNode): string[] {
   if (node.driver === "nbd") throw new Error("Broken invariant: what is shown on a socket is only read");
   if (node.driver === "rbd") return [];
   return node.driver === "file" || node.driver === "host_device" ? [node.filename] : changedFiles(node.file);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, open, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -7,7 +7,7 @@ import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { createOverlay } from "#/tools/qemu-img.ts";
-import { openReader, serveArguments } from "#/tools/qemu-nbd.ts";
+import { openReader, openWriter, serveArguments } from "#/tools/qemu-nbd.ts";
 
 const raw = (filename: string): BlockNode => ({ driver: "raw", file: { driver: "file", filename } });
 
@@ -78,9 +78,37 @@ describe("openReader()", () => {
   });
 });
 
+describe("openWriter()", () => {
+  it("writes at any offset, several at once, and has it on the disk after a flush", async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(folder.file("disk"), Buffer.alloc(2 * MiB));
+    await using writer = await openWriter(raw(folder.file("disk")));
+    assert.equal(writer.sizeBytes, 2 * MiB);
+    const expected = Buffer.alloc(2 * MiB);
+    const starts = Array.from({ length: 40 }, (_, i) => ((i * 7919) % 40) * 50 * KiB);
+    await Promise.all(
+      starts.map(async (start, i) => {
+        const part = Buffer.alloc(1 + ((i * 1237) % (50 * KiB)), i + 1);
+        expected.set(part, start);
+        await writer.write(part, start);
+      }),
+    );
+    await writer.flush();
+    assert.ok((await readFile(folder.file("disk"))).equals(expected));
+  });
+
+  it("says which write was refused", async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(folder.file("disk"), Buffer.alloc(MiB));
+    await using writer = await openWriter(raw(folder.file("disk")));
+    await assert.rejects(writer.write(Buffer.alloc(4 * KiB), MiB), /cannot write at byte 1048576/);
+    await writer.write(Buffer.alloc(4 * KiB, 1), 0); // The others go on.
+  });
+});
+
 describe("serveArguments()", () => {
-  it("never lets a client write, and names the format", () => {
-    assert.deepEqual(serveArguments({ driver: "file", filename: "/a" }, "/s"), [
+  it("never lets a reader write, and names the format", () => {
+    assert.deepEqual(serveArguments({ driver: "file", filename: "/a" }, "read", "/s"), [
       "--read-only",
       "--socket",
       "/s",

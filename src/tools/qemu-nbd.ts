@@ -5,8 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, SECOND_MS } from "#/lib/units.ts";
-import { NbdReader } from "#/tools/nbd.ts";
-import { jsonFilename, reachOf } from "#/tools/qemu-img.ts";
+import { NbdClient } from "#/tools/nbd.ts";
+import { changedFiles, jsonFilename, reachOf } from "#/tools/qemu-img.ts";
 import { type RunOptions, run } from "#/tools/run.ts";
 
 /** A day: the slowest download must end some time. */
@@ -26,26 +26,46 @@ export interface DiskReader extends AsyncDisposable {
  * some 40 ms. Errors, also of `read()`: as `run()`.
  */
 export async function openReader(node: BlockNode, { signal }: Pick<RunOptions, "signal"> = {}): Promise<DiskReader> {
+  return open(node, "read", signal);
+}
+
+/** A raw disk that can be written to, at any offset. Several writes may be under way at once. */
+export interface RawWriter extends AsyncDisposable {
+  readonly sizeBytes: number;
+  write(bytes: Uint8Array, offset: number): Promise<void>;
+  /** All that was written is on stable storage. */
+  flush(): Promise<void>;
+}
+
+/** As `openReader()`. The bytes must be there in that length, and nobody else may write to them. */
+export async function openWriter(node: BlockNode, { signal }: Pick<RunOptions, "signal"> = {}): Promise<RawWriter> {
+  return open(node, "write", signal);
+}
+
+async function open(node: BlockNode, mode: "read" | "write", signal: AbortSignal | undefined): Promise<DiskReader & RawWriter> {
   await using undo = new AsyncDisposableStack();
-  const server = undo.use(await serve(node, signal));
-  const reader = undo.use(await server.connect());
+  const server = undo.use(await serve(node, mode, signal));
+  const client = undo.use(await server.connect());
   const resources = undo.move();
+  const explain = (error: unknown) => server.explain(error);
   return {
-    sizeBytes: reader.sizeBytes,
-    read: (buffer, offset) => reader.read(buffer, offset).catch((error: unknown) => server.explain(error)),
+    sizeBytes: client.sizeBytes,
+    read: (buffer, offset) => client.read(buffer, offset).catch(explain),
+    write: (bytes, offset) => client.write(bytes, offset).catch(explain),
+    flush: () => client.flush().catch(explain),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }
 
-/** A qemu-nbd that serves the node, read-only, on a socket in a folder of its own. */
-async function serve(node: BlockNode, signal: AbortSignal | undefined) {
+/** A qemu-nbd that serves the node on a socket in a folder of its own. */
+async function serve(node: BlockNode, mode: "read" | "write", signal: AbortSignal | undefined) {
   const folder = await mkdtemp(join(tmpdir(), "mica-nbd-"));
   const socket = join(folder, "socket");
   const stop = new AbortController();
-  const ended = run("qemu-nbd", serveArguments(node, socket), {
+  const ended = run("qemu-nbd", serveArguments(node, mode, socket), {
     timeoutMs: SERVE_LIMITS.timeoutMs,
     signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal,
-    confine: { ...SERVE_LIMITS, ...reachOf([node]), writable: [folder] },
+    confine: { ...SERVE_LIMITS, ...reachOf([node]), writable: [folder, ...(mode === "write" ? changedFiles(node) : [])] },
   });
   ended.catch(() => stop.abort());
   return {
@@ -65,15 +85,15 @@ async function explain(error: unknown, ended: Promise<unknown>): Promise<never> 
   throw error;
 }
 
-export function serveArguments(node: BlockNode, socket: string): string[] {
-  return ["--read-only", "--socket", socket, jsonFilename(node)];
+export function serveArguments(node: BlockNode, mode: "read" | "write", socket: string): string[] {
+  return [...(mode === "read" ? ["--read-only"] : []), "--socket", socket, jsonFilename(node)];
 }
 
-async function connectWhenReady(socket: string, stopped: AbortSignal): Promise<NbdReader> {
+async function connectWhenReady(socket: string, stopped: AbortSignal): Promise<NbdClient> {
   const limitMs = performance.now() + READY_MS_MAX;
   for (let waitMs = 2; ; waitMs = Math.min(2 * waitMs, 50)) {
     try {
-      return await NbdReader.connect(socket);
+      return await NbdClient.connect(socket);
     } catch (error) {
       const isEarly = ["ENOENT", "ECONNREFUSED"].includes((error as NodeJS.ErrnoException).code ?? "");
       if (!isEarly || stopped.aborted) throw new AppError("tool_failed", "cannot connect to qemu-nbd", { cause: error });
