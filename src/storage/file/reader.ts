@@ -11,6 +11,12 @@ export async function* readFile(path: string, range: ByteRange, signal?: AbortSi
   yield* readAhead(filePieces(file, range), (buffer, piece) => readPiece(file, buffer, piece), signal);
 }
 
+/** The bytes of a block device, which cannot say where its holes are; the caller knows how many it has. */
+export async function* readDevice(path: string, range: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array> {
+  await using device = await open(path, "r");
+  yield* readAhead(pieces(range), (buffer, piece) => readPiece(device, buffer, piece), signal);
+}
+
 async function readPiece(file: FileHandle, buffer: Uint8Array, { start }: ByteRange): Promise<{ zero: boolean }> {
   for (let done = 0; done < buffer.length; ) {
     const { bytesRead } = await file.read(buffer, done, buffer.length - done, start + done);
