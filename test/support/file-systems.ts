@@ -18,15 +18,15 @@ const MAKERS = {
   btrfs: (device: string) => ["mkfs.btrfs", "-q", "-f", device],
 } as const;
 
-/** Makes a file system in a sparse file and mounts it, on sectors of 512 or 4096 bytes. */
-export async function mountNew(kind: keyof typeof MAKERS, { sectorBytes = 512 } = {}): Promise<MountedFileSystem> {
+/** Makes a file system in a sparse file of that size and mounts it, on sectors of 512 or 4096 bytes. */
+export async function mountNew(kind: keyof typeof MAKERS, { sectorBytes = 512, sizeBytes = GiB } = {}): Promise<MountedFileSystem> {
   await using undo = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), `mica-${kind}-`));
   undo.defer(() => rm(folder, { recursive: true, force: true }));
   const [image, path] = [join(folder, "image"), join(folder, "mounted")];
   await mkdir(path);
   await writeFile(image, "");
-  await truncate(image, GiB);
+  await truncate(image, sizeBytes);
   const attach = ["--find", "--show", "--direct-io=off", "--sector-size", String(sectorBytes), image];
   const device = (await run("losetup", attach, { timeoutMs })).stdout.trim();
   undo.defer(async () => void (await run("losetup", ["--detach", device], { timeoutMs })));
