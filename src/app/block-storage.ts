@@ -41,7 +41,7 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
     volumeCreation,
     volumeOperations: new VolumeOperations(context, { volumes, quotas, materialise }),
     volumeMetadata: new VolumeMetadata(context, volumes),
-    volumeRetyping: new VolumeRetyping(context, { volumes, volumeTypes, quotas }),
+    volumeRetyping: new VolumeRetyping(context, { volumes, volumeTypes, quotas, materialise }),
     snapshots,
     volumeTypes,
     volumeServices: new VolumeServices(context),

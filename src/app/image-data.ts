@@ -98,8 +98,8 @@ export class ImageData {
 
   /** In the operator's order: the first that takes images. */
   #pool(): Pool {
-    const [pool] = this.#context.pools.withRole("images");
-    if (!pool) throw new AppError("pool_unavailable", 'No pool has the role "images".');
+    const [pool] = this.#context.pools.takingNew("images");
+    if (!pool) throw new Error("Broken invariant: takingNew() has at least one pool");
     return pool;
   }
 

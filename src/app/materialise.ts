@@ -1,12 +1,17 @@
+import { poolFacts, roomOf } from "#/app/pool-facts.ts";
+import type { Config } from "#/config/schema.ts";
 import { findCacheEntry } from "#/db/cache-entries.ts";
 import type { Database } from "#/db/database.ts";
-import { depthOf, findDisk, getDisk, poolUsage } from "#/db/disks.ts";
+import { depthOf, findDisk, getDisk } from "#/db/disks.ts";
 import type { Disk, DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId, type PoolName, poolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
 import { type CacheFacts, planBlank, planMaterialise, type SourceFacts, type TargetFacts } from "#/planner/materialise.ts";
+import { whyNotMatching } from "#/planner/extra-specs.ts";
 import { type Plan, STRATEGIES } from "#/planner/plan.ts";
+import { capabilitiesOf, type PoolFacts } from "#/planner/pool-facts.ts";
+import { choosePool, type Obstacle, obstacleTo, type VolumeRequest as SchedulingRequest, whyNoRoom } from "#/planner/schedule.ts";
 import type { Pool } from "#/storage/pool.ts";
 import type { Pools } from "#/storage/pools.ts";
 
@@ -26,26 +31,34 @@ export interface VolumeRequest {
 export class Materialise {
   readonly #db: Database;
   readonly #pools: Pools;
+  readonly #scheduler: Config["scheduler"];
 
-  constructor({ db, pools }: { db: Database; pools: Pools }) {
+  constructor({ db, pools, config }: { db: Database; pools: Pools; config?: Pick<Config, "scheduler"> }) {
     this.#db = db;
     this.#pools = pools;
+    this.#scheduler = config?.scheduler ?? { capacityWeightMultiplier: 1 };
   }
 
-  /** The plan of a volume, and the pool it goes to. `pool_full` or `bad_request` where no pool would do. */
+  /** The plan of a volume, and the pool it goes to. `pool_full`, `pool_unavailable` or `bad_request` where no pool would do. */
   async planVolume({ source, sizeBytes, volumeType }: VolumeRequest): Promise<{ plan: Plan; pool: PoolName }> {
-    const pools = await this.#poolsFor(volumeType, sizeBytes);
+    const request = { source, sizeBytes, typeName: volumeType.name, extraSpecs: volumeType.extraSpecs };
+    const { fitting, obstacles } = await this.#sift(request);
     const from = source.kind === "blank" ? undefined : await this.#source(source.kind, source.id ?? "");
-    const plans = await Promise.all(pools.map((pool) => this.#planVolumeIn(pool, from, sizeBytes)));
-    const plan = cheapest(plans);
+    const planned = fitting.map(async (facts) => ({ pool: facts, plan: await this.#planVolumeIn(this.#pools.get(facts.name), from, sizeBytes) }));
+    const plan = choosePool(await Promise.all(planned), request, this.#scheduler, obstacles);
     return { plan, pool: plan.target.pool };
+  }
+
+  /** Why the volume type does not allow the pool; undefined where it does. */
+  async whyNotType(poolOf: string, extraSpecs: VolumeRequest["volumeType"]["extraSpecs"]): Promise<string | undefined> {
+    const facts = await poolFacts(this.#db, this.#pools.get(poolName(poolOf)), Object.keys(extraSpecs));
+    return whyNotMatching(extraSpecs, capabilitiesOf(facts));
   }
 
   /** The plan of an image of a volume, in the format `diskFormat`. */
   async planImage({ volumeId, diskFormat }: { volumeId: string; diskFormat: DiskFormat }): Promise<Plan> {
     const source = await this.#source("volume", volumeId);
-    const pools = this.#pools.withRole("images");
-    if (pools.length === 0) throw new AppError("bad_request", "No pool is configured with the role images.");
+    const pools = this.#pools.takingNew("images");
     const target = { kind: "image", format: diskFormat, virtualSizeBytes: source.virtualSizeBytes } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));
   }
@@ -102,43 +115,32 @@ export class Materialise {
 
   /** `pool_full` unless the pool may promise so many bytes more. */
   async refuseWithoutRoom(poolOf: string, moreBytes: number): Promise<void> {
-    const refusal = await this.#whyNoRoom(this.#pools.get(poolName(poolOf)), moreBytes);
+    const pool = this.#pools.get(poolName(poolOf));
+    const refusal = whyNoRoom({ name: pool.name, can: pool.can, limits: pool.limits, room: await roomOf(this.#db, pool) }, moreBytes);
     if (refusal !== undefined) throw new AppError("pool_full", `There is no room for ${formatBytes(moreBytes)} more: ${refusal}.`);
   }
 
-  /** Pools with the role volumes that the type allows and that have room, in the operator's order. */
-  async #poolsFor({ name, extraSpecs }: VolumeRequest["volumeType"], sizeBytes: number): Promise<Pool[]> {
-    const wanted = extraSpecs.volume_backend_name;
-    const allowed = this.#pools.withRole("volumes").filter((pool) => wanted === undefined || pool.name === wanted);
-    if (allowed.length === 0) {
-      const because = wanted === undefined ? "no pool is configured with the role volumes" : `its volume_backend_name is "${wanted}", and no pool for volumes has that name`;
-      throw new AppError("bad_request", `No pool fits volume type "${name}": ${because}.`);
-    }
-    const refusals = await Promise.all(allowed.map((pool) => this.#whyNoRoom(pool, sizeBytes)));
-    const fitting = allowed.filter((_, index) => refusals[index] === undefined);
-    if (fitting.length === 0) throw new AppError("pool_full", `No pool has room for a volume of ${formatBytes(sizeBytes)}: ${refusals.join("; ")}.`);
-    return fitting;
+  /** Pools with the role volumes that can take the volume, in the operator's order, and what is against each other one. */
+  async #sift(request: SchedulingRequest): Promise<{ fitting: PoolFacts[]; obstacles: Obstacle[] }> {
+    const all = await Promise.all(this.#pools.withRole("volumes").map((pool) => poolFacts(this.#db, pool, Object.keys(request.extraSpecs))));
+    const sifted = all.map((pool) => ({ pool, obstacle: obstacleTo(pool, request) }));
+    const fitting = sifted.filter(({ obstacle }) => !obstacle).map(({ pool }) => pool);
+    const obstacles = sifted.flatMap(({ obstacle }) => obstacle ?? []);
+    if (fitting.length === 0) throw noPool(request, obstacles);
+    return { fitting, obstacles };
   }
+}
 
-  /**
-   * Cinder's rule for thin pools (cinder/scheduler/filters/capacity_filter.py): what is promised in all may be
-   * `overSubscriptionRatioMax` times the pool, and this one volume as many times what is free.
-   */
-  async #whyNoRoom(pool: Pool, sizeBytes: number): Promise<string | undefined> {
-    try {
-      const { totalBytes, freeBytes } = await pool.capacity();
-      const { provisionedBytes, reservedBytes } = await poolUsage(this.#db, pool.name);
-      const { overSubscriptionRatioMax: ratio, reservedPercentage } = pool.limits;
-      const freeReally = freeBytes - reservedBytes - (totalBytes * reservedPercentage) / 100;
-      const promised = formatBytes(provisionedBytes + sizeBytes);
-      if (provisionedBytes + sizeBytes > totalBytes * ratio) return `pool "${pool.name}" would have promised ${promised}, and may promise ${ratio} times its ${formatBytes(totalBytes)}`;
-      if (sizeBytes > freeReally * ratio) return `pool "${pool.name}" has ${formatBytes(Math.max(0, freeReally))} free, and may promise ${ratio} times that`;
-      return undefined;
-    } catch (error) {
-      if (error instanceof AppError) return error.message;
-      throw error;
-    }
-  }
+/** What is against pools that the type allows says more than that the type excludes others. */
+function noPool({ typeName, sizeBytes }: SchedulingRequest, obstacles: readonly Obstacle[]): AppError {
+  const allowed = obstacles.filter(({ kind }) => kind !== "type");
+  const reasons = (allowed.length > 0 ? allowed : obstacles).map(({ pool, kind, because }) => (kind === "type" || kind === "function" ? `pool "${pool}": ${because}` : because));
+  const because = reasons.join("; ");
+  if (obstacles.length === 0) return new AppError("bad_request", "No pool is configured with the role volumes.");
+  if (allowed.length === 0) return new AppError("bad_request", `No pool fits volume type "${typeName}": ${because}.`);
+  if (allowed.some(({ kind }) => kind === "room")) return new AppError("pool_full", `No pool has room for a volume of ${formatBytes(sizeBytes)}: ${because}.`);
+  if (allowed.some(({ kind }) => kind === "closed")) return new AppError("pool_unavailable", `No pool takes a volume of type "${typeName}" now: ${because}.`);
+  return new AppError("bad_request", `No pool takes the volume: ${because}.`);
 }
 
 function placeOf(pool: Pool): Pick<TargetFacts, "pool" | "can" | "cloneDepthMax"> {

@@ -1,4 +1,5 @@
 import type { AppContext } from "#/app/context.ts";
+import type { Materialise } from "#/app/materialise.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { VolumeTypes } from "#/app/volume-types.ts";
 import type { Volumes } from "#/app/volumes.ts";
@@ -13,12 +14,19 @@ import { giveBack, typeQuota } from "#/domain/quota.ts";
 import { invalidInput, invalidVolume, orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import { volumeTypeNotFound } from "#/domain/volume-type.ts";
 
+interface VolumeRetypingParts {
+  readonly volumes: Volumes;
+  readonly volumeTypes: VolumeTypes;
+  readonly quotas: Quotas;
+  readonly materialise: Pick<Materialise, "whyNotType">;
+}
+
 /** Gives volumes another type, where they are: bytes don't move. */
 export class VolumeRetyping {
   readonly #context: AppContext;
-  readonly #parts: { readonly volumes: Volumes; readonly volumeTypes: VolumeTypes; readonly quotas: Quotas };
+  readonly #parts: VolumeRetypingParts;
 
-  constructor(context: AppContext, parts: { volumes: Volumes; volumeTypes: VolumeTypes; quotas: Quotas }) {
+  constructor(context: AppContext, parts: VolumeRetypingParts) {
     this.#context = context;
     this.#parts = parts;
   }
@@ -33,9 +41,11 @@ export class VolumeRetyping {
     const { db, clock } = this.#context;
     const type = await volumeTypes.resolve(caller, newType);
     const specs = await volumeTypes.extraSpecsOf(type.id);
+    const { pool } = await volumes.find(db, caller, id);
+    const because = await this.#parts.materialise.whyNotType(pool, specs);
     await db.transaction().execute(async (trx) => {
       const volume = await volumes.find(trx, caller, id);
-      refuseTypeOf(volume, type, specs["volume_backend_name"]);
+      refuseTypeOf(volume, type, because);
       if (!(await findVolumeType(trx, type.id))) throw volumeTypeNotFound(type.id);
       const { from } = VOLUME_TRANSITIONS.retype;
       const changes = { volume_type_id: type.id, updated_at: clock.nowMs() };
@@ -54,8 +64,8 @@ export class VolumeRetyping {
   }
 }
 
-function refuseTypeOf(volume: VolumeTable, type: VolumeTypeTable, pool: string | undefined): void {
+function refuseTypeOf(volume: VolumeTable, type: VolumeTypeTable, because: string | undefined): void {
   if (type.id === volume.volume_type_id) throw invalidInput(`Volume ${volume.id} has the type ${type.name} already.`);
-  if (pool === undefined || pool === volume.pool) return;
-  throw invalidInput(`Volume ${volume.id} is in pool ${volume.pool}, and the type ${type.name} needs another pool: ${pool}.`);
+  if (because === undefined) return;
+  throw invalidInput(`Volume ${volume.id} is in pool ${volume.pool}, and the type ${type.name} needs another pool: ${because}.`);
 }

@@ -1,22 +1,25 @@
 import type { AppContext } from "#/app/context.ts";
-import { type PoolState, PoolStates } from "#/app/pool-states.ts";
+import { poolFacts } from "#/app/pool-facts.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
+import type { Value } from "#/lib/expression.ts";
+import { capabilitiesOf, type PoolFacts } from "#/planner/pool-facts.ts";
 import type { Pool } from "#/storage/pool.ts";
 
-/** A pool that volumes can be made in, with the limits it is filled by. */
-export interface VolumePool extends PoolState {
-  readonly limits: Pool["limits"];
+/** A pool that volumes can be made in, as Cinder's schedulers see it. */
+export interface VolumePool extends PoolFacts {
+  readonly drained: boolean;
+  readonly isUp: boolean;
+  /** What extra specs and functions of pools may ask for. */
+  readonly capabilities: Readonly<Record<string, Value>>;
 }
 
 /** The pools for volumes, as operators of Block Storage look at them. */
 export class VolumeServices {
   readonly #context: AppContext;
-  readonly #states: PoolStates;
 
   constructor(context: AppContext) {
     this.#context = context;
-    this.#states = new PoolStates(context);
   }
 
   /** Every pool for volumes, in the operator's order, as it stands now. */
@@ -34,6 +37,7 @@ export class VolumeServices {
   }
 
   async #state(pool: Pool): Promise<VolumePool> {
-    return { ...(await this.#states.state(pool)), limits: pool.limits };
+    const facts = await poolFacts(this.#context.db, pool, ["total_volumes"]);
+    return { ...facts, drained: pool.drained, isUp: facts.room !== undefined, capabilities: capabilitiesOf(facts) };
   }
 }

@@ -1,4 +1,5 @@
 import Value from "typebox/value";
+import { parsePoolFunction } from "#/domain/pool-function.ts";
 import { allowedWords } from "./allowed.ts";
 import type { OptionSchema } from "./options.ts";
 import type { Config, PoolConfig } from "./schema.ts";
@@ -38,7 +39,7 @@ export function crossProblems({ pools, pages }: Config): string[] {
 }
 
 /** What a pool needs, and cannot have, because of its driver. */
-export function poolProblems({ name, driver, path, roles, ...sections }: PoolConfig): string[] {
+export function poolProblems({ name, driver, path, roles, filterFunction, goodnessFunction, ...sections }: PoolConfig): string[] {
   const problems: string[] = [];
   const inFolder = driver === "file" || driver === "nfs";
   if (inFolder && path === undefined) problems.push(`pools: "${name}" has driver "${driver}" and needs a path`);
@@ -49,9 +50,22 @@ export function poolProblems({ name, driver, path, roles, ...sections }: PoolCon
   for (const other of ["nfs", "lvm", "rbd", "s3", "http"] as const) {
     if (driver !== other && sections[other]) problems.push(`pools: "${name}" has driver "${driver}", but a section "${other}"`);
   }
+  for (const [key, text] of Object.entries({ filterFunction, goodnessFunction })) {
+    const wrong = text === undefined ? undefined : whyNoFunction(text);
+    if (wrong) problems.push(`pools: "${name}" has a ${key} that cannot be used: ${wrong}`);
+  }
   const isReadMostly = driver === "s3" || driver === "http";
   if (isReadMostly && roles.some((role) => role !== "images")) problems.push(`pools: "${name}" has driver "${driver}", which can only have roles ["images"]`);
   return problems;
+}
+
+function whyNoFunction(text: string): string | undefined {
+  try {
+    parsePoolFunction(text);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 function names(params: object, property: string): string[] {

@@ -63,6 +63,18 @@ export const POOL_SCHEMA = Type.Object(
       description: "Kept free of the pool's total for others on the same file system. Cinder's `reserved_percentage`.",
     }),
     cloneDepthMax: whole(5, 0, {
+    filterFunction: Type.Optional(
+      text({
+        description:
+          "Which volumes the pool takes, as an expression: `volume.size <= 500 and stats.free_capacity_gb > 50`. Without it, all that fit. Cinder's `filter_function`.",
+      }),
+    ),
+    goodnessFunction: Type.Optional(
+      text({
+        description:
+          "How gladly it takes a volume, from 0 to 100, as an expression: `100 * stats.free_capacity_gb / stats.total_capacity_gb`. It decides among pools with an equally cheap way. Cinder's `goodness_function`.",
+      }),
+    ),
       description:
         "Clones upon clones up to here; a deeper one is flattened in the background, 0 always copies. Cinder's `rbd_max_clone_depth`.",
     }),
@@ -188,3 +200,10 @@ export const CONFIG_SCHEMA = Type.Object({
 
 /** The effective configuration: every option has its value, paths are absolute. */
 export type Config = Type.Static<typeof CONFIG_SCHEMA>;
+  scheduler: Type.Object({
+    capacityWeightMultiplier: Type.Number({
+      default: 1,
+      description:
+        "Above 0, a volume goes where most is left to promise, among pools that are equal otherwise; below 0, where least is; at 0, to the first of them. Cinder's `capacity_weight_multiplier`.",
+    }),
+  }),

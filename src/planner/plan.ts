@@ -30,6 +30,13 @@ export interface Plan {
   /** The dearer ways that are open too, should this one break. */
   readonly fallbacks: readonly Strategy[];
 }
+  /** Why this pool, where there were others. */
+  readonly poolChoice?: PoolChoice;
+}
+
+export interface PoolChoice {
+  readonly because: string;
+  readonly passedOver: readonly { readonly pool: PoolName; readonly because: string }[];
 
 export type SourceKind = "blank" | "image" | "volume" | "snapshot";
 export interface PlanSource {

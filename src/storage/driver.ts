@@ -85,6 +85,15 @@ export interface StorageDriver extends AsyncDisposable {
    * The disk as QEMU's block layer addresses it in place, with every format named, never probed. Only where `can.addressable` allows it.
    */
   open(disk: StoredRef, mode: "read" | "write"): Promise<BlockNode>;
+
+  /**
+   * Finds blocks that several disks here hold alike, and has the storage keep them once. The content of no disk changes, also while it is
+   * being written to: the storage compares by itself. Repeated, it finds what was not shared yet. Only where `can.dedup`.
+   */
+  dedup?(options?: DedupOptions): Promise<void>;
+
+  /** How much of the space that the disks here take is shared between them. Reads the map of every disk: not for a request's path. Only where `can.dedup`. */
+  measureSpace?(options?: WorkOptions): Promise<SharedSpace>;
 }
 
 /** What the planner may count on: data, decided by the driver after probing at start. `why` has the reason for each weak answer. */
@@ -102,8 +111,10 @@ export interface Capabilities {
   readonly sparse: boolean;
   /** Pools of the same place (a file system, a Ceph cluster) share and copy bytes among each other. A pool that can't do that is a place of its own. */
   readonly place: string;
+  /** Blocks that disks hold alike can be made to be shared. */
+  readonly dedup?: boolean;
   /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */
-  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "mutable" | "sparse", string>>>;
+  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "mutable" | "sparse" | "dedup", string>>>;
 }
 
 export interface Capacity {
@@ -142,6 +153,29 @@ export interface WorkOptions {
   readonly signal?: AbortSignal | undefined;
   /** From 0 to 1, as often as the driver likes. */
   readonly onProgress?: ((fraction: number) => void) | undefined;
+}
+
+export interface DedupOptions extends WorkOptions {
+  /** Called now and then with what was done since the last call. */
+  readonly onDone?: ((done: Deduped) => void) | undefined;
+  /** Waits until it is these bytes' turn to be read. */
+  readonly pass?: ((bytes: number) => Promise<void>) | undefined;
+}
+
+export interface Deduped {
+  /** Read to be compared. */
+  readonly bytesRead: number;
+  /** Kept once from now on, and taken twice before. */
+  readonly bytesShared: number;
+}
+
+export interface SharedSpace {
+  /** What the disks would take if nothing were shared. */
+  readonly allocatedBytes: number;
+  /** What they take. */
+  readonly physicalBytes: number;
+  /** How much of `allocatedBytes` is shared with another disk or another part of the same. */
+  readonly sharedBytes: number;
 }
 
 /**

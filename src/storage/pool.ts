@@ -5,14 +5,17 @@ import type {
   ByteRange,
   Capabilities,
   Capacity,
+  DedupOptions,
   DiskWriter,
   Lineage,
   NewDisk,
+  SharedSpace,
   StorageDriver,
   StoredDisk,
   StoredRef,
   WorkOptions,
 } from "#/storage/driver.ts";
+import { offered } from "#/storage/wrap/around.ts";
 import { PoolMetrics } from "#/storage/pool-metrics.ts";
 
 /** What a pool may be used for. */
@@ -30,6 +33,9 @@ export interface PoolLimits {
   readonly cacheCountMax: number;
   /** For bytes that pass through this machine; 0 is without a limit (Cinder's `volume_copy_bps_limit`). */
   readonly bandwidthBytesPerSecondMax: number;
+  /** Which volumes it takes, and how gladly: see `domain/pool-function.ts`. */
+  readonly filterFunction?: string | undefined;
+  readonly goodnessFunction?: string | undefined;
 }
 
 export interface PoolOptions {
@@ -199,6 +205,18 @@ export class Pool implements StorageDriver {
     const doing = `open disk ${disk.id}`;
     if (this.can.addressable === "none" || (mode === "write" && this.can.addressable === "read")) throw this.#refusal(doing, "addressable");
     return this.#run("open", doing, () => this.#driver.open(disk, mode));
+  }
+
+  async dedup(options?: DedupOptions): Promise<void> {
+    const doing = "share what its disks hold alike";
+    if (!this.can.dedup) throw this.#refusal(doing, "dedup");
+    return this.#run("dedup", doing, async () => offered(this.#driver, "dedup").dedup(options));
+  }
+
+  async measureSpace(options?: WorkOptions): Promise<SharedSpace> {
+    const doing = "measure the space of its disks";
+    if (!this.can.dedup) throw this.#refusal(doing, "dedup");
+    return this.#run("measureSpace", doing, async () => offered(this.#driver, "measureSpace").measureSpace(options));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -9,4 +9,5 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn("space", "text")
     .addColumn("created_at", "bigint", (c) => c.notNull())
     .execute();
+  await db.schema.createIndex("volume_pool").on("volume").columns(["pool", "status"]).execute();
 }

@@ -1,12 +1,15 @@
 import type { BlockNode } from "#/domain/block-node.ts";
+import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import type {
   ByteRange,
   Capabilities,
   Capacity,
+  DedupOptions,
   DiskWriter,
   Lineage,
   NewDisk,
+  SharedSpace,
   StorageDriver,
   StoredDisk,
   StoredRef,
@@ -112,9 +115,23 @@ export abstract class DriverAround implements StorageDriver {
     return this.run(callOn("open", disk), () => this.inner.open(disk, mode));
   }
 
+  async dedup(options?: DedupOptions): Promise<void> {
+    return this.run({ name: "dedup", signal: options?.signal }, async () => offered(this.inner, "dedup").dedup(options));
+  }
+
+  async measureSpace(options?: WorkOptions): Promise<SharedSpace> {
+    return this.run({ name: "measureSpace", signal: options?.signal }, async () => offered(this.inner, "measureSpace").measureSpace(options));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.inner[Symbol.asyncDispose]();
   }
+}
+
+/** The driver with a method that only some have. */
+export function offered<Name extends "dedup" | "measureSpace">(driver: StorageDriver, name: Name): StorageDriver & Required<Pick<StorageDriver, Name>> {
+  if (!driver[name]) throw new AppError("not_supported", `the driver ${driver.kind} has no ${name}()`);
+  return driver as StorageDriver & Required<Pick<StorageDriver, Name>>;
 }
 
 function callOn(name: Call["name"], { id }: { readonly id: DiskId }, options?: WorkOptions): Call {

@@ -1,6 +1,6 @@
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { Semaphore } from "#/lib/semaphore.ts";
-import type { ByteRange, DiskWriter, StorageDriver, StoredRef, WorkOptions } from "#/storage/driver.ts";
+import type { ByteRange, DedupOptions, DiskWriter, StorageDriver, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { type Call, DriverAround } from "#/storage/wrap/around.ts";
 import { Throttle } from "#/storage/wrap/throttle.ts";
 
@@ -55,6 +55,11 @@ export class LimitedDriver extends DriverAround {
   ): Promise<void> {
     await this.#limits.throttle?.pass(block.length, signal);
     await writer.write(block, offset);
+  }
+
+  override async dedup(options: DedupOptions = {}): Promise<void> {
+    const pass = async (bytes: number) => this.#limits.throttle?.pass(bytes, options.signal);
+    return super.dedup({ ...options, pass });
   }
 
   override async *read(source: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<Uint8Array> {

@@ -2,7 +2,6 @@ import Type from "typebox";
 import type { Server } from "#/api/server.ts";
 import type { VolumePool } from "#/app/volume-services.ts";
 import { AppError } from "#/domain/errors.ts";
-import { GiB } from "#/lib/units.ts";
 import { VERSION } from "#/lib/version.ts";
 import { backendOf, hostOf } from "./hosts.ts";
 import { ListQuery } from "./list-query.ts";
@@ -32,7 +31,7 @@ export function addPoolRoutes(app: Server, { volumeServices, clock }: VolumeApi)
       volume_backend_name: pool.name,
       pool_name: pool.name,
       driver_version: VERSION,
-      storage_protocol: pool.driver,
+      storage_protocol: String(pool.capabilities["storage_protocol"]),
       display_name: pool.name,
       description: `Disks in a pool of the driver "${pool.driver}"`,
       visibility: "public",
@@ -42,28 +41,16 @@ export function addPoolRoutes(app: Server, { volumeServices, clock }: VolumeApi)
   });
 }
 
-function capabilitiesView(pool: VolumePool, nowMs: number): object {
-  const { capacity, limits } = pool;
+function capabilitiesView({ capabilities, limits }: VolumePool, nowMs: number): object {
+  const unknown = { total_capacity_gb: "unknown", free_capacity_gb: "unknown", provisioned_capacity_gb: "unknown", allocated_capacity_gb: "unknown" };
   return {
-    volume_backend_name: pool.name,
-    vendor_name: "Mica",
-    driver_version: VERSION,
-    storage_protocol: pool.driver,
-    backend_state: pool.state,
+    ...unknown,
+    ...capabilities,
+    max_over_subscription_ratio: String(limits.overSubscriptionRatioMax),
+    filter_function: limits.filterFunction ?? null,
+    goodness_function: limits.goodnessFunction ?? null,
     timestamp: timeView(nowMs),
     updated: timeView(nowMs),
-    total_capacity_gb: gib(capacity?.totalBytes),
-    free_capacity_gb: gib(capacity?.freeBytes),
-    provisioned_capacity_gb: gib(capacity?.provisionedBytes),
-    allocated_capacity_gb: gib(capacity?.provisionedBytes),
-    reserved_percentage: limits.reservedPercentage,
-    max_over_subscription_ratio: String(limits.overSubscriptionRatioMax),
-    thin_provisioning_support: pool.can.sparse,
-    thick_provisioning_support: !pool.can.sparse,
-    multiattach: false,
-    QoS_support: false,
-    replication_enabled: false,
-    online_extend_support: false,
   };
 }
 
@@ -74,15 +61,11 @@ function propertiesView({ can }: VolumePool): object {
     ["snapshot", "Snapshots in constant time", can.snapshot],
     ["offloadCopy", "Copies without bytes through us", can.offloadCopy],
     ["sparse", "Thin provisioning", can.sparse],
+    ["dedup", "Sharing of blocks that disks hold alike", can.dedup ?? false],
   ] as const;
   return Object.fromEntries(
     properties.map(([name, title, able]) => [name, { title, description: can.why[name] ?? title, type: "boolean", default: able }]),
   );
-}
-
-/** GiB to two digits, as schedulers and people read it. */
-function gib(bytes: number | undefined): number | "unknown" {
-  return bytes === undefined ? "unknown" : Math.round((bytes / GiB) * 100) / 100;
 }
 
 /** `mica@local#local` or `mica@local` → `local`. */

@@ -15,8 +15,8 @@ export function addServiceRoutes(app: Server, api: VolumeApi): void {
     const [host, binary] = [query.take("host"), query.take("binary") ?? query.take("service")];
     const pools = await api.volumeServices.pools(request.caller);
     const all = [
-      { binary: "cinder-scheduler", host: SERVICE_HOST, isUp: true },
-      ...pools.map(({ name, state }) => ({ binary: "cinder-volume", host: backendOf(name), isUp: state === "up" })),
+      { binary: "cinder-scheduler", host: SERVICE_HOST, isUp: true, drained: false },
+      ...pools.map(({ name, isUp, drained }) => ({ binary: "cinder-volume", host: backendOf(name), isUp, drained })),
     ];
     const asked = all.filter((service) => (host ?? service.host) === service.host && (binary ?? service.binary) === service.binary);
     return { services: asked.map((service) => serviceView(service, request.microversion, api)) };
@@ -29,7 +29,7 @@ export function addServiceRoutes(app: Server, api: VolumeApi): void {
 }
 
 function serviceView(
-  { binary, host, isUp }: { binary: string; host: string; isUp: boolean },
+  { binary, host, isUp, drained }: { binary: string; host: string; isUp: boolean; drained: boolean },
   minor: number,
   { clock, availabilityZone }: VolumeApi,
 ): object {
@@ -38,10 +38,10 @@ function serviceView(
     binary,
     host,
     zone: availabilityZone,
-    status: "enabled",
+    status: drained ? "disabled" : "enabled",
     state: isUp ? "up" : "down",
     updated_at: timeView(clock.nowMs()),
-    disabled_reason: null,
+    disabled_reason: drained ? "The pool is drained." : null,
     ...(isVolume && { replication_status: "disabled", active_backend_id: null, frozen: false }),
     ...(minor >= 7 && { cluster: null }),
     ...(minor >= 49 && isVolume && { backend_state: isUp ? "up" : "down" }),
