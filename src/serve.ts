@@ -13,6 +13,7 @@ import { registerVolumes } from "#/api/volume/v3/routes.ts";
 import { audit } from "#/app/audit/audit.ts";
 import type { Finding } from "#/app/audit/finding.ts";
 import { Audits } from "#/app/audits.ts";
+import { CacheCleaner } from "#/app/cache-cleaner.ts";
 import type { AppContext } from "#/app/context.ts";
 import { bootstrapIdentity } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
@@ -66,6 +67,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   const app = await buildServer(context, log, bootstrapping);
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
+  stack.use(new CacheCleaner(context));
   const url = await listen(app, config);
   const { generatedPassword } = await bootstrapping;
   const cloudsFile = await writeClouds(config, url, generatedPassword);

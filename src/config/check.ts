@@ -54,6 +54,8 @@ export function poolProblems({ name, driver, path, roles, filterFunction, goodne
     const wrong = text === undefined ? undefined : whyNoFunction(text);
     if (wrong) problems.push(`pools: "${name}" has a ${key} that cannot be used: ${wrong}`);
   }
+  if (sections.cacheCleanUntilPercentage < sections.cacheCleanBelowPercentage)
+    problems.push(`pools: "${name}" has cacheCleanUntilPercentage ${sections.cacheCleanUntilPercentage}, but it must be at least cacheCleanBelowPercentage, ${sections.cacheCleanBelowPercentage}`);
   const isReadMostly = driver === "s3" || driver === "http";
   if (isReadMostly && roles.some((role) => role !== "images")) problems.push(`pools: "${name}" has driver "${driver}", which can only have roles ["images"]`);
   return problems;

@@ -88,6 +88,25 @@ export const POOL_SCHEMA = Type.Object(
       zeroIsUnlimited: true,
       description: "As above, in entries. Cinder's `image_volume_cache_max_count`.",
     }),
+    cacheCleanBelowPercentage: Type.Integer({
+      default: 20,
+      minimum: 0,
+      maximum: 100,
+      unit: "%",
+      description:
+        "With less than this of the pool free, cached images that nobody used lately go, the least recently used first; 0 is never. NetApp's `thres_avl_size_perc_start`.",
+    }),
+    cacheCleanUntilPercentage: Type.Integer({
+      default: 60,
+      minimum: 0,
+      maximum: 100,
+      unit: "%",
+      description: "As soon as this much is free, the others stay. NetApp's `thres_avl_size_perc_stop`.",
+    }),
+    cacheIdleMsMin: whole(12 * HOUR_MS, 0, {
+      unit: "ms",
+      description: "Images that were used since stay: they are likely to be asked for again. NetApp's `expiry_thres_minutes` (720).",
+    }),
     concurrencyMax: whole(8, 1, {
       description: "Heavy operations (convert, copy, flatten) at once; more of them wait. Past a few, a disk only gets slower for all.",
     }),
@@ -142,6 +161,10 @@ export const CONFIG_SCHEMA = Type.Object({
   enableForceUpload: Type.Boolean({
     default: false,
     description: "Whether a volume in use may become an image with `force`: its content may be torn. Cinder's `enable_force_upload`.",
+  }),
+  cacheCleanIntervalMs: whole(600 * SECOND_MS, SECOND_MS, {
+    unit: "ms",
+    description: "How often pools are looked at for `cacheCleanBelowPercentage`. NetApp's `netapp_nfs_image_cache_cleanup_interval`.",
   }),
   imageSizeBytesMax: whole(TiB, 1, { unit: "bytes", description: "The longest upload. Glance's `image_size_cap`." }),
   volumeSizeBytesMax: whole(64 * TiB, GiB, {

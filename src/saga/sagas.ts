@@ -1,3 +1,4 @@
+import { cleanCache } from "./clean-cache.ts";
 import { createSnapshot } from "./create-snapshot.ts";
 import { createVolume } from "./create-volume.ts";
 import { deleteImage } from "./delete-image.ts";
@@ -13,6 +14,7 @@ import { uploadVolume } from "./upload-volume.ts";
 
 /** All sagas: the runner finds by name what a journal says. */
 export const SAGAS: readonly AnySaga[] = [
+  cleanCache,
   createSnapshot,
   createVolume,
   deleteImage,

@@ -30,7 +30,11 @@ export async function openPool(config: PoolConfig, { log, isNew, drained = false
 
 function limitsOf(config: PoolConfig): PoolLimits {
   const { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax } = config;
-  return { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax };
+  return { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
+}
+
+function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage, cacheIdleMsMin }: PoolConfig): PoolLimits["cacheCleaning"] {
+  return { belowPercentage: cacheCleanBelowPercentage, untilPercentage: cacheCleanUntilPercentage, idleMsMin: cacheIdleMsMin };
 }
 
 /** Each driver is loaded only where a pool has it. */

@@ -31,11 +31,21 @@ export interface PoolLimits {
   /** Space and number of cached images; 0 is without a limit (Cinder's `image_volume_cache_max_size_gb`, `_max_count`). */
   readonly cacheSizeBytesMax: number;
   readonly cacheCountMax: number;
+  readonly cacheCleaning: CacheCleaning;
   /** For bytes that pass through this machine; 0 is without a limit (Cinder's `volume_copy_bps_limit`). */
   readonly bandwidthBytesPerSecondMax: number;
   /** Which volumes it takes, and how gladly: see `domain/pool-function.ts`. */
   readonly filterFunction?: string | undefined;
   readonly goodnessFunction?: string | undefined;
+}
+
+/** When cached images make way by themselves; see `saga/clean-cache.ts`. */
+export interface CacheCleaning {
+  /** With less than this part of the pool free, in percent, it begins; with so much free it ends. */
+  readonly belowPercentage: number;
+  readonly untilPercentage: number;
+  /** Images that were used since stay. */
+  readonly idleMsMin: number;
 }
 
 export interface PoolOptions {

@@ -1,3 +1,4 @@
+import { HOUR_MS } from "#/lib/units.ts";
 import type { PoolLimits } from "#/storage/pool.ts";
 
 /** What a pool of the configuration has where nothing is said. */
@@ -7,5 +8,6 @@ export const POOL_LIMITS: PoolLimits = {
   cloneDepthMax: 5,
   cacheSizeBytesMax: 0,
   cacheCountMax: 0,
+  cacheCleaning: { belowPercentage: 20, untilPercentage: 60, idleMsMin: 12 * HOUR_MS },
   bandwidthBytesPerSecondMax: 0,
 };
