@@ -1,5 +1,5 @@
 import type { BlockNode } from "#/domain/block-node.ts";
-import type { Disk } from "#/domain/disk.ts";
+import type { Disk, DiskFormat } from "#/domain/disk.ts";
 import type { DiskId } from "#/domain/ids.ts";
 
 /**
@@ -51,14 +51,15 @@ export interface StorageDriver extends AsyncDisposable {
   /**
    * Makes `target` with the content `source` has now, by sharing its bytes, in constant time; larger where
    * `target.virtualSizeBytes` is (raw only). The format stays; where `can.clone` is `dependent`, only raw disks can be
-   * cloned (`not_supported`), and the source must never change again. Only where `can.clone` is not `none`. A source that
+   * cloned (`not_supported`), and the source must never change again, unless `can.snapshotReadsSource`. Only where `can.clone` is not `none`. A source that
    * lies in another pool of the same `can.place` comes with its `location`; so too for `copy()`.
    */
   clone(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
 
   /**
    * Freezes what `source` holds now under the id of `target`, in constant time, while `source` goes on with the
-   * same content. Raw disks only, and only where `can.snapshot`. With a dependent pool, `source` comes to stand on `target`.
+   * same content. Raw disks only, and only where `can.snapshot`. With a dependent pool, `source` comes to stand on `target`;
+   * where `can.snapshotReadsSource`, `target` on `source`.
    */
   snapshot(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage>;
 
@@ -78,8 +79,8 @@ export interface StorageDriver extends AsyncDisposable {
   /** Makes a disk independent of its parent, by copying what it shares. The content never changes; no-op where it stands alone. */
   flatten(disk: StoredRef, options?: WorkOptions): Promise<void>;
 
-  /** Removes the disk and any partial work under its id. */
-  delete(id: DiskId): Promise<void>;
+  /** Removes the disk and any partial work under its id. Once it has begun the disk is no longer there, also when it fails or is cancelled. */
+  delete(id: DiskId, options?: WorkOptions): Promise<void>;
 
   /**
    * The disk as QEMU's block layer addresses it in place, with every format named, never probed. Only where `can.addressable` allows it.
@@ -101,10 +102,17 @@ export interface Capabilities {
   /** `independent`: clones stand alone (reflink). `dependent`: a clone reads through its parent (overlay, RBD). */
   readonly clone: "independent" | "dependent" | "none";
   readonly snapshot: boolean;
+  /**
+   * A snapshot reads through its source, which goes on in place, instead of the source through the snapshot; and a dependent clone can be
+   * made of a source that goes on (RBD).
+   */
+  readonly snapshotReadsSource?: boolean;
   /** The storage copies by itself (copy_file_range, NFS COPY). */
   readonly offloadCopy: boolean;
   /** Whether QEMU can open disks of this pool in place, so that any byte of any format can be read, or also written, without staging. */
   readonly addressable: "write" | "read" | "none";
+  /** The formats in which `fill()` can make disks, where not in all: a device does not grow under a tool as a file does. */
+  readonly fills?: readonly DiskFormat[];
   /** Disks can be made blank and grow. Object stores hold what they receive whole, and it never changes. */
   readonly mutable: boolean;
   /** Holes take no space. */
@@ -114,7 +122,7 @@ export interface Capabilities {
   /** Blocks that disks hold alike can be made to be shared. */
   readonly dedup?: boolean;
   /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */
-  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "mutable" | "sparse" | "dedup", string>>>;
+  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "fills" | "mutable" | "sparse" | "dedup", string>>>;
 }
 
 export interface Capacity {
@@ -125,7 +133,10 @@ export interface Capacity {
 /** As much of a disk as a driver needs to find it again. */
 export type StoredRef = Pick<Disk, "id" | "format" | "virtualSizeBytes" | "parent" | "location">;
 /** As much of a disk as a driver needs to make it. */
-export type NewDisk = Pick<Disk, "id" | "format" | "virtualSizeBytes">;
+export type NewDisk = Pick<Disk, "id" | "format" | "virtualSizeBytes"> & {
+  /** It never changes once it is whole (an image, a cached image): a driver may make it ready for clones. */
+  readonly frozen?: boolean | undefined;
+};
 
 export interface StoredDisk {
   readonly id: DiskId;
