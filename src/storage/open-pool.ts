@@ -23,14 +23,17 @@ export async function openPool(config: PoolConfig, { log, isNew, drained = false
   const { name, driver: kind, roles, concurrencyMax, bandwidthBytesPerSecondMax } = config;
   const scope = log.child({ pool: name });
   const limits = new Limits({ concurrencyMax, bytesPerSecondMax: bandwidthBytesPerSecondMax });
-  const open = async () => wrap(await openDriver(config, await isNew()), limits, scope);
+  const open = async () => wrap(await openDriver(config, await isNew(), scope), limits, scope);
   const driver = await ReopeningDriver.open({ kind, open, log: scope });
   return new Pool({ name: poolName(name), roles, driver, health: driver, limits: limitsOf(config), drained });
 }
 
+/** Only what is no secret of the driver's. */
 function limitsOf(config: PoolConfig): PoolLimits {
-  const { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax } = config;
-  return { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
+  const { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, ...rest } = config;
+  const { bandwidthBytesPerSecondMax, filterFunction, goodnessFunction } = rest;
+  const scheduling = { overSubscriptionRatioMax, reservedPercentage, filterFunction, goodnessFunction };
+  return { ...scheduling, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
 }
 
 function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage, cacheIdleMsMin }: PoolConfig): PoolLimits["cacheCleaning"] {
@@ -38,7 +41,7 @@ function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage,
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ name, driver, path = "", nfs }: PoolConfig, isNew: boolean): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "", nfs, s3 }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
@@ -50,9 +53,19 @@ async function openDriver({ name, driver, path = "", nfs }: PoolConfig, isNew: b
       const { NfsDriver } = await import("#/storage/nfs/driver.ts");
       return NfsDriver.open(path, { ...nfs, claim: { pool: name, isNew } });
     }
+    case "s3": {
+      const { S3Driver } = await import("#/storage/s3/driver.ts");
+      return new S3Driver(given(s3), { log });
+    }
     default:
       throw new Error(`Broken invariant: there is no driver "${driver}"`);
   }
+}
+
+/** The driver's section, which the check of the configuration has asked for. */
+function given<Section>(section: Section | undefined): Section {
+  if (section === undefined) throw new Error("Broken invariant: the pool has no section for its driver");
+  return section;
 }
 
 /** From the outside in: each try of a call waits for its turn, and is a line in the log. */

@@ -116,13 +116,13 @@ export async function scribble(driver: StorageDriver, ref: StoredRef, before: Ui
   return after;
 }
 
-/** The bytes of a compressed qcow2 file with that content. */
+/** The bytes of a qcow2 file with that content. */
 export async function packed(bytes: Uint8Array): Promise<Uint8Array> {
   const folder = await mkdtemp(join(tmpdir(), "mica-packed-"));
   try {
     await writeFile(join(folder, "raw"), bytes);
     await writeFile(join(folder, "qcow2"), "");
-    await convert(fileNode(join(folder, "raw"), "raw"), { filename: join(folder, "qcow2"), format: "qcow2", compress: true });
+    await convert(fileNode(join(folder, "raw"), "raw"), { filename: join(folder, "qcow2"), format: "qcow2", clusters: "zstd" });
     return await readFile(join(folder, "qcow2"));
   } finally {
     await rm(folder, { recursive: true });
