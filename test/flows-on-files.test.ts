@@ -66,7 +66,7 @@ async function makeVolume(world: SagaWorld, source: VolumeSource, sizeBytes = 2 
 }
 
 async function makeImage(world: SagaWorld, volumeId: string, format: DiskFormat) {
-  const plan = await world.planImage(volumeId, format);
+  const plan = await world.planImage(volumeId, { diskFormat: format });
   const imageId = await world.addQueuedImage(format);
   await world.db.updateTable("volume").set({ status: "uploading" }).where("id", "=", volumeId).execute();
   const meta = { projectId: "project", userId: "user", requestId: "req-1", subject: { kind: "volume", id: volumeId }, plan };
@@ -139,7 +139,7 @@ describe("on files", () => {
     const { world } = await openWorld();
     await using _ = world;
     const { volumeId } = await makeVolume(world, { kind: "image", id: await world.addImage(await imageFile("raw")) });
-    const { bytes } = await world.planImage(volumeId, "qcow2");
+    const { bytes } = await world.planImage(volumeId, { diskFormat: "qcow2" });
     assert.ok(bytes.read >= SIZE_BYTES / 2 && bytes.read <= SIZE_BYTES, JSON.stringify(bytes));
   });
 

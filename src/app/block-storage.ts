@@ -47,6 +47,6 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
     volumeServices: new VolumeServices(context),
     quotas,
     messages: new Messages(context),
-    plans: new Plans({ materialise, volumes, creation: volumeCreation }),
+    plans: new Plans(context, { materialise, volumes, creation: volumeCreation }),
   };
 }

@@ -7,7 +7,7 @@ import type { OperationTable } from "#/db/tables.ts";
 import type { Caller } from "#/domain/caller.ts";
 import { AppError, ERRORS, type ErrorCode } from "#/domain/errors.ts";
 import type { OperationId } from "#/domain/ids.ts";
-import { contentFormat, type Image, requireFormats, requireTransition } from "#/domain/image.ts";
+import { contentFormat, type Image, packedFormat, requireFormats, requireTransition } from "#/domain/image.ts";
 import { requireDownload } from "#/domain/image-access.ts";
 import { formatBytes } from "#/lib/units.ts";
 import { type UploadImage, uploadImage } from "#/saga/upload-image.ts";
@@ -83,6 +83,7 @@ export class ImageData {
       diskId: randomUUID(),
       pool: this.#pool().name,
       format: contentFormat(diskFormat, containerFormat),
+      packed: packedFormat(diskFormat, containerFormat) ?? null,
       diskFormat,
       sizeBytes: sizeBytes ?? null,
       sizeBytesMax: this.#context.config.imageSizeBytesMax,

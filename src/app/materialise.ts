@@ -3,7 +3,9 @@ import type { Config } from "#/config/schema.ts";
 import { findCacheEntry } from "#/db/cache-entries.ts";
 import type { Database } from "#/db/database.ts";
 import { depthOf, findDisk, getDisk } from "#/db/disks.ts";
-import type { Disk, DiskFormat } from "#/domain/disk.ts";
+import type { ImageForm } from "#/domain/compression.ts";
+import type { Disk } from "#/domain/disk.ts";
+import { findImage } from "#/db/images.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId, type PoolName, poolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
@@ -14,6 +16,7 @@ import { capabilitiesOf, type PoolFacts } from "#/planner/pool-facts.ts";
 import { choosePool, type Obstacle, obstacleTo, type VolumeRequest as SchedulingRequest, whyNoRoom } from "#/planner/schedule.ts";
 import type { Pool } from "#/storage/pool.ts";
 import type { Pools } from "#/storage/pools.ts";
+import { compressionEngine } from "#/transfer/compress.ts";
 
 export interface VolumeSource {
   readonly kind: "blank" | "image" | "volume" | "snapshot";
@@ -55,11 +58,12 @@ export class Materialise {
     return whyNotMatching(extraSpecs, capabilitiesOf(facts));
   }
 
-  /** The plan of an image of a volume, in the format `diskFormat`. */
-  async planImage({ volumeId, diskFormat }: { volumeId: string; diskFormat: DiskFormat }): Promise<Plan> {
+  /** The plan of an image of a volume. `store`: only into that pool; `not_found` where it takes no images. */
+  async planImage({ volumeId, form, store }: { volumeId: string; form: ImageForm; store?: string | undefined }): Promise<Plan> {
     const source = await this.#source("volume", volumeId);
-    const pools = this.#pools.takingNew("images");
-    const target = { kind: "image", format: diskFormat, virtualSizeBytes: source.virtualSizeBytes } as const;
+    const pools = this.#pools.takingNew("images").filter(({ name }) => store === undefined || name === store);
+    if (pools.length === 0) throw new AppError("not_found", `Store ${store} not enabled on this glance.`);
+    const target = { kind: "image", virtualSizeBytes: source.virtualSizeBytes, ...(await contentOf(form)) } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));
   }
 
@@ -75,7 +79,7 @@ export class Materialise {
     if (!row) throw new AppError("not_found", `There is no ${kind} ${id}.`);
     if (!row.disk_id) throw new AppError("bad_request", `The ${kind} ${id} has no data.`);
     const disk = await getDisk(this.#db, diskId(row.disk_id));
-    if (disk.format === "opaque") throw new AppError("bad_request", `The ${kind} ${id} is in a container: a disk can be made only of container format bare.`);
+    if (disk.format === "opaque" && !disk.packed) throw new AppError("bad_request", `The ${kind} ${id} is in a container: a disk can be made only of container format bare or compressed.`);
     return this.#sourceFacts(kind, id, disk);
   }
 
@@ -89,6 +93,7 @@ export class Materialise {
       pool: disk.pool,
       can: pool.can,
       format: disk.format,
+      packed: disk.packed,
       virtualSizeBytes: disk.virtualSizeBytes,
       ...(await this.#chain(pool, disk, stored.allocatedBytes)),
       live: kind === "volume",
@@ -108,6 +113,7 @@ export class Materialise {
 
   async #cache(pool: Pool, imageId: string): Promise<CacheFacts> {
     if (!pool.roles.includes("cache")) return { closed: `pool "${pool.name}" has no cache: its roles are ${pool.roles.join(", ")}` };
+    if (!(await knowsItsSize(this.#db, imageId))) return { closed: "how large the disk in the compressed image is, is known only once it was read" };
     const entry = await findCacheEntry(this.#db, imageId, pool.name);
     const disk = entry?.state === "ready" ? await findDisk(this.#db, diskId(entry.disk_id)) : undefined;
     return disk?.state === "ready" ? { entry: { depth: await depthOf(this.#db, disk.id) } } : {};
@@ -143,8 +149,21 @@ function noPool({ typeName, sizeBytes }: SchedulingRequest, obstacles: readonly 
   return new AppError("bad_request", `No pool takes the volume: ${because}.`);
 }
 
+/** A cached disk has the size of the image's; of a compressed stream that its user made, nobody says it. */
+async function knowsItsSize(db: Database, imageId: string): Promise<boolean> {
+  const image = await findImage(db, imageId);
+  return image?.container_format !== "compressed" || image.virtual_size_bytes !== null;
+}
+
 function placeOf(pool: Pool): Pick<TargetFacts, "pool" | "can" | "cloneDepthMax"> {
   return { pool: pool.name, can: pool.can, cloneDepthMax: pool.limits.cloneDepthMax };
+}
+
+/** What will lie in the pool: the disk itself, or a compressed stream with the disk in it. */
+async function contentOf({ diskFormat, clusters, stream }: ImageForm): Promise<Pick<TargetFacts, "format" | "clusters" | "stream">> {
+  if (!stream) return { format: diskFormat, clusters };
+  const { name: engine } = await compressionEngine(stream);
+  return { format: "opaque", stream: { compression: stream, packed: diskFormat, engine } };
 }
 
 /** The cheapest strategy wins; among equals the pool that the operator named first. */

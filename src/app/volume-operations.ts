@@ -1,18 +1,19 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
+import { imageFormOf } from "#/app/image-form.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
 import { insertImage } from "#/db/images.ts";
-import { volumeImageMetadata } from "#/db/key-values.ts";
+import { volumeImageMetadata, volumeTypeExtraSpecs } from "#/db/key-values.ts";
 import { snapshotsOfVolume, updateSnapshot } from "#/db/snapshots.ts";
 import type { VolumeTable, VolumeTypeTable } from "#/db/tables.ts";
 import { findVolumeType } from "#/db/volume-types.ts";
 import { changeVolumeIn } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { imageId } from "#/domain/ids.ts";
-import { contentFormat, type Image, type ImageDiskFormat, NO_DATA, requirePropertyCount, type Visibility } from "#/domain/image.ts";
+import { type ContainerFormat, type Image, type ImageDiskFormat, NO_DATA, requirePropertyCount, type Visibility } from "#/domain/image.ts";
 import { requireVisibility } from "#/domain/image-access.ts";
 import { gigabyteQuota } from "#/domain/quota.ts";
 import { SNAPSHOT_DELETABLE_BY_CASCADE } from "#/domain/snapshot.ts";
@@ -26,6 +27,7 @@ import { uploadVolume } from "#/saga/upload-volume.ts";
 export interface ImageOfVolume {
   readonly name: string;
   readonly diskFormat: ImageDiskFormat;
+  readonly containerFormat: ContainerFormat;
   readonly visibility: Visibility;
   readonly isProtected: boolean;
   /** Also of a volume that is in use, where the operator allows it. */
@@ -101,12 +103,14 @@ export class VolumeOperations {
   async uploadToImage(caller: Caller, id: string, request: ImageOfVolume): Promise<StartedUpload> {
     requireRole(caller, "member", "make images of volumes");
     requireVisibility(caller, request.visibility);
-    const { db, clock, runner } = this.#context;
+    const { db, clock, runner, config } = this.#context;
     const before = await this.#parts.volumes.find(db, caller, id);
     const { from, to } = this.#mayUploadInUse(request) ? VOLUME_TRANSITIONS.uploadInUse : VOLUME_TRANSITIONS.upload;
     const notNow = invalidVolume(`Volume ${id} status must be ${orList(from)}, but current status is: ${before.status}.`);
     if (!(from as readonly string[]).includes(before.status)) throw notNow;
-    const plan = await this.#parts.materialise.planImage({ volumeId: id, diskFormat: contentFormat(request.diskFormat, "bare") });
+    const form = imageFormOf(config, request);
+    const { [STORE_SPEC]: store } = await volumeTypeExtraSpecs.of(db, before.volume_type_id);
+    const plan = await this.#parts.materialise.planImage({ volumeId: id, form, store });
     const { operationId, ...started } = await db.transaction().execute(async (trx) => {
       const volume = await this.#parts.volumes.find(trx, caller, id);
       const changes = { status: to, previous_status: volume.status, updated_at: clock.nowMs() };
@@ -128,7 +132,7 @@ export class VolumeOperations {
     return force && this.#context.config.enableForceUpload;
   }
 
-  #newImage(caller: Caller, { name, diskFormat, visibility, isProtected }: ImageOfVolume, properties: Image["properties"]): Image {
+  #newImage(caller: Caller, { name, diskFormat, containerFormat, visibility, isProtected }: ImageOfVolume, properties: Image["properties"]): Image {
     requirePropertyCount(properties);
     const nowMs = this.#context.clock.nowMs();
     return {
@@ -138,7 +142,7 @@ export class VolumeOperations {
       owner: caller.projectId,
       visibility,
       diskFormat,
-      containerFormat: "bare",
+      containerFormat,
       minDiskGib: 0,
       minRamMib: 0,
       isProtected,
@@ -169,6 +173,9 @@ export class VolumeOperations {
     return true;
   }
 }
+
+/** Extra spec of a volume type that says where images of its volumes go (cinder/image/glance.py). */
+const STORE_SPEC = "image_service:store_id";
 
 /** Migration statuses in which nobody moves the volume; cinder/volume/api.py `AVAILABLE_MIGRATION_STATUS`. */
 const NOT_MIGRATING: readonly (string | null)[] = [null, "none", "deleting", "error", "success"];

@@ -7,6 +7,7 @@
  * `load.ts` computes it.
  */
 import Type from "typebox";
+import { CLUSTER_COMPRESSIONS, COMPRESSIONS } from "#/domain/compression.ts";
 import { DAY_MS, HOUR_MS, SECOND_MS, GiB, TiB } from "#/lib/units.ts";
 import { text, whole } from "./option-types.ts";
 import { HTTP_SCHEMA } from "./pools/http.ts";
@@ -62,7 +63,6 @@ export const POOL_SCHEMA = Type.Object(
       unit: "%",
       description: "Kept free of the pool's total for others on the same file system. Cinder's `reserved_percentage`.",
     }),
-    cloneDepthMax: whole(5, 0, {
     filterFunction: Type.Optional(
       text({
         description:
@@ -75,6 +75,7 @@ export const POOL_SCHEMA = Type.Object(
           "How gladly it takes a volume, from 0 to 100, as an expression: `100 * stats.free_capacity_gb / stats.total_capacity_gb`. It decides among pools with an equally cheap way. Cinder's `goodness_function`.",
       }),
     ),
+    cloneDepthMax: whole(5, 0, {
       description:
         "Clones upon clones up to here; a deeper one is flattened in the background, 0 always copies. Cinder's `rbd_max_clone_depth`.",
     }),
@@ -162,6 +163,28 @@ export const CONFIG_SCHEMA = Type.Object({
     default: false,
     description: "Whether a volume in use may become an image with `force`: its content may be torn. Cinder's `enable_force_upload`.",
   }),
+  volumeUploads: Type.Object({
+    compressClusters: Type.Boolean({
+      default: true,
+      description: "A volume that becomes a qcow2 image gets compressed clusters: a third of the bytes, for some processor time. Cinder's `image_compress_on_upload`.",
+    }),
+    clusterCompression: Type.Enum([...CLUSTER_COMPRESSIONS], {
+      default: "zstd",
+      description: "How: zstd takes a quarter of zlib's processor time, and QEMU reads it since 5.1 (2020); choose zlib for older readers.",
+    }),
+    vmdkSubformat: Type.Enum(["monolithicSparse", "streamOptimized"], {
+      default: "monolithicSparse",
+      description: "QEMU's own default, as in Cinder; streamOptimized is compressed and what vCenter imports. Both are in Cinder's `vmdk_allowed_types`.",
+    }),
+    allowCompressed: Type.Boolean({
+      default: false,
+      description: "Whether a volume may become an image of container format `compressed`. Cinder's `allow_compression_on_image_upload`.",
+    }),
+    compression: Type.Enum([...COMPRESSIONS], {
+      default: "gzip",
+      description: "How such an image is compressed: any Cinder reads gzip; zstd is several times faster and smaller. Cinder's `compression_format`.",
+    }),
+  }),
   cacheCleanIntervalMs: whole(600 * SECOND_MS, SECOND_MS, {
     unit: "ms",
     description: "How often pools are looked at for `cacheCleanBelowPercentage`. NetApp's `netapp_nfs_image_cache_cleanup_interval`.",
@@ -214,6 +237,13 @@ export const CONFIG_SCHEMA = Type.Object({
       description: 'Ended operations are shown this long, for the question "what happened last week?".',
     }),
   }),
+  scheduler: Type.Object({
+    capacityWeightMultiplier: Type.Number({
+      default: 1,
+      description:
+        "Above 0, a volume goes where most is left to promise, among pools that are equal otherwise; below 0, where least is; at 0, to the first of them. Cinder's `capacity_weight_multiplier`.",
+    }),
+  }),
   pools: Type.Array(POOL_SCHEMA, {
     minItems: 1,
     derived: "one pool `local` in `<dataDir>/pools/local`",
@@ -223,10 +253,3 @@ export const CONFIG_SCHEMA = Type.Object({
 
 /** The effective configuration: every option has its value, paths are absolute. */
 export type Config = Type.Static<typeof CONFIG_SCHEMA>;
-  scheduler: Type.Object({
-    capacityWeightMultiplier: Type.Number({
-      default: 1,
-      description:
-        "Above 0, a volume goes where most is left to promise, among pools that are equal otherwise; below 0, where least is; at 0, to the first of them. Cinder's `capacity_weight_multiplier`.",
-    }),
-  }),

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import {
   CONTAINER_FORMATS,
   contentFormat,
+  packedFormat,
   IMAGE_DISK_FORMATS,
   IMAGE_STATUSES,
   type ImageStatus,
@@ -30,6 +31,16 @@ const GLANCE = [
   ...to("pending_delete", "deleted", "active"),
   ...to("killed", "deleted"),
 ];
+
+describe("packedFormat()", () => {
+  it("is known of compressed images only", () => {
+    for (const container of CONTAINER_FORMATS) {
+      assert.equal(packedFormat("qcow2", container), container === "compressed" ? "qcow2" : undefined);
+      assert.equal(packedFormat("ploop", container), undefined);
+    }
+    assert.equal(packedFormat("ami", "compressed"), "raw");
+  });
+});
 
 describe("contentFormat()", () => {
   it("has an answer for every pair of formats, and hides what is wrapped from tools", () => {

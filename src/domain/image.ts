@@ -117,6 +117,12 @@ export function contentFormat(diskFormat: ImageDiskFormat, containerFormat: Cont
   }
 }
 
+/** The format of the disk that a compressed image has in its stream; undefined for every other image, and where nobody can know it. */
+export function packedFormat(diskFormat: ImageDiskFormat, containerFormat: ContainerFormat): DiskFormat | undefined {
+  const inner = contentFormat(diskFormat, "bare");
+  return containerFormat === "compressed" && inner !== "opaque" ? inner : undefined;
+}
+
 /** The disk is inside of something else: an archive, a container's layers, a compressed stream. */
 const OPAQUE_CONTAINERS: ReadonlySet<ContainerFormat> = new Set(["ovf", "ova", "docker", "compressed"]);
 

@@ -1,8 +1,9 @@
+import type { ClusterCompression } from "#/domain/compression.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import type { PoolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
 import type { Capabilities } from "#/storage/driver.ts";
-import { type Plan, type PlanBytes, type PlanStep, STRATEGIES, type Strategy } from "./plan.ts";
+import { type Plan, type PlanBytes, type PlanStep, type PlanStream, STRATEGIES, type Strategy } from "./plan.ts";
 
 /** What the planner looks at, gathered beforehand: choosing needs no I/O and no clock. Sizes in bytes. */
 export interface Facts {
@@ -16,6 +17,8 @@ export interface SourceFacts {
   readonly pool: PoolName;
   readonly can: Capabilities;
   readonly format: DiskFormat;
+  /** Of an opaque disk that is a compressed stream: the format of the disk in it. */
+  readonly packed?: DiskFormat | undefined;
   readonly virtualSizeBytes: number;
   /** What its content takes in its pool: the most that reading it can cost. */
   readonly allocatedBytes: number;
@@ -31,6 +34,8 @@ export interface TargetFacts {
   readonly can: Capabilities;
   readonly format: DiskFormat;
   readonly virtualSizeBytes: number;
+  readonly clusters?: ClusterCompression | undefined;
+  readonly stream?: PlanStream | undefined;
   /** Clones upon clones up to here; ≤ 0: no clone at all. */
   readonly cloneDepthMax: number;
   readonly cache: CacheFacts;
@@ -119,8 +124,7 @@ function whyNotClone({ source, target }: Facts): string | undefined {
   if (unshared) return unshared;
   const unable = whyPoolCannotClone(target);
   if (unable) return unable;
-  if (target.kind === "image" && target.can.clone === "dependent") return "an image stands alone, and the pool's clones read through their parent";
-  if (source.live && target.can.clone === "dependent" && !target.can.snapshot) return "the volume may still change, and the pool cannot freeze it";
+  if (source.live && target.can.clone === "dependent" && !source.can.snapshot) return "the volume may still change, and the pool cannot freeze it";
   return undefined;
 }
 
@@ -142,6 +146,8 @@ function whyNotOffloadCopy({ source, target }: Facts): string | undefined {
 
 /** What all ways but conversion need: the same bytes in the same place, which may have several pools. */
 function whyNotShared({ source, target }: Facts): string | undefined {
+  if (target.stream) return `the image is to be compressed with ${target.stream.compression}`;
+  if (source.packed) return `the image is a ${source.packed} disk in a compressed stream, and a volume's bytes must be plain`;
   if (source.format !== target.format) return whyNotFormat(source.format, target.format);
   if (source.can.place === target.can.place) return undefined;
   return `${elsewhere({ source, target })}, and these share no bytes: ${source.can.place} is not ${target.can.place}`;
@@ -166,17 +172,17 @@ function whyPoolCannotClone({ can, cloneDepthMax }: TargetFacts): string | undef
 function planFor(strategy: Strategy, { source, target }: Facts): Omit<Plan, "passedOver" | "fallbacks"> {
   const fillsCache = (strategy === "stream_convert" || strategy === "staged_convert") && fillsTheCache(source, target);
   const depth = depthAfter(strategy, source, target, fillsCache);
-  const { kind, pool, format, virtualSizeBytes } = target;
+  const { kind, pool, format, virtualSizeBytes, clusters, stream } = target;
   return {
-    source: { kind: source.kind, id: source.id, pool: source.pool, format: source.format },
-    target: { kind, pool, format, virtualSizeBytes },
+    source: { kind: source.kind, id: source.id, pool: source.pool, format: source.format, ...(source.packed && { packed: source.packed }) },
+    target: { kind, pool, format, virtualSizeBytes, ...(clusters && { clusters }), ...(stream && { stream }) },
     strategy,
     reason: reasonFor(strategy, source, target, fillsCache),
     steps: stepsOf(strategy, source, target, fillsCache),
     bytes: bytesOf(strategy, source),
     dependsOnParent: depth > 0,
     depth,
-    flattenAfter: depth > target.cloneDepthMax,
+    flattenAfter: depth > (target.kind === "image" ? 0 : target.cloneDepthMax),
     fillsCache,
   };
 }
@@ -219,20 +225,39 @@ function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts,
     case "adopt":
       return "The volume's bytes, frozen, become the image's; the volume goes on as an overlay on them. Nothing is moved.";
     case "clone":
-      return source.pool === target.pool
-        ? `The ${source.kind}'s bytes lie in the same pool, which shares them with the new disk. Nothing is moved.`
-        : `The ${source.kind}'s bytes lie in pool "${source.pool}", which shares them with pool "${target.pool}": both are ${source.can.place}. Nothing is moved.`;
+      return `${reasonForClone(source, target)} Nothing is moved.${standsAloneSoon(target)}`;
     case "clone_cached":
       return "The pool's cache has this image already converted, and shares its bytes with the new disk. Nothing is moved.";
     case "offload_copy":
       return "The storage copies the bytes by itself; none pass through here.";
     case "stream_convert":
-      return `The source is read where it lies and written as ${target.format} in one pass, holes skipped, without a temporary file.${kept}`;
+      return `The source is ${source.packed ? "decompressed and inspected" : "read"} where it lies and written as ${wordsFor(target)} in one pass, holes skipped, without a temporary file.${kept}`;
     case "staged_convert":
-      return `The source cannot be read in place, so that its bytes are staged in a temporary file, whose space is reserved first, and converted from there.${kept}`;
+      return `${reasonForStaging(source, target)}, so that its bytes are staged in a temporary file, whose space is reserved first, and converted from there.${kept}`;
     default:
       return strategy satisfies never;
   }
+}
+
+function reasonForClone(source: SourceFacts, target: TargetFacts): string {
+  if (source.pool === target.pool) return `The ${source.kind}'s bytes lie in the same pool, which shares them with the new disk.`;
+  return `The ${source.kind}'s bytes lie in pool "${source.pool}", which shares them with pool "${target.pool}": both are ${source.can.place}.`;
+}
+
+/** An image outlives what it was made of, and is cloned from in its turn. */
+function standsAloneSoon({ kind, can }: TargetFacts): string {
+  return kind === "image" && can.clone === "dependent" ? " The image can be used at once, and is made independent of the volume in the background." : "";
+}
+
+function reasonForStaging(source: SourceFacts, target: TargetFacts): string {
+  if (source.packed) return `${aFormat(source.packed)} in a compressed stream can be read only from its beginning to its end`.replace(/^a/, "A");
+  if (target.stream) return `${aFormat(target.stream.packed)} is complete only when all of it was written, and compressed after that`.replace(/^a/, "A");
+  return "The source cannot be read in place";
+}
+
+function wordsFor({ format, clusters, stream }: TargetFacts): string {
+  if (stream) return `${stream.packed} compressed with ${stream.compression} (${stream.engine})`;
+  return clusters ? `${format} with compressed clusters` : format;
 }
 
 function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): PlanStep[] {
@@ -254,24 +279,38 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
     case "offload_copy":
       return [reserve, { name: "copy", description: "Have the storage copy the disk." }];
     case "stream_convert":
-      return [reserve, { name: "convert", description: `Convert ${source.format} to ${target.format} into ${where}.` }, ...(fillsCache ? [fromCache] : [])];
+      return [reserve, { name: "convert", description: `Convert ${source.packed ?? source.format} to ${wordsFor(target)} into ${where}.` }, ...(fillsCache ? [fromCache] : [])];
     case "staged_convert":
-      return [
-        reserve,
-        { name: "stage", description: "Copy the source to a temporary file." },
-        { name: "convert", description: `Convert it to ${target.format} into ${where}.` },
-        ...(fillsCache ? [fromCache] : []),
-      ];
+      return [reserve, ...stagedSteps(source, target, where), ...(fillsCache ? [fromCache] : [])];
     default:
       return strategy satisfies never;
   }
 }
 
+function stagedSteps(source: SourceFacts, target: TargetFacts, where: string): PlanStep[] {
+  if (target.stream) {
+    const { packed, compression, engine } = target.stream;
+    return [
+      { name: "stage", description: `Convert ${source.format} to ${packed} in a temporary file.` },
+      { name: "compress", description: `Compress that with ${compression} (${engine}) into ${where}.` },
+    ];
+  }
+  const how = source.packed ? "Decompress and inspect the source in" : "Copy the source to";
+  return [
+    { name: "stage", description: `${how} a temporary file.` },
+    { name: "convert", description: `Convert it to ${wordsFor(target)} into ${where}.` },
+  ];
+}
+
 /** The same bytes can be passed on by us between any pools; a change of format needs a tool that jumps to and fro in what is not raw. */
 function whyNotStreamed({ source, target }: Facts): string | undefined {
-  if (source.format === target.format) return undefined;
-  if (source.can.addressable === "none") return `${aFormat(source.format)} cannot be read in place: ${why(source.can, "addressable")}`;
-  if (target.can.addressable !== "write" && target.format !== "raw") return `${aFormat(target.format)} cannot be written in place: ${why(target.can, "addressable")}`;
+  const [from, to] = [source.packed ?? source.format, target.stream?.packed ?? target.format];
+  if (from === to && !target.clusters) return undefined;
+  if (source.packed) return `${aFormat(from)} cannot be read out of a compressed stream in any order`;
+  if (source.can.addressable === "none") return `${aFormat(from)} cannot be read in place: ${why(source.can, "addressable")}`;
+  if (to === "raw") return undefined;
+  if (target.stream) return `${aFormat(to)} cannot be compressed before it is complete`;
+  if (target.can.addressable !== "write") return `${aFormat(to)} cannot be written in place: ${why(target.can, "addressable")}`;
   return undefined;
 }
 

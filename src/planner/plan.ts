@@ -1,3 +1,4 @@
+import type { ClusterCompression, Compression } from "#/domain/compression.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import type { PoolName } from "#/domain/ids.ts";
 
@@ -21,7 +22,7 @@ export interface Plan {
   readonly dependsOnParent: boolean;
   /** How many disks the result reads through. */
   readonly depth: number;
-  /** The result is deeper than its pool likes, and is made independent in the background afterwards. */
+  /** The result is deeper than its pool likes, or an image, and is made independent in the background afterwards. */
   readonly flattenAfter: boolean;
   /** The bytes are converted once into the pool's cache, and the result is a clone of that. */
   readonly fillsCache: boolean;
@@ -29,7 +30,6 @@ export interface Plan {
   readonly passedOver: readonly PassedOver[];
   /** The dearer ways that are open too, should this one break. */
   readonly fallbacks: readonly Strategy[];
-}
   /** Why this pool, where there were others. */
   readonly poolChoice?: PoolChoice;
 }
@@ -37,6 +37,7 @@ export interface Plan {
 export interface PoolChoice {
   readonly because: string;
   readonly passedOver: readonly { readonly pool: PoolName; readonly because: string }[];
+}
 
 export type SourceKind = "blank" | "image" | "volume" | "snapshot";
 export interface PlanSource {
@@ -44,6 +45,8 @@ export interface PlanSource {
   readonly id?: string | undefined;
   readonly pool?: PoolName | undefined;
   readonly format?: DiskFormat | undefined;
+  /** The format of the disk in a compressed stream. */
+  readonly packed?: DiskFormat | undefined;
 }
 
 export interface PlanTarget {
@@ -51,6 +54,18 @@ export interface PlanTarget {
   readonly pool: PoolName;
   readonly format: DiskFormat;
   readonly virtualSizeBytes: number;
+  /** Of an image whose clusters are to be compressed. */
+  readonly clusters?: ClusterCompression | undefined;
+  /** Of an image that is to be a compressed stream; its `format` is `opaque` then. */
+  readonly stream?: PlanStream | undefined;
+}
+
+export interface PlanStream {
+  readonly compression: Compression;
+  /** The format of the disk in the stream. */
+  readonly packed: DiskFormat;
+  /** What compresses, in words: the fastest that this machine has. */
+  readonly engine: string;
 }
 
 export interface PlanStep {

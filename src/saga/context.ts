@@ -45,4 +45,6 @@ export interface Actual {
   /** Ways that the plan had chosen and that broke, with the reason; the next way was taken. */
   fellBack?: { readonly strategy: string; readonly because: string }[];
   strategy?: string;
+  /** What compressed the bytes. */
+  engine?: string;
 }

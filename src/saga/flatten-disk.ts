@@ -30,10 +30,15 @@ async function flatten(context: SagaContext<FlattenDisk>, { signal, progress }: 
 
 /** Begins to flatten the disk in the background where it is deeper than its pool likes: the user does not wait for it. */
 export async function flattenBeyondLimit(context: SagaContext<object>, id: DiskId): Promise<void> {
-  const { db, pools, runner } = context;
+  const { db, pools } = context;
   const disk = await findDisk(db, id);
   if (!disk?.parent || (await depthOf(db, id)) <= pools.get(disk.pool).limits.cloneDepthMax) return;
-  const meta = { projectId: null, userId: null, requestId: context.requestId, subject: { kind: "disk", id } };
-  const operation = await db.transaction().execute((trx) => runner.begin(trx, flattenDisk, { diskId: id }, meta));
-  void runner.run(operation);
+  await flattenInBackground(context, id);
+}
+
+/** Begins to make the disk independent, if it is not: it can be used meanwhile. */
+export async function flattenInBackground({ db, runner, requestId }: SagaContext<object>, id: DiskId): Promise<void> {
+  if (!(await findDisk(db, id))?.parent) return;
+  const meta = { projectId: null, userId: null, requestId, subject: { kind: "disk", id } };
+  void runner.run(await db.transaction().execute((trx) => runner.begin(trx, flattenDisk, { diskId: id }, meta)));
 }

@@ -1,4 +1,5 @@
 import { findDisk, getDisk, insertDisk, removeDisk, setDiskReady } from "#/db/disks.ts";
+import type { ClusterCompression, Compression } from "#/domain/compression.ts";
 import type { Disk, DiskFormat, Holder } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId, type PoolName } from "#/domain/ids.ts";
@@ -6,6 +7,7 @@ import type { Plan, Strategy } from "#/planner/plan.ts";
 import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
 import type { StepScope } from "#/saga/engine/saga.ts";
 import { releaseAncestors } from "#/saga/release-disk.ts";
+import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
 import { convert, stageThenConvert } from "#/transfer/convert.ts";
 import { measure } from "#/transfer/measure.ts";
@@ -16,12 +18,17 @@ export interface Materialisation {
   /** Undefined only for `blank`. */
   readonly source: DiskId | undefined;
   readonly target: NewDiskRecord;
+  /** For conversions: what is compressed of the target, its clusters or all of it. */
+  readonly clusters?: ClusterCompression | undefined;
+  readonly compress?: Compression | undefined;
 }
 
 export interface NewDiskRecord {
   readonly id: DiskId;
   readonly pool: PoolName;
   readonly format: DiskFormat;
+  /** Of a compressed stream: the format of the disk in it. */
+  readonly packed?: DiskFormat | undefined;
   readonly virtualSizeBytes: number;
   readonly holder: Holder;
 }
@@ -43,7 +50,7 @@ export async function recordTarget(services: SagaServices, { strategy, source, t
 }
 
 /** Makes the bytes of the target. Repeatable: a target that is whole is left as it is. */
-export async function fillTarget(services: SagaServices, { strategy, source, target }: Materialisation, scope: StepScope): Promise<Actual> {
+export async function fillTarget(services: SagaServices, { strategy, source, target, clusters, compress }: Materialisation, scope: StepScope): Promise<Actual> {
   const pool = services.pools.get(target.pool);
   const options = { signal: scope.signal, onProgress: scope.progress };
   const bytesPerSecondMax = pool.limits.bandwidthBytesPerSecondMax;
@@ -54,6 +61,16 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
     return finish(services, disk, undefined, NOTHING);
   }
   const from = await getDisk(services.db, mustHave(source));
+  const reservation = new ReservationAhead(services, target, null);
+  const conversion = {
+    source: { pool: services.pools.get(from.pool), disk: from },
+    target: { pool, disk: target },
+    clusters,
+    compress,
+    beforeBytes: (totalBytes: number, unwrittenBytes: number) => reservation.reach(totalBytes, unwrittenBytes),
+    bytesPerSecondMax,
+    ...options,
+  };
   switch (strategy) {
     case "clone":
     case "clone_cached": {
@@ -64,18 +81,12 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
       await pool.copy(seenFrom(services, from, target), target, options);
       return finish(services, disk, undefined, await copied(services, target));
     case "stream_convert": {
-      const moved = await convert({ source: { pool: services.pools.get(from.pool), disk: from }, target: { pool, disk: target }, bytesPerSecondMax, ...options });
+      const moved = await convert(conversion);
       return finish(services, disk, undefined, { ...moved, bytesThroughUs: moved.bytesRead, bytesTemporary: 0 });
     }
     case "staged_convert": {
       const { dir, sizeBytesMax } = services.limits.staging;
-      const staged = await stageThenConvert({
-        source: { pool: services.pools.get(from.pool), disk: from },
-        target: { pool, disk: target },
-        bytesPerSecondMax,
-        staging: { path: `${dir}/${target.id}`, sizeBytesMax },
-        ...options,
-      });
+      const staged = await stageThenConvert({ ...conversion, staging: { path: `${dir}/${target.id}`, sizeBytesMax } });
       return finish(services, disk, undefined, { ...staged, bytesThroughUs: staged.bytesRead });
     }
     default:
@@ -125,6 +136,7 @@ function seenFrom({ pools }: SagaServices, source: Disk, target: NewDiskRecord):
 async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, target }: Materialisation): Promise<number> {
   if (strategy === "blank" || strategy === "clone" || strategy === "clone_cached" || !source) return 0;
   const from = await getDisk(db, source);
+  if (from.packed || target.packed) return firstReservation(null); // How much it comes to shows on the way.
   const stored = await pools.get(from.pool).stat(source);
   if (strategy === "offload_copy") return stored?.allocatedBytes ?? 0;
   return measure({ source: { pool: pools.get(from.pool), disk: from }, targetFormat: target.format });

@@ -21,7 +21,7 @@ async function* chunksOf(content: Buffer, chunkBytes = 100_000): AsyncIterable<U
 async function savingImage(world: SagaWorld): Promise<UploadImage> {
   const imageId = await world.addQueuedImage();
   await world.db.updateTable("image").set({ status: "saving" }).execute();
-  return { imageId, diskId: DISK, pool: POOL, format: "raw", diskFormat: "raw", sizeBytes: null, sizeBytesMax: 64 * MiB };
+  return { imageId, diskId: DISK, pool: POOL, format: "raw", packed: null, diskFormat: "raw", sizeBytes: null, sizeBytesMax: 64 * MiB };
 }
 
 async function assertQueued(world: SagaWorld, imageId: string): Promise<void> {

@@ -18,6 +18,8 @@ export interface UploadImage {
   readonly diskId: string;
   readonly pool: PoolName;
   readonly format: DiskFormat;
+  /** Of a compressed image: the format of the disk in the stream. */
+  readonly packed: DiskFormat | null;
   /** What the image says that it is. */
   readonly diskFormat: ImageDiskFormat;
   /** Null where the client does not say, and sends until it is done. */
@@ -61,13 +63,13 @@ export const uploadImage: Saga<UploadContext> = {
 /** Space is promised before the first byte; for an unknown size some, and more on the way. */
 async function reserve(context: UploadContext): Promise<void> {
   const { db, clock, params } = context;
-  const { pool, format, imageId } = params;
+  const { pool, format, packed, imageId } = params;
   const id = diskId(params.diskId);
   if (await findDisk(db, id)) return;
   const reservedBytes = firstReservation(params.sizeBytes);
   await reserveSpace(context, { pool }, reservedBytes, async (trx) => {
     requireSaving(await findImage(trx, imageId));
-    const disk = { id, pool, format, virtualSizeBytes: params.sizeBytes ?? 0, holder: { kind: "image", id: imageId } } as const;
+    const disk = { id, pool, format, packed: packed ?? undefined, virtualSizeBytes: params.sizeBytes ?? 0, holder: { kind: "image", id: imageId } } as const;
     await insertDisk(trx, disk, { reservedBytes, nowMs: clock.nowMs() });
   });
 }

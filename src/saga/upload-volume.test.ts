@@ -1,36 +1,68 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { it } from "node:test";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { getDisk } from "#/db/disks.ts";
+import { addQuotaUsage } from "#/db/quota-usage.ts";
+import { fileNode } from "#/domain/block-node.ts";
+import type { ImageForm } from "#/domain/compression.ts";
+import { AppError } from "#/domain/errors.ts";
+import { diskId, poolName } from "#/domain/ids.ts";
+import { giveBack, volumeQuota } from "#/domain/quota.ts";
 import { MiB } from "#/lib/units.ts";
 import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
 import { runSaga } from "#/saga/engine/saga.ts";
-import { flattenDisk } from "#/saga/flatten-disk.ts";
+import { flattenDisk, flattenInBackground } from "#/saga/flatten-disk.ts";
+import { freezeDisk } from "#/saga/freeze-disk.ts";
 import { hashImage } from "#/saga/hash-image.ts";
+import { releaseDisk } from "#/saga/release-disk.ts";
 import { uploadVolume } from "#/saga/upload-volume.ts";
-import { SagaWorld, type SagaWorldOptions, someContent } from "../../test/support/saga-world.ts";
+import * as qemuImg from "#/tools/qemu-img.ts";
+import { PROJECT, SagaWorld, TYPE, type SagaWorldOptions, someContent } from "../../test/support/saga-world.ts";
 
 const content = someContent();
-const sha512 = createHash("sha512").update(content).digest("hex");
+/** What the volume stands on in the flows that say so. */
+const FROZEN = "7e0f7a7b-6f7c-4a86-8a3d-9e5d0f0f0a01";
 
-const FLOWS: readonly { strategy: string; options: SagaWorldOptions }[] = [
-  { strategy: "adopt", options: { clone: "dependent" } },
-  { strategy: "clone", options: { clone: "independent" } },
-  { strategy: "offload_copy", options: { clone: "dependent", cloneDepthMax: 0 } },
+interface Flow {
+  readonly name: string;
+  readonly strategy: string;
+  readonly options: SagaWorldOptions;
+  readonly form?: ImageForm;
+  readonly store?: string;
+  /** The volume reads through another disk. */
+  readonly isOverlay?: boolean;
+}
+
+const FLOWS: readonly Flow[] = [
+  { name: "adopting its bytes", strategy: "adopt", options: { clone: "dependent" } },
+  { name: "an independent clone", strategy: "clone", options: { clone: "independent" } },
+  { name: "a dependent clone of what already reads through another disk", strategy: "clone", options: { clone: "dependent" }, isOverlay: true },
+  { name: "a dependent clone in another pool of the same place", strategy: "clone", options: { clone: "dependent" }, store: "near" },
+  { name: "an independent clone in another pool of the same place", strategy: "clone", options: { clone: "independent" }, store: "near" },
+  { name: "a copy by the storage", strategy: "offload_copy", options: { clone: "dependent", cloneDepthMax: 0 } },
+  { name: "a copy into a pool elsewhere", strategy: "stream_convert", options: {}, store: "slow" },
+  { name: "a stream that is compressed", strategy: "stream_convert", options: {}, form: { diskFormat: "raw", stream: "zstd" } },
+  { name: "a qcow2 in a compressed stream, staged", strategy: "staged_convert", options: {}, form: { diskFormat: "qcow2", stream: "gzip" } },
 ];
 
-async function uploading(options: SagaWorldOptions) {
+async function uploading({ options, form = { diskFormat: "raw" }, store, isOverlay = false }: Omit<Flow, "name" | "strategy">) {
   const world = await SagaWorld.open({ ...options, sagas: [hashImage, flattenDisk] });
   const volumeId = await world.addVolume({}, content);
-  const plan = await world.planImage(volumeId, "raw");
+  if (isOverlay) await freezeDisk(world.services, diskId(volumeId), diskId(FROZEN), { kind: "ancestor", id: FROZEN });
+  const plan = await world.planImage(volumeId, form, store);
   await world.db.updateTable("volume").set({ status: "uploading" }).where("id", "=", volumeId).execute();
   const imageId = await world.addQueuedImage();
   return { world, volumeId, imageId, plan, context: world.context({ volumeId, imageId, previousStatus: "available" }, plan) };
 }
 
-for (const { strategy, options } of FLOWS) {
-  sagaContract(`uploadVolume by ${strategy}`, uploadVolume, async () => {
-    const { world, volumeId, imageId, plan, context } = await uploading(options);
-    assert.equal(plan.strategy, strategy);
+for (const flow of FLOWS) {
+  sagaContract(`uploadVolume by ${flow.name}`, uploadVolume, async () => {
+    const { world, volumeId, imageId, plan, context } = await uploading(flow);
+    assert.equal(plan.strategy, flow.strategy);
     const volumeIsWhole = async () => {
       assert.equal((await world.volume(volumeId))?.status, "available");
       assert.deepEqual(await world.content(volumeId, MiB), content);
@@ -41,8 +73,13 @@ for (const { strategy, options } of FLOWS) {
       async assertDone() {
         await world.settle();
         const image = await world.image(imageId);
-        assert.deepEqual([image?.status, image?.size_bytes, image?.virtual_size_bytes, image?.hash_value], ["active", MiB, MiB, sha512]);
-        assert.deepEqual(await world.content(image?.disk_id, MiB), content);
+        assert.deepEqual([image?.status, image?.virtual_size_bytes], ["active", MiB]);
+        const stored = await world.content(image?.disk_id, image?.size_bytes ?? 0);
+        assert.equal(image?.hash_value, createHash("sha512").update(stored).digest("hex"));
+        assert.deepEqual(await guestOf(stored, flow.form), content);
+        const disk = await getDisk(world.db, diskId(image?.disk_id ?? ""));
+        assert.equal(disk.parent, undefined, "the image stands alone");
+        assert.deepEqual([disk.packed, disk.format], flow.form?.stream ? [flow.form.diskFormat, "opaque"] : [undefined, "raw"]);
         await volumeIsWhole();
       },
       async assertClean() {
@@ -54,8 +91,61 @@ for (const { strategy, options } of FLOWS) {
   });
 }
 
+/** What a guest sees of what is stored. */
+async function guestOf(stored: Buffer, { diskFormat, stream }: ImageForm = { diskFormat: "raw" }): Promise<Buffer> {
+  if (!stream) return stored;
+  const disk = stream === "gzip" ? gunzipSync(stored) : zstdDecompressSync(stored);
+  if (diskFormat === "raw") return disk;
+  const folder = await mkdtemp(join(tmpdir(), "mica-upload-"));
+  const [packed, raw] = [join(folder, "packed"), join(folder, "raw")];
+  try {
+    await writeFile(packed, disk);
+    await writeFile(raw, Buffer.alloc(MiB));
+    await qemuImg.convert(fileNode(packed, diskFormat), fileNode(raw, "raw"));
+    return await readFile(raw);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+it("an image that is a dependent clone can be read at once, also when the volume is deleted before it stands alone", async () => {
+  const { world, volumeId, imageId, context } = await uploading({ options: { clone: "dependent" }, isOverlay: true });
+  await using _ = world;
+  const upTo = { ...uploadVolume, steps: uploadVolume.steps.filter(({ name }) => name !== "restore") };
+  assert.equal((await runSaga(upTo, context, new MemoryJournal())).ended, "done");
+  const image = await world.image(imageId);
+  assert.deepEqual([image?.status, image?.hash_value], ["active", null]);
+  assert.ok((await getDisk(world.db, diskId(imageId))).parent, "it reads through what it shares with the volume");
+  await world.db.updateTable("volume").set({ disk_id: null }).where("id", "=", volumeId).execute();
+  await releaseDisk(world.services, diskId(volumeId));
+  await world.db.deleteFrom("volume").where("id", "=", volumeId).execute();
+  await addQuotaUsage(world.db, PROJECT, giveBack(volumeQuota(MiB, TYPE.name)));
+  assert.deepEqual(await world.content(imageId, MiB), content);
+  await flattenInBackground(world.context({}), diskId(imageId));
+  await world.settle();
+  assert.deepEqual(await world.content(imageId, MiB), content);
+  const left = await world.db.selectFrom("disk").select("id").execute();
+  assert.deepEqual(left.map(({ id }) => id), [imageId], "nothing is left of what the volume stood on");
+  await world.assertAuditClean();
+});
+
+it("uploadVolume takes the next way where a clone cannot be made", async () => {
+  const { world, imageId, context } = await uploading({ options: { clone: "dependent" }, isOverlay: true });
+  await using _ = world;
+  const pool = world.services.pools.get(poolName("fast"));
+  pool.clone = async () => {
+    throw new AppError("not_supported", "the storage forgot how");
+  };
+  assert.equal((await runSaga(uploadVolume, context, new MemoryJournal())).ended, "done");
+  assert.equal(context.actual.strategy, "stream_convert");
+  assert.match(context.actual.fellBack?.[0]?.because ?? "", /forgot how/);
+  await world.settle();
+  assert.deepEqual(await world.content(imageId, MiB), content);
+  await world.assertAuditClean();
+});
+
 it("uploadVolume leaves the volume as it was when the image is deleted meanwhile", async () => {
-  const { world, volumeId, imageId, context } = await uploading({ clone: "dependent" });
+  const { world, volumeId, imageId, context } = await uploading({ options: { clone: "dependent" } });
   await using _ = world;
   const saga = { ...uploadVolume, steps: uploadVolume.steps.map((step) => ({ ...step })) };
   const publish = saga.steps.find(({ name }) => name === "publish");

@@ -2,10 +2,11 @@ import { findDisk, setDiskHolder } from "#/db/disks.ts";
 import { findImage, removeImage, updateImage } from "#/db/images.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
-import { diskId } from "#/domain/ids.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
-import { flattenBeyondLimit } from "#/saga/flatten-disk.ts";
+import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
+import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
 import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
@@ -34,14 +35,14 @@ export const uploadVolume: Saga<Context> = {
     },
     {
       name: "freeze",
-      run: adopt,
-      undo: unadopt,
+      run: freeze,
+      undo: unfreeze,
     },
     {
       name: "materialise",
       run: materialise,
       undo: async (context) => {
-        if (planOf(context).strategy !== "adopt") await discardTarget(context, targetOf(context));
+        if (!isAdopted(context)) await discardTarget(context, targetOf(context));
       },
     },
     {
@@ -66,31 +67,41 @@ async function saveImage({ db, clock, params }: Context): Promise<void> {
   if (image.status === "queued") await updateImage(db, params.imageId, { status: "saving", updated_at: clock.nowMs() });
 }
 
-/** The frozen bytes of the volume become the image's own disk. */
-async function adopt(context: Context): Promise<void> {
-  const plan = planOf(context);
-  if (plan.strategy !== "adopt") return;
-  const target = targetOf(context);
-  const source = await volumeDisk(context);
-  await freezeDisk(context, source, target.id, target.holder);
-  await context.report({ strategy: "adopt", bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 });
+/**
+ * Freezes the volume's bytes where the image is to share them: as its own disk, or, where it is a clone that reads through them, as
+ * an ancestor of both.
+ */
+async function freeze(context: Context): Promise<void> {
+  const frozen = frozenTarget(context);
+  if (!frozen) return;
+  const source = await liveDisk(context);
+  await freezeDisk(context, source, frozen.id, frozen.holder);
+  if (isAdopted(context)) await context.report({ strategy: "adopt", bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 });
   await flattenBeyondLimit(context, source);
 }
 
-async function unadopt(context: Context): Promise<void> {
-  if (planOf(context).strategy !== "adopt") return;
-  const target = targetOf(context);
-  await unfreezeDisk(context, (await volumeDisk(context).catch(() => undefined)) ?? target.id, target.id);
+async function unfreeze(context: Context): Promise<void> {
+  const frozen = frozenTarget(context);
+  if (frozen) await unfreezeDisk(context, (await liveDisk(context).catch(() => undefined)) ?? frozen.id, frozen.id);
 }
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
-  const { strategy } = planOf(context);
-  if (strategy === "adopt" || strategy === "blank") return;
+  if (isAdopted(context)) return;
   const target = targetOf(context);
   if ((await findDisk(context.db, target.id))?.state === "ready") return;
-  const materialisation: Materialisation = { strategy, source: await volumeDisk(context), target };
+  const source = (await frozenDisk(context)) ?? (await liveDisk(context));
+  await takeFirstThatWorks(context, waysOf(planOf(context)), {
+    signal: scope.signal,
+    take: ({ strategy }) => take(context, { strategy, source, target }, scope),
+    clear: () => discardTarget(context, target),
+  });
+}
+
+async function take(context: Context, way: Pick<Materialisation, "strategy" | "source" | "target">, scope: StepScope): Promise<void> {
+  const { clusters, stream } = planOf(context).target;
+  const materialisation = { ...way, clusters, compress: stream?.compression };
   await recordTarget(context, materialisation);
-  await context.report({ ...(await fillTarget(context, materialisation, scope)), strategy });
+  await context.report({ ...(await fillTarget(context, materialisation, scope)), strategy: way.strategy, ...(stream && { engine: stream.engine }) });
 }
 
 /** Bytes that were moved are hashed before the image is shown; others in the background, by the last step. */
@@ -112,9 +123,12 @@ async function publish(context: Context): Promise<void> {
   });
 }
 
+/** And begins what was put off so that the image can be used at once: to make it independent of the volume, and to read it all. */
 async function restoreVolume(context: Context): Promise<void> {
   await setVolumeBack(context);
-  if (movesNothing(context)) await beginHashImage(context, context.params.imageId);
+  if (!movesNothing(context)) return;
+  await flattenInBackground(context, targetOf(context).id);
+  await beginHashImage(context, context.params.imageId);
 }
 
 async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
@@ -137,7 +151,26 @@ function movesNothing(context: Context): boolean {
   return ["adopt", "clone"].includes(planOf(context).strategy);
 }
 
-async function volumeDisk(context: Context) {
+function isAdopted(context: Context): boolean {
+  return planOf(context).strategy === "adopt";
+}
+
+/** What is frozen of the volume, for an image that adopts it or is a dependent clone of it. */
+function frozenTarget(context: Context): Pick<Materialisation["target"], "id" | "holder"> | undefined {
+  const { strategy, target } = planOf(context);
+  if (strategy === "adopt") return targetOf(context);
+  const isDependent = strategy === "clone" && context.pools.get(target.pool).can.clone === "dependent";
+  if (!isDependent) return undefined;
+  const id = diskId(context.operationId); // A repeat finds it again.
+  return { id, holder: { kind: "ancestor", id } };
+}
+
+async function frozenDisk(context: Context): Promise<DiskId | undefined> {
+  const frozen = frozenTarget(context);
+  return frozen && (await findDisk(context.db, frozen.id))?.id;
+}
+
+async function liveDisk(context: Context): Promise<DiskId> {
   const source = await sourceDisk(context, planOf(context));
   if (!source) throw new Error("Broken invariant: a volume's upload has a source");
   return source;
@@ -145,6 +178,6 @@ async function volumeDisk(context: Context) {
 
 function targetOf(context: Context): Materialisation["target"] {
   const { imageId } = context.params;
-  const { pool, format, virtualSizeBytes } = planOf(context).target;
-  return { id: diskId(imageId), pool, format, virtualSizeBytes, holder: { kind: "image", id: imageId } };
+  const { pool, format, stream, virtualSizeBytes } = planOf(context).target;
+  return { id: diskId(imageId), pool, format, packed: stream?.packed, virtualSizeBytes, holder: { kind: "image", id: imageId } };
 }

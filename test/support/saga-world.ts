@@ -9,6 +9,7 @@ import { type Database, openDatabase } from "#/db/database.ts";
 import { getDisk, insertDisk, setDiskReady } from "#/db/disks.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
 import type { ImageTable, SnapshotTable, VolumeTable } from "#/db/tables.ts";
+import type { ImageForm } from "#/domain/compression.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import { type DiskId, diskId, operationId, poolName } from "#/domain/ids.ts";
 import { snapshotQuota, volumeQuota } from "#/domain/quota.ts";
@@ -77,8 +78,8 @@ export class SagaWorld implements AsyncDisposable {
     return plan;
   }
 
-  async planImage(volumeId: string, diskFormat: DiskFormat): Promise<Plan> {
-    return new Materialise(this.services).planImage({ volumeId, diskFormat });
+  async planImage(volumeId: string, form: ImageForm, store?: string): Promise<Plan> {
+    return new Materialise(this.services).planImage({ volumeId, form, store });
   }
 
   /** An active image whose bytes are `content`, in the pool. */

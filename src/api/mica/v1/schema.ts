@@ -32,6 +32,7 @@ export const PlanRequest = Type.Object(
         sizeGib: Type.Optional(Type.Integer({ minimum: 1 })),
         volumeType: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })),
         diskFormat: Type.Optional(Type.Enum(["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"])),
+        containerFormat: Type.Optional(Type.Enum(["bare", "compressed"])),
       },
       { additionalProperties: false },
     ),

@@ -3,7 +3,6 @@ import type { Static, TSchema } from "typebox";
 import type { Server } from "#/api/server.ts";
 import type { ImageOfVolume } from "#/app/volume-operations.ts";
 import { AppError } from "#/domain/errors.ts";
-import { invalidInput } from "#/domain/volume.ts";
 import { flag, IdParams } from "./fields.ts";
 import { parserOf } from "./parse.ts";
 import type { VolumeApi } from "./routes.ts";
@@ -116,22 +115,12 @@ const parseUpload3_0 = parserOf(UploadImage3_0);
 const parseUpload = parserOf(UploadImage);
 
 function imageOfVolume(body: Static<typeof UploadImage>): ImageOfVolume {
-  const { disk_format: diskFormat = "raw", container_format } = body;
-  refuseContainer(container_format ?? "bare");
-  if (diskFormat === "ploop") throw invalidInput("No volume can be written as ploop: choose raw, qcow2, vmdk, vdi, vhd or vhdx.");
   return {
     name: body.image_name,
-    diskFormat,
+    diskFormat: body.disk_format ?? "raw",
+    containerFormat: body.container_format ?? "bare",
     visibility: body.visibility ?? "private",
     isProtected: flag(body.protected),
     force: flag(body.force),
   };
-}
-
-function refuseContainer(container: string): void {
-  if (container === "bare") return;
-  if (container === "compressed") {
-    throw new AppError("bad_request", "Image compression upload disallowed, but container_format is compressed.");
-  }
-  throw invalidInput(`A volume becomes a bare image, not one in a container of format ${container}.`);
 }

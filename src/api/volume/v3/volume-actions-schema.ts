@@ -1,5 +1,5 @@
 import Type from "typebox";
-import { VISIBILITIES } from "#/domain/image.ts";
+import { CONTAINER_FORMATS, VISIBILITIES } from "#/domain/image.ts";
 import { VOLUME_STATUSES } from "#/domain/volume.ts";
 import { Flag, Pairs, SizeGib } from "./fields.ts";
 
@@ -32,7 +32,7 @@ const UPLOAD_3_0 = {
   image_name: Type.String({ minLength: 1, maxLength: 255 }),
   force: Type.Optional(Flag),
   disk_format: Type.Optional(Type.Enum(["raw", "vmdk", "vdi", "qcow2", "vhd", "vhdx", "ploop"])),
-  container_format: Type.Optional(Type.Union([Type.String({ maxLength: 255 }), Type.Null()])),
+  container_format: Type.Optional(Type.Union([Type.Enum([...CONTAINER_FORMATS]), Type.Null()])),
 };
 export const UploadImage3_0 = strict(UPLOAD_3_0);
 export const UploadImage = strict({

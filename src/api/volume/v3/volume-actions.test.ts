@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { GiB, MiB } from "#/lib/units.ts";
 import { VOLUME_STATUSES, type VolumeStatus } from "#/domain/volume.ts";
 import { type Call, TestWorld } from "./test-world.ts";
 
@@ -170,6 +171,28 @@ describe("os-volume_upload_image", () => {
       assert.match(await world.refusal(status, "POST", `/volumes/${id}/action`, { body: { "os-volume_upload_image": fields } }), message);
       assert.equal(await world.status(id), "available");
       assert.deepEqual(await world.context.db.selectFrom("image").selectAll().execute(), []);
+    });
+  }
+
+  for (const diskFormat of ["raw", "qcow2"] as const) {
+    it(`makes a compressed ${diskFormat} image where the operator allows it, and a volume of that again`, async () => {
+      const volumeUploads = { compressClusters: true, clusterCompression: "zstd", vmdkSubformat: "monolithicSparse", allowCompressed: true, compression: "gzip" } as const;
+      await using world = await TestWorld.open({ volumeUploads });
+      const id = await world.makeVolume({ imageRef: await world.makeImage() });
+      const body = { "os-volume_upload_image": { image_name: "small", disk_format: diskFormat, container_format: "compressed" } };
+      const { "os-volume_upload_image": started } = await world.expect(202, "POST", `/volumes/${id}/action`, { body });
+      assert.deepEqual([started.disk_format, started.container_format], [diskFormat, "compressed"]);
+      await world.settle();
+      const { db } = world.context;
+      const image = await db.selectFrom("image").selectAll().where("id", "=", started.image_id).executeTakeFirstOrThrow();
+      assert.deepEqual([image.status, image.disk_format, image.container_format, image.virtual_size_bytes], ["active", diskFormat, "compressed", GiB]);
+      assert.ok((image.size_bytes ?? 0) < 32 * MiB, `${image.size_bytes} bytes`);
+      const { plan, actual } = await db.selectFrom("operation").select(["plan", "actual"]).where("saga", "=", "upload-volume").executeTakeFirstOrThrow();
+      assert.match(plan ?? "", /compress(ed)? .*with gzip \(zlib in /i);
+      assert.match(JSON.parse(actual ?? "{}").engine, /^zlib in /);
+      const again = await world.makeVolume({ imageRef: started.image_id });
+      assert.equal(await world.status(again), "available");
+      await world.assertAuditClean();
     });
   }
 
