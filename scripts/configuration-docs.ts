@@ -28,7 +28,8 @@ otherwise ignored with a warning: others write there too.
 /** docs/configuration.md. */
 export function configurationDocs(): string {
   const pool = OPTIONS.find(({ key }) => key === "pools")?.schema.items;
-  const poolRows = Object.entries(pool?.properties ?? {}).map(([name, schema]) => [`\`${name}\``, ...schemaCells(schema)]);
+  const properties = Object.entries(pool?.properties ?? {});
+  const sections = properties.filter(([, schema]) => schema.type === "object");
   return [
     INTRODUCTION,
     "## Options",
@@ -39,9 +40,22 @@ export function configurationDocs(): string {
     "",
     "`pools` is a list of objects with these keys, in the file (or as JSON in `MICA_POOLS`):",
     "",
-    ...markdownTable(["key", "takes", "default", "why"], poolRows),
+    ...poolTable(pool, properties.filter(([, schema]) => schema.type !== "object")),
     "",
+    ...sections.flatMap(([name, schema]) => [
+      `### Section \`${name}\``,
+      "",
+      ...poolTable(schema, Object.entries(schema.properties ?? {})),
+      "",
+    ]),
   ].join("\n");
+}
+
+function poolTable(of: OptionSchema | undefined, properties: readonly (readonly [string, OptionSchema])[]): string[] {
+  if (properties.length === 0) return ["It has no options of its own."];
+  const { required = [] } = (of ?? {}) as { required?: readonly string[] };
+  const rows = properties.map(([name, schema]) => [`\`${name}\``, ...schemaCells(schema, required.includes(name))]);
+  return markdownTable(["key", "takes", "default", "why"], rows);
 }
 
 function optionRow({ key, env, flag, schema }: Option): string[] {
@@ -49,11 +63,11 @@ function optionRow({ key, env, flag, schema }: Option): string[] {
   return [`\`${key}\``, names, ...schemaCells(schema)];
 }
 
-function schemaCells(schema: OptionSchema): string[] {
-  return [allowedWords(schema), schema.derived ?? defaultWords(schema.default), schema.description ?? ""];
+function schemaCells(schema: OptionSchema, isRequired = true): string[] {
+  return [allowedWords(schema), schema.derived ?? defaultWords(schema.default, isRequired), schema.description ?? ""];
 }
 
-function defaultWords(fallback: unknown): string {
-  if (fallback === undefined) return "none: it must be given";
+function defaultWords(fallback: unknown, isRequired: boolean): string {
+  if (fallback === undefined) return isRequired ? "none: it must be given" : "none";
   return `\`${Array.isArray(fallback) ? fallback.join(", ") : JSON.stringify(fallback)}\``;
 }
