@@ -1,53 +1,74 @@
-/** The nfs driver on exports that are really mounted. Runs inside the guest of `kernel-vm.sh`: `nfs.test.ts` starts it. */
+/** The nfs driver on an export of XFS that is really mounted. Runs inside the guest of `kernel-vm.sh`: `nfs.test.ts` starts it. */
 import assert from "node:assert/strict";
 import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { MiB } from "#/lib/units.ts";
+import { MiB, SECOND_MS } from "#/lib/units.ts";
 import * as bench from "#/storage/contract/bench.ts";
 import { storageDriverContract } from "#/storage/contract.ts";
-import { NfsDriver } from "#/storage/nfs/driver.ts";
-import { operationCounts } from "#/storage/nfs/mount-stats.ts";
-import { NfsServer } from "../support/nfs-server.ts";
+import type { DiskWriter } from "#/storage/driver.ts";
+import { NfsDriver, type NfsOptions } from "#/storage/nfs/driver.ts";
+import { NfsServer, sentMeanwhile } from "../support/nfs-server.ts";
 
-const server = await NfsServer.start(["xfs", "ext4"]);
+const server = await NfsServer.start(["xfs"]);
 const xfs = await server.mount("xfs");
-const ext4 = await server.mount("ext4");
 
-const openPool = async (mount: string) => NfsDriver.open(await mkdtemp(join(mount, "pool-")));
-
-/** How often each of the operations went over the wire meanwhile. */
-async function sent(mount: string, names: readonly string[], work: () => Promise<unknown>): Promise<Record<string, number>> {
-  const before = await operationCounts(mount);
-  await work();
-  const after = await operationCounts(mount);
-  return Object.fromEntries(names.map((name) => [name, (after.get(name) ?? 0) - (before.get(name) ?? 0)]));
-}
+const openPool = async (mount = xfs, options: NfsOptions = {}) => NfsDriver.open(await mkdtemp(join(mount, "pool-")), options);
 
 describe("an export of XFS", () => {
   it("clones by the server: one CLONE, and no byte is read or written", async () => {
-    const driver = await openPool(xfs);
+    const driver = await openPool();
     assert.equal(driver.can.clone, "independent");
     assert.match(driver.can.why.clone ?? "", /^127\.0\.0\.1:\/xfs: NFSv4\.2 CLONE works/);
     const source = await bench.putNew(driver, bench.dense(16 * MiB, 1));
     const clone = bench.newDisk(16 * MiB);
-    assert.deepEqual(await sent(xfs, ["CLONE", "COPY", "READ", "WRITE"], () => driver.clone(source, clone)), { CLONE: 1, COPY: 0, READ: 0, WRITE: 0 });
+    assert.deepEqual(await sentMeanwhile(xfs, () => driver.clone(source, clone)), { CLONE: 1, COPY: 0, READ: 0, WRITE: 0 });
     await bench.assertContent(driver, clone, bench.dense(16 * MiB, 1));
   });
 });
 
-describe("an export of ext4", () => {
-  it("copies by the server: COPY, and no byte is read or written", async () => {
-    const driver = await openPool(ext4);
-    assert.deepEqual([driver.can.clone, driver.can.offloadCopy], ["dependent", true]);
-    assert.match(driver.can.why.clone ?? "", /no CLONE/);
-    const source = await bench.putNew(driver, bench.dense(16 * MiB, 1));
-    const copy = bench.newDisk(16 * MiB);
-    const { COPY = 0, ...others } = await sent(ext4, ["CLONE", "COPY", "READ", "WRITE"], () => driver.copy(source, copy));
-    assert.ok(COPY > 0);
-    assert.deepEqual(others, { CLONE: 0, READ: 0, WRITE: 0 });
-    await bench.assertContent(driver, copy, bench.dense(16 * MiB, 1));
+describe("a server that goes away", () => {
+  const ANSWER_MS = 2 * SECOND_MS;
+
+  it("answers within its time limit that the pool is unavailable, though the kernel waits for ever, and all is well when it is back", async () => {
+    const driver = await openPool(await server.mount("xfs", "hard,nosharecache"), { answerTimeoutMs: ANSWER_MS });
+    const bytes = bench.dense(MiB, 1);
+    const [source, unfinished] = [await bench.putNew(driver, bytes), bench.newDisk(8 * MiB)];
+    const writer = await driver.receive(unfinished);
+    await server.pause();
+    const writing = assert.rejects(writeUntilItFails(writer), { code: "pool_unavailable" });
+    await bench.rejectsWith("pool_unavailable", async () => {
+      for (;;) await driver.stat(source.id);
+    });
+    await bench.rejectsWith("pool_unavailable", () => driver.clone(source, bench.newDisk(MiB)));
+    await writing;
+    await server.resume();
+    await bench.assertContent(driver, source, bytes);
+    await writer.abort();
+    await bench.assertGone(driver, unfinished.id);
+  });
+
+  it("fails by itself on a soft mount, and the pool is unavailable", async () => {
+    const driver = await openPool(await server.mount("xfs", "softerr,timeo=10,retrans=1,nosharecache"), { answerTimeoutMs: 30 * SECOND_MS });
+    await server.pause();
+    await bench.rejectsWith("pool_unavailable", async () => {
+      for (;;) await driver.create(bench.newDisk(MiB));
+    });
+    await server.resume();
+    await driver.create(bench.newDisk(MiB));
+  });
+
+  it("keeps a pool from opening, and nobody waiting for it", async () => {
+    const folder = await mkdtemp(join(await server.mount("xfs", "hard,nosharecache"), "pool-"));
+    await server.pause();
+    await bench.rejectsWith("pool_unavailable", () => NfsDriver.open(folder, { answerTimeoutMs: ANSWER_MS }));
+    await server.resume();
+    await NfsDriver.open(folder);
   });
 });
 
-storageDriverContract("NfsDriver on an export of XFS", () => openPool(xfs));
+async function writeUntilItFails(writer: DiskWriter): Promise<void> {
+  for (let block = 0; ; block = (block + 1) % 8) await writer.write(bench.dense(MiB, block), block * MiB);
+}
+
+storageDriverContract("NfsDriver on an export of XFS", () => openPool());

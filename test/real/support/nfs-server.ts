@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MINUTE_MS } from "#/lib/units.ts";
+import { operationCounts } from "#/storage/nfs/mount-stats.ts";
 import { run } from "#/tools/run.ts";
 
 /** Of the guest of `kernel-vm.sh`: what is mounted and started here ends with it, and is never taken down. */
@@ -45,6 +46,14 @@ export class NfsServer {
     await command("mount", "-t", "nfs", "-o", `vers=4.2,proto=tcp,${options}`, `127.0.0.1:/${kind}`, folder);
     return folder;
   }
+}
+
+/** How often those operations that move bytes went over the wire during the work. */
+export async function sentMeanwhile(mount: string, work: () => Promise<unknown>): Promise<Record<string, number>> {
+  const before = await operationCounts(mount);
+  await work();
+  const after = await operationCounts(mount);
+  return Object.fromEntries(["CLONE", "COPY", "READ", "WRITE"].map((name) => [name, (after.get(name) ?? 0) - (before.get(name) ?? 0)]));
 }
 
 async function mountDisk(kind: ExportKind, disk: string): Promise<void> {
