@@ -4,11 +4,13 @@
 import { writeFileSync } from "node:fs";
 import { configurationDocs } from "./configuration-docs.ts";
 import { errorsDocs } from "./errors-docs.ts";
+import { strategiesDocs } from "./strategies-docs.ts";
 
 /** Each made document by its path. */
 export const MADE_DOCS: Readonly<Record<string, () => string>> = {
   "docs/configuration.md": configurationDocs,
   "docs/errors.md": errorsDocs,
+  "docs/strategies.md": strategiesDocs,
 };
 
 if (import.meta.main) {
