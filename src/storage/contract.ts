@@ -2,6 +2,7 @@ import { describe } from "node:test";
 import { contractOfAddressing } from "#/storage/contract/addressing.ts";
 import type { OpenDriver } from "#/storage/contract/bench.ts";
 import { contractOfCloning } from "#/storage/contract/cloning.ts";
+import { contractOfDedup } from "#/storage/contract/dedup.ts";
 import { contractOfMaking } from "#/storage/contract/making.ts";
 import { contractOfReading } from "#/storage/contract/reading.ts";
 import { contractOfSnapshots } from "#/storage/contract/snapshots.ts";
@@ -17,5 +18,6 @@ export function storageDriverContract(name: string, openDriver: OpenDriver): voi
     contractOfCloning(openDriver);
     contractOfSnapshots(openDriver);
     contractOfAddressing(openDriver);
+    contractOfDedup(openDriver);
   });
 }

@@ -115,6 +115,8 @@ export interface Capabilities {
   readonly fills?: readonly DiskFormat[];
   /** Disks can be made blank and grow. Object stores hold what they receive whole, and it never changes. */
   readonly mutable: boolean;
+  /** Others fill it: nothing can be received, made or deleted, and every disk has a location. */
+  readonly readOnly?: boolean;
   /** Holes take no space. */
   readonly sparse: boolean;
   /** Pools of the same place (a file system, a Ceph cluster) share and copy bytes among each other. A pool that can't do that is a place of its own. */
@@ -147,6 +149,8 @@ export interface StoredDisk {
   readonly parent?: DiskId | undefined;
   /** Only partial work is there (a crash in the middle). */
   readonly partial?: boolean;
+  /** Why its bytes can only be read from the first to the last, whatever `can.addressable` says of the others: its server has no ranges. */
+  readonly onlyInOrder?: string;
 }
 
 /** The parents after a clone or snapshot. A key that is absent has not changed; undefined means: stands alone. */
@@ -167,6 +171,8 @@ export interface WorkOptions {
 }
 
 export interface DedupOptions extends WorkOptions {
+  /** Disks that are likely to be alike next to each other; those that are not named come last. */
+  readonly order?: readonly DiskId[] | undefined;
   /** Called now and then with what was done since the last call. */
   readonly onDone?: ((done: Deduped) => void) | undefined;
   /** Waits until it is these bytes' turn to be read. */

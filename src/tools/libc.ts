@@ -2,8 +2,8 @@ import { getSystemErrorMap } from "node:util";
 import { Semaphore } from "#/lib/semaphore.ts";
 
 /**
- * Calls of the C library that Node does not offer. Only such that take plain numbers: koffi does not keep buffers alive
- * during an asynchronous call. Each runs in the thread pool, like Node's own file calls.
+ * Calls of the C library that Node does not offer. Each runs in the thread pool, like Node's own file calls. koffi does not keep
+ * buffers alive during an asynchronous call: who gives one keeps it until the call has ended.
  */
 
 /** Where the next data begins at or after `offset`; undefined where only a hole follows. lseek(2), SEEK_DATA. */
@@ -43,11 +43,18 @@ export async function zeroRange(fd: number, { start, end }: { readonly start: nu
 }
 
 const [FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE] = [0x01, 0x10] as const;
+/** An ioctl(2) whose argument is a structure that is read and written in place; it is the answer too, which keeps it alive until then. */
+export async function ioctl(fd: number, request: number, argument: Buffer<ArrayBuffer>): Promise<Buffer<ArrayBuffer>> {
+  await (await libc()).ioctl(fd, request, argument);
+  return argument;
+}
+
 const [SEEK_SET, SEEK_DATA, SEEK_HOLE] = [0, 3, 4] as const;
 
 interface Libc {
   lseek(fd: number, offset: number, whence: number): Promise<number>;
   copy_file_range(source: number, at: null, target: number, to: null, lengthBytes: number, flags: number): Promise<number>;
+  ioctl(fd: number, request: number, argument: Buffer): Promise<number>;
   fallocate(fd: number, mode: number, offset: number, lengthBytes: number): Promise<number>;
 }
 
@@ -80,13 +87,14 @@ async function load(): Promise<Libc> {
   };
   return {
     lseek: call("int64_t lseek(int, int64_t, int)"),
+    ioctl: call("int ioctl(int, unsigned long, void *)"),
     copy_file_range: call("int64_t copy_file_range(int, void *, int, void *, size_t, unsigned int)"),
     fallocate: call("int fallocate(int, int, int64_t, int64_t)"),
   };
 }
 
-/** As Node's own file calls report it. */
-function systemError(number: number, prototype: string): NodeJS.ErrnoException {
+/** An error as Node's own file calls report it. */
+export function systemError(number: number, prototype: string): NodeJS.ErrnoException {
   const [code, description] = getSystemErrorMap().get(-number) ?? ["UNKNOWN", `error ${number}`];
   const syscall = /(\w+)\(/.exec(prototype)?.[1] ?? prototype;
   return Object.assign(new Error(`${code}: ${description}, ${syscall}`), { code, errno: -number, syscall });

@@ -6,6 +6,7 @@ export function capabilitiesOf({ directory, device, fileSystem, reflink, hardLin
   const why: Capabilities["why"] = reflink.works
     ? { clone: `${fileSystem} shares blocks between files: clones are reflinks` }
     : { clone: `${fileSystem} cannot share blocks between files (${reflink.because}): clones are qcow2 overlays` };
+  const dedup = reflink.works && DEDUPING.includes(fileSystem);
   const snapshot = reflink.works || hardLink.works;
   return {
     clone: reflink.works ? "independent" : "dependent",
@@ -14,7 +15,15 @@ export function capabilitiesOf({ directory, device, fileSystem, reflink, hardLin
     addressable: "write",
     mutable: true,
     sparse: true,
+    dedup,
     place: reflink.works ? `file:${device}` : `file:${directory}`,
-    why: snapshot ? why : { ...why, snapshot: `${fileSystem} lets a file have only one name` },
+    why: {
+      ...why,
+      ...(!snapshot && { snapshot: `${fileSystem} lets a file have only one name` }),
+      ...(!dedup && { dedup: `${fileSystem} cannot be asked to share blocks between files: XFS and btrfs can` }),
+    },
   };
 }
+
+/** Those with FIDEDUPERANGE; NFS passes clones on to its server, and not this. */
+const DEDUPING: readonly string[] = ["xfs", "btrfs"];

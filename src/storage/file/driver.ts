@@ -10,9 +10,11 @@ import type {
   ByteRange,
   Capabilities,
   Capacity,
+  DedupOptions,
   DiskWriter,
   Lineage,
   NewDisk,
+  SharedSpace,
   StorageDriver,
   StoredDisk,
   StoredRef,
@@ -20,6 +22,7 @@ import type {
 } from "#/storage/driver.ts";
 import { capabilitiesOf } from "#/storage/file/capabilities.ts";
 import { copyInside } from "#/storage/file/copy.ts";
+import { dedupFiles } from "#/storage/file/dedup.ts";
 import { asStorageError, tellingErrors } from "#/storage/file/errors.ts";
 import { createAnew, growTo, setLength, sync } from "#/storage/file/files.ts";
 import { DiskFolder, type LocatedDisk } from "#/storage/file/folder.ts";
@@ -27,6 +30,7 @@ import { freeze } from "#/storage/file/freeze.ts";
 import { fileName } from "#/storage/file/names.ts";
 import { type FolderFacts, probeFolder } from "#/storage/file/probe.ts";
 import { readFile } from "#/storage/file/reader.ts";
+import { measureFiles } from "#/storage/file/space.ts";
 import { FileWriter } from "#/storage/file/writer.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
@@ -96,6 +100,7 @@ export class FileDriver implements StorageDriver {
   async receive(target: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
     throwIfCancelled(signal);
     return tellingErrors(async () => {
+      await this.#folder.assertPresent();
       const path = this.#folder.path(target.id, "partial");
       await createAnew(path);
       const publish = () => this.#publishFlat(target.id);
@@ -174,7 +179,40 @@ export class FileDriver implements StorageDriver {
     return tellingErrors(async () => this.#folder.node(await this.#find(ref), ref.format));
   }
 
+  async dedup(options: DedupOptions = {}): Promise<void> {
+    throwIfCancelled(options.signal);
+    return tellingErrors(async () => {
+      this.#requireDedup();
+      await dedupFiles(await this.#files(options.order), options);
+    });
+  }
+
+  async measureSpace(options: WorkOptions = {}): Promise<SharedSpace> {
+    throwIfCancelled(options.signal);
+    return tellingErrors(async () => {
+      this.#requireDedup();
+      const paths = (await this.#files()).map(({ path }) => path);
+      return measureFiles(paths, (await this.capacity()).totalBytes, options);
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {}
+
+  #requireDedup(): void {
+    if (!this.can.dedup) throw new AppError("not_supported", this.can.why.dedup ?? "its file system cannot share blocks");
+  }
+
+  /** The files of whole disks: those in `order` first, the others by size, since alike ones are of one size. */
+  async #files(order: readonly DiskId[] = []): Promise<LocatedDisk[]> {
+    const located = new Map<DiskId, LocatedDisk>();
+    for await (const { id, partial } of this.#folder.list()) {
+      const disk = partial ? undefined : await this.#folder.locate(id);
+      if (disk) located.set(id, disk);
+    }
+    const ordered = order.flatMap((id) => located.get(id) ?? []);
+    for (const { id } of ordered) located.delete(id);
+    return [...ordered, ...[...located.values()].toSorted((a, b) => b.sizeBytes - a.sizeBytes)];
+  }
 
   #find({ id, location }: StoredRef): Promise<LocatedDisk> {
     return location === undefined ? this.#folder.find(id) : this.#folder.findAt(id, location);

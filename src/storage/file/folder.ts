@@ -80,6 +80,7 @@ export class DiskFolder {
   async make(id: DiskId, suffix: LocatedDisk["suffix"], fill: (path: string) => Promise<void>, signal?: AbortSignal): Promise<void> {
     const partial = this.path(id, "partial");
     throwIfCancelled(signal);
+    await this.assertPresent();
     await createAnew(partial);
     try {
       await fill(partial);
