@@ -20,7 +20,7 @@ export function problemsOf(key: string, schema: OptionSchema, value: unknown): s
 }
 
 /** What no single option can know: names that collide, limits that cross. */
-export function crossProblems({ pools, pages }: Config): string[] {
+export function crossProblems({ pools, pages, internalTenant }: Config): string[] {
   const problems = pools.flatMap(poolProblems);
   for (const property of ["name", "path"] as const) {
     const seen = new Set<string>();
@@ -33,6 +33,11 @@ export function crossProblems({ pools, pages }: Config): string[] {
   for (const role of ["images", "volumes"] as const) {
     if (!pools.some(({ roles }) => roles.includes(role))) problems.push(`pools: none of them has the role "${role}"`);
   }
+  if (internalTenant.projectId === undefined || internalTenant.userId === undefined) {
+    for (const { name, imageUploadUseInternalTenant } of pools) {
+      if (imageUploadUseInternalTenant) problems.push(`pools: "${name}" has imageUploadUseInternalTenant, which needs internalTenant.projectId and internalTenant.userId`);
+    }
+  }
   if (pages.defaultLimit > pages.maxLimit)
     problems.push(`pages.defaultLimit is ${pages.defaultLimit}, but must be at most pages.maxLimit, ${pages.maxLimit}`);
   return problems;
@@ -44,7 +49,7 @@ export function poolProblems({ name, driver, path, roles, filterFunction, goodne
   const inFolder = driver === "file" || driver === "nfs";
   if (inFolder && path === undefined) problems.push(`pools: "${name}" has driver "${driver}" and needs a path`);
   if (!inFolder && path !== undefined) problems.push(`pools: "${name}" has driver "${driver}", which has no path`);
-  for (const other of ["lvm", "rbd", "s3"] as const) {
+  for (const other of ["lvm", "rbd", "s3", "http"] as const) {
     if (driver === other && !sections[other]) problems.push(`pools: "${name}" has driver "${driver}" and needs a section "${driver}"`);
   }
   for (const other of ["nfs", "lvm", "rbd", "s3", "http"] as const) {

@@ -31,9 +31,10 @@ export async function openPool(config: PoolConfig, { log, isNew, drained = false
 /** Only what is no secret of the driver's. */
 function limitsOf(config: PoolConfig): PoolLimits {
   const { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, ...rest } = config;
-  const { bandwidthBytesPerSecondMax, filterFunction, goodnessFunction } = rest;
+  const { imageUploadUseCinderBackend, imageUploadUseInternalTenant, bandwidthBytesPerSecondMax, filterFunction, goodnessFunction } = rest;
   const scheduling = { overSubscriptionRatioMax, reservedPercentage, filterFunction, goodnessFunction };
-  return { ...scheduling, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
+  const images = { imageUploadUseCinderBackend, imageUploadUseInternalTenant };
+  return { ...scheduling, ...images, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
 }
 
 function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage, cacheIdleMsMin }: PoolConfig): PoolLimits["cacheCleaning"] {
@@ -41,7 +42,7 @@ function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage,
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ name, driver, path = "", nfs, s3 }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "", nfs, s3, http }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
@@ -56,6 +57,10 @@ async function openDriver({ name, driver, path = "", nfs, s3 }: PoolConfig, isNe
     case "s3": {
       const { S3Driver } = await import("#/storage/s3/driver.ts");
       return new S3Driver(given(s3), { log });
+    }
+    case "http": {
+      const { HttpDriver } = await import("#/storage/http/driver.ts");
+      return new HttpDriver(given(http), { log });
     }
     default:
       throw new Error(`Broken invariant: there is no driver "${driver}"`);
