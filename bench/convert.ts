@@ -1,12 +1,13 @@
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { MicaProcess } from "../test/support/mica-process.ts";
-import type { Measurement } from "./bed.ts";
-import { makeQcow2, qemuImg } from "./disk.ts";
-import { atMost, type Figure, median, pairedRatio, summary, timed } from "./figure.ts";
+import type { Bed, Measurement } from "./bed.ts";
+import { makeQcow2 } from "./disk.ts";
+import { atMost, type Figure, median, pairedRatio, summary } from "./figure.ts";
 import { addQcow2Image, deleteImage } from "./images.ts";
+import { onFiles, onRbd, type OpenStorage } from "./storage.ts";
 import { createVolume, deleteVolume, operationOf } from "./volumes.ts";
 
 const RATIO_MAX = 1.25;
@@ -20,30 +21,22 @@ interface Samples {
   readonly temporaryBytes: number[];
 }
 
-/** The first volume of a qcow2 image, which is converted once into the cache, beside `qemu-img convert` alone. */
-export const convert: Measurement = {
-  about: "first volume from a qcow2 image, against qemu-img convert alone on the same file",
-  async measure(bed) {
-    const mica = await bed.mica("convert");
-    const path = await makeQcow2(bed.folder, "source", { virtualSizeBytes: SIZE_GIB * GiB, dataBytes: bed.sized(512 * MiB) });
-    const samples: Samples = { mica: [], sameFlags: [], plain: [], temporaryBytes: [] };
-    for (let round = 0; round < (bed.isSmall ? 2 : 3); round++) await measureRound(mica, path, samples);
-    return figuresOf(samples);
-  },
-};
+const ABOUT = "first volume from a qcow2 image, against qemu-img convert alone on the same file";
 
-async function measureRound(mica: MicaProcess, path: string, samples: Samples): Promise<void> {
-  const alone = join(mica.dataDir, "alone");
-  await mkdir(alone, { recursive: true });
-  const converted = async (flags: readonly string[]) => {
-    const target = join(alone, "disk.raw");
-    const ms = await timed(() => qemuImg("convert", "-f", "qcow2", "-O", "raw", ...flags, path, target));
-    await rm(target);
-    return ms;
-  };
-  samples.sameFlags.push(await converted(OUR_FLAGS));
-  samples.mica.push(await firstVolume(mica, path, samples.temporaryBytes));
-  samples.plain.push(await converted([]));
+export const convert: Measurement = { about: ABOUT, measure: (bed) => measureConversions(bed, onFiles) };
+export const rbdConvert: Measurement = { about: `${ABOUT} into Ceph RBD`, measure: (bed) => measureConversions(bed, onRbd) };
+
+/** The first volume of a qcow2 image, which is converted once into the cache, beside `qemu-img convert` alone. */
+async function measureConversions(bed: Bed, openStorage: OpenStorage): Promise<Figure[]> {
+  const storage = await openStorage(bed, "convert");
+  const path = await makeQcow2(bed.folder, "source", { virtualSizeBytes: SIZE_GIB * GiB, dataBytes: bed.sized(512 * MiB) });
+  const samples: Samples = { mica: [], sameFlags: [], plain: [], temporaryBytes: [] };
+  for (let round = 0; round < (bed.isSmall ? 2 : 3); round++) {
+    samples.sameFlags.push(await storage.convertAlone(path, OUR_FLAGS, SIZE_GIB * GiB));
+    samples.mica.push(await firstVolume(storage.mica, path, samples.temporaryBytes));
+    samples.plain.push(await storage.convertAlone(path, [], SIZE_GIB * GiB));
+  }
+  return figuresOf(samples);
 }
 
 async function firstVolume(mica: MicaProcess, path: string, temporaryBytes: number[]): Promise<number> {
@@ -75,8 +68,27 @@ function figuresOf({ mica, sameFlags, plain, temporaryBytes }: Samples): Figure[
   return [
     { figure: "qemu-img convert alone, defaults", unit: "ms", ...summary(plain) },
     { figure: `qemu-img convert alone, ${OUR_FLAGS.join(" ")}`, unit: "ms", ...summary(sameFlags) },
-    { figure: "first volume", unit: "ms", ...summary(mica), ratio: same, against: "alone, same flags", limit: atMost(same, RATIO_MAX, "×") },
-    { figure: "first volume", unit: "ms", ...summary(mica), ratio: defaults, against: "alone, defaults", limit: atMost(defaults, RATIO_MAX, "×") },
-    { figure: "temporary bytes and files", unit: "bytes", median: median(temporaryBytes), limit: atMost(Math.max(...temporaryBytes), 0, "bytes") },
+    {
+      figure: "first volume",
+      unit: "ms",
+      ...summary(mica),
+      ratio: same,
+      against: "alone, same flags",
+      limit: atMost(same, RATIO_MAX, "×"),
+    },
+    {
+      figure: "first volume",
+      unit: "ms",
+      ...summary(mica),
+      ratio: defaults,
+      against: "alone, defaults",
+      limit: atMost(defaults, RATIO_MAX, "×"),
+    },
+    {
+      figure: "temporary bytes and files",
+      unit: "bytes",
+      median: median(temporaryBytes),
+      limit: atMost(Math.max(...temporaryBytes), 0, "bytes"),
+    },
   ];
 }

@@ -5,10 +5,10 @@
  */
 import { parseArgs } from "node:util";
 import { MINUTE_MS } from "#/lib/units.ts";
-import { atOnce } from "./at-once.ts";
+import { atOnce, rbdAtOnce } from "./at-once.ts";
 import { Bed, type Measurement } from "./bed.ts";
-import { clone } from "./clone.ts";
-import { convert } from "./convert.ts";
+import { clone, rbdClone } from "./clone.ts";
+import { convert, rbdConvert } from "./convert.ts";
 import type { Figure } from "./figure.ts";
 import { lists } from "./lists.ts";
 import { memory } from "./memory.ts";
@@ -17,7 +17,19 @@ import { start } from "./start.ts";
 import { tableOf } from "./table.ts";
 import { transfer } from "./transfer.ts";
 
-const MEASUREMENTS: Readonly<Record<string, Measurement>> = { start, memory, clone, convert, "at-once": atOnce, lists, transfer, saga };
+const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
+  start,
+  memory,
+  clone,
+  convert,
+  "at-once": atOnce,
+  lists,
+  transfer,
+  saga,
+  "rbd-clone": rbdClone,
+  "rbd-convert": rbdConvert,
+  "rbd-at-once": rbdAtOnce,
+};
 
 /** No measurement takes longer, however busy the machine is. */
 const LIMIT_MS = 10 * MINUTE_MS;
