@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { AppError } from "#/domain/errors.ts";
 import { formatBytes, KiB } from "#/lib/units.ts";
 
@@ -73,6 +74,24 @@ export class SparseBytes {
     const twin = new SparseBytes(this.#space);
     for (const [index, chunk] of this.#chunks) twin.#chunks.set(index, this.#space.share(chunk));
     return twin;
+  }
+
+  /** Shares each chunk that `known` has already, and makes the others known, by their hash. Returns the bytes that are shared from now on. */
+  dedup(known: Map<string, Chunk>): number {
+    let sharedBytes = 0;
+    for (const [index, chunk] of this.#chunks) {
+      const twin = known.getOrInsert(hash("sha256", chunk.bytes), chunk);
+      if (twin === chunk) continue;
+      this.#chunks.set(index, this.#space.share(twin));
+      this.#space.release(chunk);
+      sharedBytes += CHUNK_BYTES;
+    }
+    return sharedBytes;
+  }
+
+  /** Calls `visit` with each chunk. */
+  forEach(visit: (chunk: Chunk) => void): void {
+    for (const chunk of this.#chunks.values()) visit(chunk);
   }
 
   release(): void {

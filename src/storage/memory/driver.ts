@@ -11,15 +11,17 @@ import type {
   ByteRange,
   Capabilities,
   Capacity,
+  DedupOptions,
   DiskWriter,
   Lineage,
   NewDisk,
+  SharedSpace,
   StorageDriver,
   StoredDisk,
   StoredRef,
   WorkOptions,
 } from "#/storage/driver.ts";
-import { CHUNK_BYTES, ChunkSpace, SparseBytes } from "#/storage/memory/chunks.ts";
+import { type Chunk, CHUNK_BYTES, ChunkSpace, SparseBytes } from "#/storage/memory/chunks.ts";
 
 export interface MemoryDriverOptions {
   /** Another pool, to share the place with: its space, and clones across the two. */
@@ -52,6 +54,7 @@ export class MemoryDriver implements StorageDriver {
       addressable: "none",
       mutable: true,
       sparse: true,
+      dedup: true,
       place: beside?.can.place ?? `memory:${randomUUID()}`,
       why: { addressable: "no other program can open disks in this one's memory" },
     };
@@ -185,6 +188,32 @@ export class MemoryDriver implements StorageDriver {
 
   async open(): Promise<BlockNode> {
     throw new AppError("not_supported", this.can.why.addressable as string);
+  }
+
+  async dedup({ signal, onProgress, onDone }: DedupOptions = {}): Promise<void> {
+    const disks = [...this.#disks.values()];
+    const known = new Map<string, Chunk>();
+    for (const [index, { bytes }] of disks.entries()) {
+      throwIfCancelled(signal);
+      onDone?.({ bytesRead: bytes.allocatedBytes, bytesShared: bytes.dedup(known) });
+      onProgress?.((index + 1) / disks.length);
+      await nextTurn();
+    }
+    throwIfCancelled(signal);
+  }
+
+  async measureSpace({ signal }: WorkOptions = {}): Promise<SharedSpace> {
+    throwIfCancelled(signal);
+    const chunks = new Set<Chunk>();
+    let [allocatedBytes, sharedBytes] = [0, 0];
+    for (const { bytes } of this.#disks.values()) {
+      allocatedBytes += bytes.allocatedBytes;
+      bytes.forEach((chunk) => {
+        chunks.add(chunk);
+        if (chunk.shares > 1) sharedBytes += CHUNK_BYTES;
+      });
+    }
+    return { allocatedBytes, sharedBytes, physicalBytes: chunks.size * CHUNK_BYTES };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
