@@ -27,6 +27,7 @@ export const ERRORS = {
   upload_broken: { status: 400, retry: true, fix: "Upload again: the image is queued, and nothing of the broken upload was kept." },
   disk_not_found: { status: 500, retry: false, fix: "Run `mica audit`: a record points at bytes that are not in the pool." },
   clone_limit: { status: 507, retry: true, fix: "Delete clones of the disk, or raise the storage's limit of snapshots and clones." },
+  pool_forbidden: { status: 500, retry: false, fix: "Give the pool's user at the storage the rights that the message names." },
   pool_full: { status: 507, retry: true, fix: "Delete volumes or images of the pool, or grow it." },
   pool_unavailable: { status: 503, retry: true, fix: "See `mica pools` for the reason; mount or repair the pool's location." },
   tool_failed: { status: 500, retry: false, fix: "Read the tool's own words in the message and the log." },

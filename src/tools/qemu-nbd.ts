@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockNode } from "#/domain/block-node.ts";
+import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, SECOND_MS } from "#/lib/units.ts";
 import { NbdClient } from "#/tools/nbd.ts";
@@ -13,6 +14,8 @@ import { type RunOptions, run } from "#/tools/run.ts";
 const SERVE_LIMITS = { timeoutMs: 24 * HOUR_MS, addressSpaceBytes: GiB, cpuSeconds: 24 * 3600 };
 /** It is ready after 30 ms, in a crowd after some hundred. */
 const READY_MS_MAX = 30 * SECOND_MS;
+/** It ends some milliseconds after its client; where the storage does not answer, never. */
+const LEAVE_MS_MAX = 5 * SECOND_MS;
 
 /** What a guest sees in a disk, at any offset. Several reads may be under way at once. */
 export interface DiskReader extends AsyncDisposable {
@@ -44,10 +47,16 @@ export async function openWriter(node: BlockNode, { signal }: Pick<RunOptions, "
 
 async function open(node: BlockNode, mode: "read" | "write", signal: AbortSignal | undefined): Promise<DiskReader & RawWriter> {
   await using undo = new AsyncDisposableStack();
-  const server = undo.use(await serve(node, mode, signal));
-  const client = undo.use(await server.connect());
+  const server = undo.use(await serve(node, mode));
+  const client = undo.use(await server.connect(signal));
+  const leave = () => void client[Symbol.asyncDispose]();
+  signal?.addEventListener("abort", leave);
+  undo.defer(() => signal?.removeEventListener("abort", leave));
   const resources = undo.move();
-  const explain = (error: unknown) => server.explain(error);
+  const explain = (error: unknown) => {
+    throwIfCancelled(signal);
+    return server.explain(error);
+  };
   return {
     sizeBytes: client.sizeBytes,
     read: (buffer, offset) => client.read(buffer, offset).catch(explain),
@@ -57,23 +66,37 @@ async function open(node: BlockNode, mode: "read" | "write", signal: AbortSignal
   };
 }
 
-/** A qemu-nbd that serves the node on a socket in a folder of its own. */
-async function serve(node: BlockNode, mode: "read" | "write", signal: AbortSignal | undefined) {
+/**
+ * A qemu-nbd that serves the node on a socket in a folder of its own. It ends by itself when its client leaves, which gives
+ * back what it holds of a disk; killed, it would leave a lock of half a minute on an image in Ceph.
+ */
+async function serve(node: BlockNode, mode: "read" | "write") {
   const folder = await mkdtemp(join(tmpdir(), "mica-nbd-"));
   const socket = join(folder, "socket");
   const stop = new AbortController();
   const ended = run("qemu-nbd", serveArguments(node, mode, socket), {
     timeoutMs: SERVE_LIMITS.timeoutMs,
-    signal: signal ? AbortSignal.any([signal, stop.signal]) : stop.signal,
+    signal: stop.signal,
     confine: { ...SERVE_LIMITS, ...reachOf([node]), writable: [folder, ...(mode === "write" ? changedFiles(node) : [])] },
   });
   ended.catch(() => stop.abort());
+  let isLeft = false;
   return {
-    connect: () => connectWhenReady(socket, stop.signal).catch((error: unknown) => explain(error, ended)),
+    async connect(signal: AbortSignal | undefined) {
+      const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+      const client = await connectWhenReady(socket, stopped).catch((error: unknown) => {
+        throwIfCancelled(signal);
+        return explain(error, ended);
+      });
+      isLeft = true;
+      return client;
+    },
     explain: (error: unknown) => explain(error, ended),
     async [Symbol.asyncDispose]() {
+      const gone = ended.catch(() => {});
+      if (isLeft) await Promise.race([gone, sleep(LEAVE_MS_MAX, undefined, { ref: false })]);
       stop.abort();
-      await ended.catch(() => {});
+      await gone;
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -44,8 +44,6 @@ export interface CallOptions {
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }
 
-export type CloneFormat = 1 | 2;
-
 /** Whatever else the cluster has as its default: flatten and usage depend on these. */
 const FEATURES = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
 /** A killed client keeps its lock for 30 s (`osd_client_watch_timeout`), and changes wait for that. */
@@ -98,11 +96,16 @@ export class Rbd {
     }));
   }
 
+  /** Whether the pool, and the namespace, are there and may be read. */
+  async assertPool({ pool, namespace }: Omit<RbdImage, "image">): Promise<void> {
+    await this.#json(["ls", namespace ? `${pool}/${namespace}` : pool]);
+  }
+
   async create(image: RbdImage, sizeBytes: number, objectSizeBytes: number, options: CallOptions = {}): Promise<void> {
     await this.#run(["create", "--size", `${sizeBytes}B`, "--object-size", `${objectSizeBytes}B`, "--image-feature", FEATURES, spec(image)], options);
   }
 
-  async clone(source: RbdSnapshot, target: RbdImage, { format, objectSizeBytes, ...options }: CallOptions & { format: CloneFormat; objectSizeBytes: number }): Promise<void> {
+  async clone(source: RbdSnapshot, target: RbdImage, { format, objectSizeBytes, ...options }: CallOptions & { format: number; objectSizeBytes: number }): Promise<void> {
     const clone = ["clone", "--rbd-default-clone-format", String(format), "--object-size", `${objectSizeBytes}B`, "--image-feature", FEATURES];
     await this.#run([...clone, snapshotSpec(source), spec(target)], options);
   }

@@ -1,0 +1,209 @@
+import { AppError } from "#/domain/errors.ts";
+import type { DiskId } from "#/domain/ids.ts";
+import { EBUSY, EEXIST, EINVAL, ENOENT, ENOTEMPTY, exitCodeOf, saidBy, unless } from "#/storage/rbd/errors.ts";
+import { FROZEN, partialImage, type RbdPlace, wholeImage } from "#/storage/rbd/names.ts";
+import type { CallOptions, Rbd, RbdImage, RbdInfo, RbdSnapshot } from "#/tools/rbd.ts";
+
+export interface ImageOptions {
+  readonly cloneFormat: number;
+  readonly objectSizeBytes: number;
+  /** Undefined: deleted images are removed at once. Else they stay in the trash this long. */
+  readonly trashDelayMs: number | undefined;
+}
+
+/** The images of a Ceph pool as the driver makes, publishes and removes them: each step may be repeated after a crash in its middle. */
+export class RbdImages {
+  readonly #rbd: Rbd;
+  readonly #place: RbdPlace;
+  readonly #options: ImageOptions;
+
+  constructor(rbd: Rbd, place: RbdPlace, options: ImageOptions) {
+    this.#rbd = rbd;
+    this.#place = place;
+    this.#options = options;
+  }
+
+  async find(image: RbdImage): Promise<RbdInfo | undefined> {
+    try {
+      return await this.#rbd.info(image);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** An empty disk; one that is there stays as it is. */
+  async create(id: DiskId, sizeBytes: number, options: CallOptions): Promise<void> {
+    await unless([EEXIST], this.#rbd.create(wholeImage(this.#place, id), sizeBytes, this.#options.objectSizeBytes, options));
+  }
+
+  /** An empty image in place of whatever work there was. */
+  async beginAnew(id: DiskId, sizeBytes: number, options: CallOptions): Promise<RbdImage> {
+    const image = partialImage(this.#place, id);
+    const create = () => this.#rbd.create(image, sizeBytes, this.#options.objectSizeBytes, options);
+    await this.#orAnew(id, create);
+    return image;
+  }
+
+  /** A full copy of a source, as unfinished work. */
+  async copyAnew(source: RbdImage | RbdSnapshot, id: DiskId, options: CallOptions): Promise<RbdImage> {
+    const image = partialImage(this.#place, id);
+    await this.#orAnew(id, () => this.#rbd.copy(source, image, options));
+    return image;
+  }
+
+  async #orAnew(id: DiskId, make: () => Promise<void>): Promise<void> {
+    try {
+      await make();
+    } catch (error) {
+      if (exitCodeOf(error) !== EEXIST) throw error;
+      await this.discardPartial(id);
+      await make();
+    }
+  }
+
+  /** Gives finished work its name, in place of what had it. What never changes again is made ready for clones before. */
+  async publish(id: DiskId, { frozen }: { readonly frozen: boolean }): Promise<void> {
+    const [partial, whole] = [partialImage(this.#place, id), wholeImage(this.#place, id)];
+    if (frozen) await this.#freeze({ ...partial, snapshot: FROZEN });
+    try {
+      await this.#rbd.rename(partial, whole);
+    } catch (error) {
+      if (exitCodeOf(error) !== EEXIST) throw error;
+      await this.#removeNow(whole);
+      await this.#rbd.rename(partial, whole);
+    }
+  }
+
+  /** A snapshot that clones can be made of. Repeatable. */
+  async #freeze(snapshot: RbdSnapshot, options: CallOptions = {}): Promise<void> {
+    await unless([EEXIST], this.#rbd.createSnapshot(snapshot, options));
+    if (this.#options.cloneFormat === 1) await this.#protect(snapshot);
+  }
+
+  async #protect(snapshot: RbdSnapshot): Promise<void> {
+    await unless([EBUSY], this.#rbd.protect(snapshot)); // It is protected already.
+  }
+
+  /** Clones a snapshot that is there, or undefined where it is not; a clone that is there already stays as it is. */
+  async cloneFrozen(source: RbdSnapshot, id: DiskId, options: CallOptions): Promise<"made" | "found" | undefined> {
+    try {
+      return await this.#clone(source, id, options);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Clones what the source holds now, though it may go on. */
+  async cloneNow(source: RbdImage, id: DiskId, options: CallOptions): Promise<"made" | "found"> {
+    const snapshot = { ...source, snapshot: id };
+    await this.#freeze(snapshot, options);
+    try {
+      const outcome = await this.#clone(snapshot, id, options);
+      if (this.#options.cloneFormat === 2) await this.#hide(snapshot);
+      return outcome;
+    } catch (error) {
+      await this.dropSnapshot(snapshot).catch(() => {}); // What stays is partial work of the clone, and is listed as such.
+      throw error;
+    }
+  }
+
+  /** Ceph keeps a snapshot that clones of format 2 read, and removes it with the last of them. */
+  async #hide(snapshot: RbdSnapshot): Promise<void> {
+    await unless([ENOENT], this.#rbd.removeSnapshot(snapshot));
+  }
+
+  async #clone(source: RbdSnapshot, id: DiskId, options: CallOptions): Promise<"made" | "found"> {
+    const { cloneFormat: format, objectSizeBytes } = this.#options;
+    const clone = () => this.#rbd.clone(source, wholeImage(this.#place, id), { ...options, format, objectSizeBytes });
+    try {
+      await clone().catch(async (error: unknown) => {
+        if (exitCodeOf(error) !== EINVAL || !/must be protected/.test(saidBy(error))) throw error;
+        await this.#protect(source);
+        await clone();
+      });
+      return "made";
+    } catch (error) {
+      if (exitCodeOf(error) === EEXIST) return "found";
+      throw error;
+    }
+  }
+
+  async growTo(image: RbdImage, sizeBytes: number, options: CallOptions = {}): Promise<void> {
+    await this.#rbd.resize(image, sizeBytes, options).catch((error: unknown) => {
+      const isLargeEnough = exitCodeOf(error) === EINVAL && /shrink|equal/.test(saidBy(error));
+      if (!isLargeEnough) throw error;
+    });
+  }
+
+  async setSize(image: RbdImage, sizeBytes: number): Promise<void> {
+    await this.#rbd.resize(image, sizeBytes, { shrink: true });
+  }
+
+  /**
+   * Copies what the image reads through its parent. Where a client was killed while it wrote to a clone, or flattened one, the object map can
+   * tell of objects that are not there; librbd 16.2 would leave these out, and they would read as zeroes once the parent is
+   * gone. So the maps are dropped before, and made anew from what is there.
+   */
+  async flatten(image: RbdImage, info: RbdInfo, options: CallOptions): Promise<void> {
+    const present = MAPS.filter((feature) => info.features.includes(feature));
+    if (present.length > 0) await this.#rbd.disableFeatures(image, present);
+    await this.#rbd.flatten(image, options);
+    await this.#rbd.enableFeatures(image, MAPS.toReversed());
+    await this.#rbd.rebuildObjectMap(image);
+  }
+
+  /** Removes a disk, or moves it to the trash. `conflict` where others read through it: then it stays whole. */
+  async remove(image: RbdImage): Promise<void> {
+    const delayMs = this.#options.trashDelayMs;
+    if (delayMs === undefined) return this.#removeNow(image);
+    await this.#dropSnapshots(image);
+    await unless([ENOENT], this.#rbd.moveToTrash(image, new Date(Date.now() + delayMs)));
+  }
+
+  async #removeNow(image: RbdImage): Promise<void> {
+    try {
+      await unless([ENOENT], this.#rbd.remove(image));
+    } catch (error) {
+      if (exitCodeOf(error) !== ENOTEMPTY) throw error;
+      await this.#dropSnapshots(image);
+      await unless([ENOENT], this.#rbd.remove(image));
+    }
+  }
+
+  async #dropSnapshots(image: RbdImage): Promise<void> {
+    const info = await this.find(image);
+    if (info?.isCloned) throw new AppError("conflict", `other images still read through ${image.pool}/${image.image} (rbd children tells which)`);
+    for (const { name, isProtected } of info?.snapshots ? await this.#rbd.snapshots(image) : []) await this.#drop({ ...image, snapshot: name }, isProtected);
+  }
+
+  /** Removes a snapshot that nothing reads. Repeatable. */
+  async dropSnapshot(snapshot: RbdSnapshot): Promise<void> {
+    await this.#drop(snapshot, this.#options.cloneFormat === 1);
+  }
+
+  async #drop(snapshot: RbdSnapshot, isProtected: boolean): Promise<void> {
+    if (isProtected) await unless([ENOENT, EINVAL], this.#rbd.unprotect(snapshot));
+    await unless([ENOENT], this.#rbd.removeSnapshot(snapshot));
+  }
+
+  /** Removes unfinished work. Whoever is still at it is kept from ever writing again: it would hold a lock for half a minute. */
+  async discardPartial(id: DiskId): Promise<void> {
+    const image = partialImage(this.#place, id);
+    try {
+      for (const lock of await this.#rbd.locks(image)) await unless([ENOENT], this.#rbd.breakLock(image, lock));
+      await this.#removeNow(image);
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+}
+
+/** In the order in which they can be disabled. */
+const MAPS = ["fast-diff", "object-map"];
+
+/** The image or its snapshot; not so the pool. */
+export function isMissing(error: unknown): boolean {
+  return exitCodeOf(error) === ENOENT && !/error opening pool|couldn't connect|namespace/.test(saidBy(error));
+}

@@ -1,0 +1,34 @@
+import { randomUUID } from "node:crypto";
+import type { RbdConfig } from "#/config/pools/rbd.ts";
+import { MiB, MINUTE_MS, SECOND_MS } from "#/lib/units.ts";
+import { RbdDriver } from "#/storage/rbd/driver.ts";
+import type { CephCluster } from "./ceph.ts";
+
+/** Empty pools in a cluster: each is a namespace of its own, unless it says another. */
+export interface RbdPools {
+  open(options?: Partial<RbdConfig>): Promise<RbdDriver>;
+}
+
+export function rbdPools(ceph: CephCluster): RbdPools {
+  return {
+    async open(options = {}) {
+      const config: RbdConfig = {
+        confPath: ceph.confPath,
+        pool: "volumes",
+        user: "admin",
+        cloneFormat: 2,
+        flattenVolumeFromSnapshot: false,
+        objectSizeBytes: 4 * MiB,
+        deferredDeletion: false,
+        deferredDeletionDelayMs: 0,
+        deferredDeletionPurgeIntervalMs: MINUTE_MS,
+        opTimeoutMs: 30 * SECOND_MS,
+        ...options,
+      };
+      if ("namespace" in options) return RbdDriver.open(config);
+      const namespace = randomUUID();
+      await ceph.rbd("namespace", "create", `${config.pool}/${namespace}`);
+      return RbdDriver.open({ ...config, namespace });
+    },
+  };
+}
