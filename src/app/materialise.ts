@@ -14,6 +14,7 @@ import { whyNotMatching } from "#/planner/extra-specs.ts";
 import { type Plan, STRATEGIES } from "#/planner/plan.ts";
 import { capabilitiesOf, type PoolFacts } from "#/planner/pool-facts.ts";
 import { choosePool, type Obstacle, obstacleTo, type VolumeRequest as SchedulingRequest, whyNoRoom } from "#/planner/schedule.ts";
+import type { Capabilities } from "#/storage/driver.ts";
 import type { Pool } from "#/storage/pool.ts";
 import type { Pools } from "#/storage/pools.ts";
 import { compressionEngine } from "#/transfer/compress.ts";
@@ -58,10 +59,10 @@ export class Materialise {
     return whyNotMatching(extraSpecs, capabilitiesOf(facts));
   }
 
-  /** The plan of an image of a volume. `store`: only into that pool; `not_found` where it takes no images. */
-  async planImage({ volumeId, form, store }: { volumeId: string; form: ImageForm; store?: string | undefined }): Promise<Plan> {
+  /** The plan of an image of a volume. `store`: only into that pool of images, else `not_found`; `pool`: into that one, whatever its roles. */
+  async planImage({ volumeId, form, store, pool }: { volumeId: string; form: ImageForm; store?: string | undefined; pool?: PoolName }): Promise<Plan> {
     const source = await this.#source("volume", volumeId);
-    const pools = this.#pools.takingNew("images").filter(({ name }) => store === undefined || name === store);
+    const pools = pool ? [this.#pools.get(pool)] : this.#pools.takingNew("images").filter(({ name }) => store === undefined || name === store);
     if (pools.length === 0) throw new AppError("not_found", `Store ${store} not enabled on this glance.`);
     const target = { kind: "image", virtualSizeBytes: source.virtualSizeBytes, ...(await contentOf(form)) } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));
@@ -85,13 +86,13 @@ export class Materialise {
 
   async #sourceFacts(kind: SourceFacts["kind"], id: string, disk: Disk): Promise<SourceFacts> {
     const pool = this.#pools.get(disk.pool);
-    const stored = await pool.stat(disk.id);
+    const stored = await pool.stat(disk.id, disk.location);
     if (!stored) throw new AppError("disk_not_found", `The bytes of ${kind} ${id} (disk ${disk.id}) are not in pool "${disk.pool}".`);
     return {
       kind,
       id,
       pool: disk.pool,
-      can: pool.can,
+      can: stored.onlyInOrder === undefined ? pool.can : notAddressable(pool.can, stored.onlyInOrder),
       format: disk.format,
       packed: disk.packed,
       virtualSizeBytes: disk.virtualSizeBytes,
@@ -153,6 +154,11 @@ function noPool({ typeName, sizeBytes }: SchedulingRequest, obstacles: readonly 
 async function knowsItsSize(db: Database, imageId: string): Promise<boolean> {
   const image = await findImage(db, imageId);
   return image?.container_format !== "compressed" || image.virtual_size_bytes !== null;
+}
+
+/** What the pool can with one of its disks that is read from the first byte to the last only. */
+function notAddressable(can: Capabilities, because: string): Capabilities {
+  return { ...can, addressable: "none", why: { ...can.why, addressable: because } };
 }
 
 function placeOf(pool: Pool): Pick<TargetFacts, "pool" | "can" | "cloneDepthMax"> {

@@ -137,7 +137,7 @@ async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, targ
   if (strategy === "blank" || strategy === "clone" || strategy === "clone_cached" || !source) return 0;
   const from = await getDisk(db, source);
   if (from.packed || target.packed) return firstReservation(null); // How much it comes to shows on the way.
-  const stored = await pools.get(from.pool).stat(source);
+  const stored = await pools.get(from.pool).stat(source, from.location);
   if (strategy === "offload_copy") return stored?.allocatedBytes ?? 0;
   return measure({ source: { pool: pools.get(from.pool), disk: from }, targetFormat: target.format });
 }

@@ -44,7 +44,8 @@ async function releaseOne({ db, pools, locks }: Services, id: DiskId): Promise<D
     return found;
   });
   if (!disk) return undefined;
-  await pools.get(disk.pool).delete(id);
+  // Registered bytes are not ours to delete.
+  if (disk.location === undefined) await pools.get(disk.pool).delete(id);
   await db.transaction().execute((trx) => removeDisk(trx, id));
   return disk.parent;
 }

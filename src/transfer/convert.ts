@@ -10,7 +10,7 @@ import { compressionEngine } from "#/transfer/compress.ts";
 import { type BeforeBytes, type Content, copyInto } from "#/transfer/copy.ts";
 import { measureNode } from "#/transfer/measure.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
-import { dataBytes, formatOf, isPlain, isSameContent, openSource, type Source, statSource } from "#/transfer/source.ts";
+import { dataBytes, formatOf, isPlain, isReadable, isSameContent, openSource, type Source, statSource, withFacts } from "#/transfer/source.ts";
 import { type Staging, StagingFile } from "#/transfer/staging.ts";
 import { unpack } from "#/transfer/unpack.ts";
 
@@ -44,7 +44,8 @@ export interface Moved {
  * compressed. What comes out of a compressed stream is inspected before anything reads it. Errors: `not_supported` where that
  * takes `stageThenConvert()`; those of both pools, of qemu-img, of `unpack()`.
  */
-export async function convert(conversion: Conversion): Promise<Moved> {
+export async function convert(given: Conversion): Promise<Moved> {
+  const conversion = await withFacts(given);
   const bytesRead = await moveContent(conversion);
   return { bytesRead, bytesWritten: (await statSource(conversion.target)).allocatedBytes };
 }
@@ -53,7 +54,8 @@ export async function convert(conversion: Conversion): Promise<Moved> {
  * As `convert()`, through temporary files where an end of it cannot be reached by QEMU: their space is promised first, and
  * they are removed whatever happens. The bytes of these files count as read and as written too. `pool_full` where staging has no room.
  */
-export async function stageThenConvert(conversion: Conversion & { readonly staging: Staging }): Promise<Moved & { readonly bytesTemporary: number }> {
+export async function stageThenConvert(given: Conversion & { readonly staging: Staging }): Promise<Moved & { readonly bytesTemporary: number }> {
+  const conversion = await withFacts(given);
   if (isStreamable(conversion)) return { ...(await convert(conversion)), bytesTemporary: 0 };
   const { source, target } = conversion;
   const [arriving, converting] = halves(conversion);
@@ -77,8 +79,6 @@ export function isStreamable(conversion: Conversion): boolean {
 const isSame = (conversion: Conversion): boolean => keepsStream(conversion) || (isSameContent(formatOf(conversion.source), formatOf(conversion.target)) && !conversion.clusters);
 /** Nobody looks into what is opaque at both ends. */
 const keepsStream = ({ source, target, compress }: Conversion): boolean => source.disk.format === "opaque" && target.disk.format === "opaque" && !compress;
-/** By QEMU, in place. */
-const isReadable = ({ pool, disk }: Source): boolean => pool.can.addressable !== "none" && !disk.packed;
 const isWritable = ({ pool, disk }: Target): boolean => pool.can.addressable === "write" && !disk.packed;
 
 /** Returns the bytes that were read. */
@@ -180,7 +180,7 @@ async function checkFits(node: BlockNode, { disk }: Target, signal: AbortSignal 
 
 /** The file that QEMU is to create, where the pool expects it. */
 function newFile(node: BlockNode, clusters: ClusterCompression | undefined): qemuImg.NewFile {
-  if (node.driver === "file" || node.driver === "nbd" || node.driver === "raw" || node.driver === "luks" || node.file.driver !== "file") {
+  if (!("file" in node) || !("filename" in node.file) || node.driver === "raw" || node.driver === "luks") {
     throw new Error(`Broken invariant: qemu-img cannot create ${node.driver}`);
   }
   return { filename: node.file.filename, format: node.driver, clusters };
@@ -188,7 +188,7 @@ function newFile(node: BlockNode, clusters: ClusterCompression | undefined): qem
 
 function notStreamable({ source, target }: Conversion): AppError {
   const { pool, disk } = isReadable(source) ? target : source;
-  const because = disk.packed ? "it is a compressed stream" : (pool.can.why.addressable ?? "QEMU cannot reach its pool");
+  const because = disk.packed ? "it is a compressed stream" : (source.onlyInOrder ?? pool.can.why.addressable ?? "QEMU cannot reach its pool");
   const formats = `from ${formatOf(source)} to ${formatOf(target)}`;
   return new AppError("not_supported", `Cannot convert disk ${source.disk.id} ${formats} in one pass: disk ${disk.id} cannot be opened in place, since ${because}.`);
 }

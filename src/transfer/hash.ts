@@ -6,7 +6,7 @@ import { Slots } from "#/transfer/slots.ts";
 
 /** Reads the whole stored content of a disk once and hashes it, off the event loop. Errors: as `pool.read()`; `disk_not_found`. */
 export async function hashDisk(pool: StorageDriver, disk: StoredRef, { signal, onProgress }: WorkOptions = {}): Promise<Hashes & { readonly sizeBytes: number }> {
-  const stored = await pool.stat(disk.id);
+  const stored = await pool.stat(disk.id, disk.location);
   if (!stored) throw new AppError("disk_not_found", `Cannot hash disk ${disk.id}: it is not in its pool.`);
   const { sizeBytes } = stored;
   using slots = new Slots();

@@ -3,13 +3,14 @@ import type { DiskFormat } from "#/domain/disk.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { NewDisk, WorkOptions } from "#/storage/driver.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
-import { dataBytes, isPlain, isSameContent, openSource, type Source } from "#/transfer/source.ts";
+import { dataBytes, isPlain, isReadable, isSameContent, openSource, type Source, withFacts } from "#/transfer/source.ts";
 
 /** Bytes that a conversion will take at most in the target's pool, known before the first one is written. Errors: of the pool, and of qemu-img. */
-export async function measure({ source, targetFormat }: { readonly source: Source; readonly targetFormat: DiskFormat }): Promise<number> {
-  const { pool, disk } = source;
+export async function measure(given: { readonly source: Source; readonly targetFormat: DiskFormat }): Promise<number> {
+  const { source, targetFormat } = await withFacts(given);
+  const { disk } = source;
   if (isSameContent(disk.format, targetFormat)) return dataBytes(source);
-  if (pool.can.addressable !== "none") return measureNode(await openSource(source), { format: targetFormat, virtualSizeBytes: disk.virtualSizeBytes });
+  if (isReadable(source)) return measureNode(await openSource(source), { format: targetFormat, virtualSizeBytes: disk.virtualSizeBytes });
   const guestBytes = isPlain(disk.format) ? await dataBytes(source) : disk.virtualSizeBytes;
   return guestBytes + metadataBytes(targetFormat, disk.virtualSizeBytes);
 }

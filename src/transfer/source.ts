@@ -7,6 +7,19 @@ import type { StorageDriver, StoredDisk, StoredRef } from "#/storage/driver.ts";
 export interface Source {
   readonly pool: StorageDriver;
   readonly disk: StoredRef & Pick<Disk, "packed">;
+  /** Why it can only be read from the first byte to the last, if so; `withFacts()` knows. */
+  readonly onlyInOrder?: string | undefined;
+}
+
+/** The source with what only its pool can say of it. */
+export async function withFacts<Work extends { readonly source: Source }>(work: Work): Promise<Work> {
+  const { onlyInOrder } = await statSource(work.source);
+  return { ...work, source: { ...work.source, onlyInOrder } };
+}
+
+/** By QEMU, in place. */
+export function isReadable({ pool, disk, onlyInOrder }: Source): boolean {
+  return pool.can.addressable !== "none" && !disk.packed && onlyInOrder === undefined;
 }
 
 /** The format of the disk in it: where a compressed stream is stored, of what that holds. */
@@ -29,8 +42,8 @@ export function openSource({ pool, disk }: Source): Promise<BlockNode> {
   return pool.open(isPlain(disk.format) ? { ...disk, format: "raw" } : disk, "read");
 }
 
-export async function statSource({ pool, disk }: Pick<Source, "pool"> & { readonly disk: Pick<StoredRef, "id"> }): Promise<StoredDisk> {
-  const stored = await pool.stat(disk.id);
+export async function statSource({ pool, disk }: Pick<Source, "pool"> & { readonly disk: Pick<StoredRef, "id" | "location"> }): Promise<StoredDisk> {
+  const stored = await pool.stat(disk.id, disk.location);
   if (!stored) throw new AppError("disk_not_found", `Cannot read disk ${disk.id}: it is not in its pool.`);
   return stored;
 }
