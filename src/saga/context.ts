@@ -30,6 +30,8 @@ export interface SagaContext<P extends object> extends SagaServices {
   readonly plan: Plan | undefined;
   readonly operationId: OperationId;
   readonly requestId: string;
+  /** The facts so far, also of an earlier process that began the operation. */
+  readonly actual: Readonly<Actual>;
   /** Adds to the facts that are kept beside the plan's estimate. */
   report(facts: Actual): Promise<void>;
   /** For sagas that start others: background flattening, a shared cache fill. */
@@ -42,6 +44,8 @@ export interface Actual {
   bytesWritten?: number;
   bytesThroughUs?: number;
   bytesTemporary?: number;
+  /** Kept once from now on, and taken twice before. */
+  bytesShared?: number;
   /** Ways that the plan had chosen and that broke, with the reason; the next way was taken. */
   fellBack?: { readonly strategy: string; readonly because: string }[];
   strategy?: string;

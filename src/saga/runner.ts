@@ -227,6 +227,7 @@ export class SagaRunner {
       requestId: row.request_id ?? "",
       params: JSON.parse(row.params),
       plan: row.plan ? JSON.parse(row.plan) : undefined,
+      actual,
       report: async (facts) => {
         Object.assign(actual, facts);
         await updateOperation(this.#services.db, id, { actual: JSON.stringify(actual) });
