@@ -20,17 +20,20 @@ export function capabilitiesOf(shares: readonly [Known, ...Known[]]): Capabiliti
     why: {
       clone: whyCloning(sharing),
       offloadCopy: named(copying, copying.copyOffload.because),
+      dedup: WHY_NO_DEDUP,
       ...(freezing && { snapshot: named(freezing, freezing.can.why.snapshot ?? "it has no snapshots") }),
     },
   };
 }
 
-/** FIDEDUPERANGE is not part of NFS: blocks are shared when a clone is made, or later by the server alone. */
+/** Linux' client has no FIDEDUPERANGE, since the protocol has none (RFC 7862). */
+const WHY_NO_DEDUP = "NFS has no call for it: the server alone can share later what disks hold alike, and does not tell whether it does";
+
 function whyCloning(share: Known): string {
   const { can, mount } = share;
   if (!mount) return named(share, can.why.clone ?? "");
   if (can.clone === "independent")
-    return named(share, "NFSv4.2 CLONE works: the server shares blocks between files. What is equal by chance only the server itself can deduplicate: NFS has no call for it");
+    return named(share, "NFSv4.2 CLONE works: the server shares blocks between files");
   return named(share, `the server has no CLONE (mounted with NFS version ${mount.version}) and shares no blocks as far as we can see: clones are qcow2 overlays`);
 }
 

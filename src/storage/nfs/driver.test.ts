@@ -81,6 +81,7 @@ describe("NfsDriver", () => {
     const image = { ...newDisk(MiB), location: pathToFileURL(join(images, "cirros")).href };
     const [clone, copy] = [newDisk(2 * MiB), newDisk(MiB)];
     assert.equal((await driver.stat(image.id, image.location))?.sizeBytes, MiB);
+    assert.equal(driver.locate(image), image.location);
     await driver.copy(image, copy);
     await assertContent(driver, copy, dense(MiB, 1));
     if (driver.can.clone === "independent") await driver.clone(image, clone);

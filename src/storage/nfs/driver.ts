@@ -20,7 +20,7 @@ import type {
 import { filePath } from "#/storage/file/names.ts";
 import type { FolderClaim } from "#/storage/file/marker.ts";
 import { capabilitiesOf } from "#/storage/nfs/capabilities.ts";
-import { localPath, readShareLocations, type ShareLocation } from "#/storage/nfs/locations.ts";
+import { type LocationMap, localPath, readShareLocations } from "#/storage/nfs/locations.ts";
 import { mountOf, mountTable } from "#/storage/nfs/mounts.ts";
 import { Share } from "#/storage/nfs/share.ts";
 
@@ -45,13 +45,13 @@ export class NfsDriver implements StorageDriver {
   readonly kind = "nfs";
   readonly can: Capabilities;
   readonly #shares: Shares;
-  readonly #locations: readonly ShareLocation[];
+  readonly #map: LocationMap;
   /** Where disks were met. */
   readonly #met = new Map<DiskId, Share>();
 
-  private constructor(shares: Shares, locations: readonly ShareLocation[]) {
+  private constructor(shares: Shares, map: LocationMap) {
     this.#shares = shares;
-    this.#locations = locations;
+    this.#map = map;
     this.can = capabilitiesOf(shares);
   }
 
@@ -62,7 +62,8 @@ export class NfsDriver implements StorageDriver {
     // A share that was added to an old pool is empty; that it is mounted is known.
     const other = { allowLocal, answerTimeoutMs, claim: claim && { ...claim, isNew: true } };
     const others = await Promise.all(shares.map((folder) => Share.open(resolve(folder), other)));
-    return new NfsDriver([first, ...others], metadataPath === undefined ? [] : await readShareLocations(metadataPath));
+    const told = metadataPath === undefined ? [] : await readShareLocations(metadataPath);
+    return new NfsDriver([first, ...others], { mounts: await mountTable(), shares: told });
   }
 
   /** Two folders of one export have their room in common. */
@@ -79,13 +80,15 @@ export class NfsDriver implements StorageDriver {
 
   async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
     if (location === undefined) return (await this.#find(id))?.disk;
-    const { share, url } = await this.#at(location);
+    const { share, url } = this.#at(location);
     return share.run({}, (files) => files.stat(id, url));
   }
 
+  /** A location of the image store's, in the paths of this machine: another pool may not know the store's. */
   locate({ id, location }: Pick<StoredRef, "id" | "location">): string {
     const share = this.#met.get(id) ?? this.#shares[0];
-    return location ?? pathToFileURL(filePath(share.path, id, "disk")).href;
+    const path = location === undefined ? filePath(share.path, id, "disk") : localPath(location, this.#map);
+    return path === undefined ? (location as string) : pathToFileURL(path).href;
   }
 
   async create(target: NewDisk, options?: WorkOptions): Promise<void> {
@@ -139,8 +142,8 @@ export class NfsDriver implements StorageDriver {
     return share.run(options, (files, guarded) => files.flatten(disk, guarded));
   }
 
-  async delete(id: DiskId): Promise<void> {
-    for (const share of this.#shares) await share.run({}, (files) => files.delete(id));
+  async delete(id: DiskId, options?: WorkOptions): Promise<void> {
+    for (const share of this.#shares) await share.run(options, (files, guarded) => files.delete(id, guarded));
     this.#met.delete(id);
   }
 
@@ -175,7 +178,7 @@ export class NfsDriver implements StorageDriver {
   /** The share of a source, and the source as the share's files know it. */
   async #source(source: StoredRef): Promise<{ share: Share; ref: StoredRef }> {
     if (source.location !== undefined) {
-      const { share, url } = await this.#at(source.location);
+      const { share, url } = this.#at(source.location);
       return { share, ref: { ...source, location: url } };
     }
     if (this.#shares.length === 1) return { share: this.#shares[0], ref: source };
@@ -184,12 +187,11 @@ export class NfsDriver implements StorageDriver {
     return { share: found.share, ref: source };
   }
 
-  /** The share on whose export a location lies: another pool's folder on it, or the image store's. */
-  async #at(location: string): Promise<{ share: Share; url: string }> {
-    const mounts = await mountTable();
-    const path = localPath(location, { mounts, shares: this.#locations });
+  /** The share on whose export a location lies: in another pool's folder, or in the image store's. */
+  #at(location: string): { share: Share; url: string } {
+    const path = localPath(location, this.#map);
     if (path === undefined) throw new AppError("not_supported", `${location} is on no export that is mounted here`);
-    const { device } = mountOf(path, mounts);
+    const { device } = mountOf(path, this.#map.mounts);
     const share = this.#shares.find((candidate) => candidate.device === device);
     if (!share) throw new AppError("not_supported", `${location} is on none of the pool's exports`);
     return { share, url: pathToFileURL(path).href };

@@ -18,6 +18,12 @@ const ENTRY_SCHEMA = Type.Object({
 });
 export type ShareLocation = Static<typeof ENTRY_SCHEMA>;
 
+/** What is mounted here, and what the store's host sees of it. */
+export interface LocationMap {
+  readonly mounts: readonly Mount[];
+  readonly shares: readonly ShareLocation[];
+}
+
 /** Reads a metadata file: one entry or a list. Errors: `config_invalid`. */
 export async function readShareLocations(path: string): Promise<ShareLocation[]> {
   try {
@@ -40,7 +46,7 @@ export function parseShareLocations(text: string): ShareLocation[] {
  * The path on this machine of an image's location, as the image store wrote it: `nfs://SERVER/EXPORT/…`, or `file:///…` with the
  * paths of the store's host. Undefined where no mount of this machine shows it. Looks at nothing.
  */
-export function localPath(location: string, { mounts, shares }: { mounts: readonly Mount[]; shares: readonly ShareLocation[] }): string | undefined {
+export function localPath(location: string, { mounts, shares }: LocationMap): string | undefined {
   const onServer = parseNfsUrl(location);
   if (onServer) return mountedPath(onServer, mounts);
   if (!location.startsWith("file:///")) return undefined;
