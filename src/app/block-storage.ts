@@ -10,6 +10,7 @@ import { VolumeOperations } from "#/app/volume-operations.ts";
 import { VolumeRetyping } from "#/app/volume-retyping.ts";
 import { VolumeServices } from "#/app/volume-services.ts";
 import { VolumeTypes } from "#/app/volume-types.ts";
+import { VolumeUploads } from "#/app/volume-uploads.ts";
 import { Volumes } from "#/app/volumes.ts";
 
 /** The use cases of volumes and what belongs to them. */
@@ -17,6 +18,7 @@ export interface BlockStorage {
   readonly volumes: Volumes;
   readonly volumeCreation: VolumeCreation;
   readonly volumeOperations: VolumeOperations;
+  readonly volumeUploads: VolumeUploads;
   readonly volumeMetadata: VolumeMetadata;
   readonly volumeRetyping: VolumeRetyping;
   readonly snapshots: Snapshots;
@@ -40,6 +42,7 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
     volumes,
     volumeCreation,
     volumeOperations: new VolumeOperations(context, { volumes, quotas, materialise }),
+    volumeUploads: new VolumeUploads(context),
     volumeMetadata: new VolumeMetadata(context, volumes),
     volumeRetyping: new VolumeRetyping(context, { volumes, volumeTypes, quotas, materialise }),
     snapshots,

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import { findOwnImage, findVisibleImage } from "#/app/find-image.ts";
 import { getDisk } from "#/db/disks.ts";
+import { findImageVolume } from "#/db/image-volumes.ts";
 import { listImages } from "#/db/image-lists.ts";
 import {
   findImage,
@@ -9,11 +10,11 @@ import {
   loadImage,
   type ProjectImageUsage,
   projectImageUsage,
-  removeImage,
   saveImageFields,
   updateImage,
 } from "#/db/images.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
+import { cinderLocation } from "#/domain/cinder-location.ts";
 import { AppError } from "#/domain/errors.ts";
 import { imageId, type OperationId } from "#/domain/ids.ts";
 import { type Image, type ImageFields, mayBecome, NO_DATA, requirePropertyCount, requireTagCount } from "#/domain/image.ts";
@@ -21,6 +22,7 @@ import { requireVisibility } from "#/domain/image-access.ts";
 import type { ImageListing } from "#/domain/image-listing.ts";
 import { applyChanges, type ImageChange } from "#/domain/image-patch.ts";
 import { deleteImage } from "#/saga/delete-image.ts";
+import { forgetImage } from "#/saga/forget-image.ts";
 
 export interface NewImage {
   readonly id?: string | undefined;
@@ -134,6 +136,7 @@ export class Images {
     const { diskId } = await findVisibleImage(db, caller, id);
     if (diskId === null) return [];
     const { pool } = await getDisk(db, diskId);
+    if (await findImageVolume(db, id)) return [{ url: cinderLocation(pool, diskId), metadata: { store: pool } }];
     return [{ url: `mica://${pool}/${diskId}`, metadata: { store: pool } }];
   }
 
@@ -148,7 +151,7 @@ export class Images {
     return db.transaction().execute(async (trx) => {
       const image = await findOwnImage(trx, caller, id, "delete");
       if (image.isProtected) throw new AppError("forbidden", `Image ${id} is protected and cannot be deleted.`);
-      await removeImage(trx, id);
+      await forgetImage(trx, id);
       const meta = { projectId: image.owner, userId: caller.userId, requestId: caller.requestId, subject: { kind: "image", id } };
       return runner.begin(trx, deleteImage, { imageId: id, diskId: image.diskId }, meta);
     });

@@ -1,50 +1,24 @@
-import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
-import { imageFormOf } from "#/app/image-form.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
-import { insertImage } from "#/db/images.ts";
-import { volumeImageMetadata, volumeTypeExtraSpecs } from "#/db/key-values.ts";
 import { snapshotsOfVolume, updateSnapshot } from "#/db/snapshots.ts";
-import type { VolumeTable, VolumeTypeTable } from "#/db/tables.ts";
+import type { VolumeTable } from "#/db/tables.ts";
 import { findVolumeType } from "#/db/volume-types.ts";
 import { changeVolumeIn } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
-import { imageId } from "#/domain/ids.ts";
-import { type ContainerFormat, type Image, type ImageDiskFormat, NO_DATA, requirePropertyCount, type Visibility } from "#/domain/image.ts";
-import { requireVisibility } from "#/domain/image-access.ts";
 import { gigabyteQuota } from "#/domain/quota.ts";
 import { SNAPSHOT_DELETABLE_BY_CASCADE } from "#/domain/snapshot.ts";
 import { invalidInput, invalidVolume, orList, VOLUME_STATUSES, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
-import { inheritedProperties } from "#/domain/volume-source.ts";
 import { GiB } from "#/lib/units.ts";
 import { deleteVolume } from "#/saga/delete-volume.ts";
 import { extendVolume } from "#/saga/extend-volume.ts";
-import { uploadVolume } from "#/saga/upload-volume.ts";
-
-export interface ImageOfVolume {
-  readonly name: string;
-  readonly diskFormat: ImageDiskFormat;
-  readonly containerFormat: ContainerFormat;
-  readonly visibility: Visibility;
-  readonly isProtected: boolean;
-  /** Also of a volume that is in use, where the operator allows it. */
-  readonly force: boolean;
-}
-
-/** An upload that has begun: the volume as it was, its type, and the image that will be. */
-export interface StartedUpload {
-  readonly volume: VolumeTable;
-  readonly volumeType: VolumeTypeTable;
-  readonly image: Image;
-}
 
 interface VolumeOperationsParts {
   readonly volumes: Volumes;
   readonly quotas: Quotas;
-  readonly materialise: Pick<Materialise, "planImage" | "refuseWithoutRoom">;
+  readonly materialise: Pick<Materialise, "refuseWithoutRoom">;
 }
 
 /** What is done to the bytes of volumes: each starts an operation, and returns when it is recorded. */
@@ -99,63 +73,6 @@ export class VolumeOperations {
     void runner.run(operationId);
   }
 
-  /** Records an image, `queued`, and starts to fill it from the volume, which is `uploading` meanwhile. */
-  async uploadToImage(caller: Caller, id: string, request: ImageOfVolume): Promise<StartedUpload> {
-    requireRole(caller, "member", "make images of volumes");
-    requireVisibility(caller, request.visibility);
-    const { db, clock, runner, config } = this.#context;
-    const before = await this.#parts.volumes.find(db, caller, id);
-    const { from, to } = this.#mayUploadInUse(request) ? VOLUME_TRANSITIONS.uploadInUse : VOLUME_TRANSITIONS.upload;
-    const notNow = invalidVolume(`Volume ${id} status must be ${orList(from)}, but current status is: ${before.status}.`);
-    if (!(from as readonly string[]).includes(before.status)) throw notNow;
-    const form = imageFormOf(config, request);
-    const { [STORE_SPEC]: store } = await volumeTypeExtraSpecs.of(db, before.volume_type_id);
-    const plan = await this.#parts.materialise.planImage({ volumeId: id, form, store });
-    const { operationId, ...started } = await db.transaction().execute(async (trx) => {
-      const volume = await this.#parts.volumes.find(trx, caller, id);
-      const changes = { status: to, previous_status: volume.status, updated_at: clock.nowMs() };
-      if (!(await changeVolumeIn(trx, id, { from, changes }))) throw notNow;
-      const image = this.#newImage(caller, request, inheritedProperties(await volumeImageMetadata.of(trx, id)));
-      await insertImage(trx, image);
-      const params = { volumeId: id, imageId: image.id, previousStatus: volume.status };
-      const operationId = await runner.begin(trx, uploadVolume, params, { ...operationOf(caller, volume), plan });
-      const volumeType = await findVolumeType(trx, volume.volume_type_id);
-      if (!volumeType) throw new Error(`Broken invariant: volume ${id} has a type`);
-      return { operationId, volume, volumeType, image };
-    });
-    void runner.run(operationId);
-    return started;
-  }
-
-  /** Without the operator's leave `force` is ignored, as Cinder does it. */
-  #mayUploadInUse({ force }: ImageOfVolume): boolean {
-    return force && this.#context.config.enableForceUpload;
-  }
-
-  #newImage(caller: Caller, { name, diskFormat, containerFormat, visibility, isProtected }: ImageOfVolume, properties: Image["properties"]): Image {
-    requirePropertyCount(properties);
-    const nowMs = this.#context.clock.nowMs();
-    return {
-      ...NO_DATA,
-      id: imageId(randomUUID()),
-      name,
-      owner: caller.projectId,
-      visibility,
-      diskFormat,
-      containerFormat,
-      minDiskGib: 0,
-      minRamMib: 0,
-      isProtected,
-      isHidden: false,
-      tags: [],
-      status: "queued",
-      diskId: null,
-      createdAtMs: nowMs,
-      updatedAtMs: nowMs,
-      properties,
-    };
-  }
-
   async #takeExtension(trx: Database, volume: VolumeTable, sizeBytes: number): Promise<void> {
     const { quotas } = this.#parts;
     const type = await findVolumeType(trx, volume.volume_type_id);
@@ -173,9 +90,6 @@ export class VolumeOperations {
     return true;
   }
 }
-
-/** Extra spec of a volume type that says where images of its volumes go (cinder/image/glance.py). */
-const STORE_SPEC = "image_service:store_id";
 
 /** Migration statuses in which nobody moves the volume; cinder/volume/api.py `AVAILABLE_MIGRATION_STATUS`. */
 const NOT_MIGRATING: readonly (string | null)[] = [null, "none", "deleting", "error", "success"];

@@ -20,7 +20,7 @@ export function problemsOf(key: string, schema: OptionSchema, value: unknown): s
 }
 
 /** What no single option can know: names that collide, limits that cross. */
-export function crossProblems({ pools, pages, internalTenant }: Config): string[] {
+export function crossProblems({ pools, pages, internalTenantProjectId, internalTenantUserId }: Config): string[] {
   const problems = pools.flatMap(poolProblems);
   for (const property of ["name", "path"] as const) {
     const seen = new Set<string>();
@@ -33,9 +33,9 @@ export function crossProblems({ pools, pages, internalTenant }: Config): string[
   for (const role of ["images", "volumes"] as const) {
     if (!pools.some(({ roles }) => roles.includes(role))) problems.push(`pools: none of them has the role "${role}"`);
   }
-  if (internalTenant.projectId === undefined || internalTenant.userId === undefined) {
+  if (internalTenantProjectId === undefined || internalTenantUserId === undefined) {
     for (const { name, imageUploadUseInternalTenant } of pools) {
-      if (imageUploadUseInternalTenant) problems.push(`pools: "${name}" has imageUploadUseInternalTenant, which needs internalTenant.projectId and internalTenant.userId`);
+      if (imageUploadUseInternalTenant) problems.push(`pools: "${name}" has imageUploadUseInternalTenant, which needs internalTenantProjectId and internalTenantUserId`);
     }
   }
   if (pages.defaultLimit > pages.maxLimit)

@@ -8,6 +8,7 @@
  */
 import Type from "typebox";
 import { CLUSTER_COMPRESSIONS, COMPRESSIONS } from "#/domain/compression.ts";
+import { DIRECT_URL_SCHEMES } from "#/domain/cinder-location.ts";
 import { DAY_MS, HOUR_MS, SECOND_MS, GiB, TiB } from "#/lib/units.ts";
 import { text, whole } from "./option-types.ts";
 import { HTTP_SCHEMA } from "./pools/http.ts";
@@ -75,6 +76,14 @@ export const POOL_SCHEMA = Type.Object(
           "How gladly it takes a volume, from 0 to 100, as an expression: `100 * stats.free_capacity_gb / stats.total_capacity_gb`. It decides among pools with an equally cheap way. Cinder's `goodness_function`.",
       }),
     ),
+    imageUploadUseCinderBackend: Type.Boolean({
+      default: false,
+      description: "A raw, bare image of a volume of this pool stays in it, as a clone, instead of going to a pool for images. Cinder's option of that name.",
+    }),
+    imageUploadUseInternalTenant: Type.Boolean({
+      default: false,
+      description: "Such an image takes a volume of the quota of the internal project, not of its project's. Cinder's option of that name.",
+    }),
     cloneDepthMax: whole(5, 0, {
       description:
         "Clones upon clones up to here; a deeper one is flattened in the background, 0 always copies. Cinder's `rbd_max_clone_depth`.",
@@ -162,6 +171,13 @@ export const CONFIG_SCHEMA = Type.Object({
   enableForceUpload: Type.Boolean({
     default: false,
     description: "Whether a volume in use may become an image with `force`: its content may be torn. Cinder's `enable_force_upload`.",
+  }),
+  internalTenantProjectId: Type.Optional(text({ derived: "none", description: "Whose quota images take that are volumes. Cinder's `cinder_internal_tenant_project_id`." })),
+  internalTenantUserId: Type.Optional(text({ derived: "none", description: "And whose they are on record. Cinder's `cinder_internal_tenant_user_id`." })),
+  allowedDirectUrlSchemes: Type.Array(Type.Enum([...DIRECT_URL_SCHEMES]), {
+    default: [],
+    uniqueItems: true,
+    description: "Locations of images that may be volumes: `cinder` makes an image of the volume that it names. Cinder's `allowed_direct_url_schemes`.",
   }),
   volumeUploads: Type.Object({
     compressClusters: Type.Boolean({

@@ -12,6 +12,7 @@ export interface Tables extends IdentityTables {
   pool_usage: PoolUsageTable;
   cache_entry: CacheEntryTable;
   image: ImageTable;
+  image_volume: ImageVolumeTable;
   image_property: ImagePropertyTable;
   image_tag: ImageTagTable;
   image_member: ImageMemberTable;
@@ -106,6 +107,15 @@ export interface ImageTable {
   disk_id: string | null;
   created_at: number;
   updated_at: number;
+}
+
+/** An image whose disk stays in a pool of volumes counts as a volume of a project: Cinder's image-volume. */
+export interface ImageVolumeTable {
+  image_id: string;
+  project_id: string;
+  user_id: string;
+  volume_type_id: string;
+  size_bytes: number;
 }
 
 interface ImagePropertyTable {

@@ -1,4 +1,5 @@
 import type { Database } from "./database.ts";
+import { hasImageVolumeOfType } from "./image-volumes.ts";
 import type { VolumeTable } from "./tables.ts";
 
 export async function insertVolume(trx: Database, row: VolumeTable): Promise<void> {
@@ -26,9 +27,10 @@ export async function removeVolume(db: Database, id: string): Promise<VolumeTabl
   return db.deleteFrom("volume").where("id", "=", id).returningAll().executeTakeFirst();
 }
 
-/** Whether any volume is of the type. */
+/** Whether any volume is of the type, or an image that counts as one. */
 export async function hasVolumeOfType(db: Database, volumeTypeId: string): Promise<boolean> {
-  return (await db.selectFrom("volume").select("id").where("volume_type_id", "=", volumeTypeId).limit(1).executeTakeFirst()) !== undefined;
+  const volume = await db.selectFrom("volume").select("id").where("volume_type_id", "=", volumeTypeId).limit(1).executeTakeFirst();
+  return volume !== undefined || (await hasImageVolumeOfType(db, volumeTypeId));
 }
 
 /** Holds the volume as it is until the transaction ends. False where its status is not one of `statuses`. */

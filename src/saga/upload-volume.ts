@@ -1,12 +1,15 @@
+import type { Database } from "#/db/database.ts";
 import { findDisk, setDiskHolder } from "#/db/disks.ts";
-import { findImage, removeImage, updateImage } from "#/db/images.ts";
+import { dataColumns, findImage, updateImage } from "#/db/images.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
+import { NO_DATA } from "#/domain/image.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
 import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
+import { forgetImage, uncountImageVolume } from "#/saga/forget-image.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
 import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
@@ -17,6 +20,8 @@ export interface UploadVolume {
   readonly imageId: string;
   /** The status that the volume had, and gets again. */
   readonly previousStatus: string;
+  /** The image was there before: a failure leaves it `queued`, not deleted. */
+  readonly keepsImage?: boolean;
 }
 
 type Context = SagaContext<UploadVolume>;
@@ -140,11 +145,16 @@ async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
 async function giveUp(context: Context, because: Failure): Promise<void> {
   const { db, params } = context;
   await db.transaction().execute(async (trx) => {
-    await removeImage(trx, params.imageId);
+    await (params.keepsImage ? emptyImage(trx, context) : forgetImage(trx, params.imageId));
     const volume = await findVolume(trx, params.volumeId);
     if (volume) await tellUser(trx, context, { kind: "volume", id: volume.id, projectId: volume.project_id }, "COPY_VOLUME_TO_IMAGE", because);
   });
   await setVolumeBack(context);
+}
+
+async function emptyImage(trx: Database, { clock, params }: Context): Promise<void> {
+  await uncountImageVolume(trx, params.imageId);
+  await updateImage(trx, params.imageId, { status: "queued", ...dataColumns(NO_DATA), updated_at: clock.nowMs() });
 }
 
 function movesNothing(context: Context): boolean {

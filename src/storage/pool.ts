@@ -34,6 +34,10 @@ export interface PoolLimits {
   readonly cacheCleaning: CacheCleaning;
   /** For bytes that pass through this machine; 0 is without a limit (Cinder's `volume_copy_bps_limit`). */
   readonly bandwidthBytesPerSecondMax: number;
+  /** Images of its volumes stay in it, as clones, and count as volumes (Cinder's `image_upload_use_cinder_backend`, default false). */
+  readonly imageUploadUseCinderBackend: boolean;
+  /** Those are the internal project's (Cinder's `image_upload_use_internal_tenant`, default false). */
+  readonly imageUploadUseInternalTenant: boolean;
   /** Which volumes it takes, and how gladly: see `domain/pool-function.ts`. */
   readonly filterFunction?: string | undefined;
   readonly goodnessFunction?: string | undefined;

@@ -10,4 +10,6 @@ export const POOL_LIMITS: PoolLimits = {
   cacheCountMax: 0,
   cacheCleaning: { belowPercentage: 20, untilPercentage: 60, idleMsMin: 12 * HOUR_MS },
   bandwidthBytesPerSecondMax: 0,
+  imageUploadUseCinderBackend: false,
+  imageUploadUseInternalTenant: false,
 };

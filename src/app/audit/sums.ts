@@ -1,4 +1,5 @@
 import type { Database } from "#/db/database.ts";
+import { imageVolumes } from "#/db/image-volumes.ts";
 import { snapshotQuota, volumeQuota } from "#/domain/quota.ts";
 import { type Finding, finding } from "./finding.ts";
 
@@ -14,6 +15,7 @@ async function quotaSums(db: Database): Promise<Finding[]> {
   };
   const volumes = await db.selectFrom("volume").innerJoin("volume_type", "volume_type.id", "volume_type_id").select(["project_id", "size_bytes", "volume_type.name as type", "volume.id as id"]).execute();
   for (const { project_id, size_bytes, type } of volumes) add(project_id, volumeQuota(size_bytes, type));
+  for (const { project_id, size_bytes, type } of await imageVolumes(db)) add(project_id, volumeQuota(size_bytes, type));
   const types = new Map(volumes.map(({ id, type }) => [id, type]));
   const snapshots = await db.selectFrom("snapshot").select(["project_id", "size_bytes", "volume_id"]).execute();
   for (const { project_id, size_bytes, volume_id } of snapshots) add(project_id, snapshotQuota(size_bytes, types.get(volume_id) ?? ""));

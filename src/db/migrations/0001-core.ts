@@ -93,6 +93,15 @@ async function images(db: Kysely<unknown>): Promise<void> {
   await index(db, "image_property", ["name", "value"]);
 
   await db.schema
+    .createTable("image_volume")
+    .addColumn("image_id", "text", (c) => c.primaryKey().references("image.id"))
+    .addColumn("project_id", "text", (c) => c.notNull())
+    .addColumn("user_id", "text", (c) => c.notNull())
+    .addColumn("volume_type_id", "text", (c) => c.notNull())
+    .addColumn("size_bytes", "bigint", (c) => c.notNull())
+    .execute();
+
+  await db.schema
     .createTable("image_tag")
     .addColumn("image_id", "text", (c) => c.notNull().references("image.id").onDelete("cascade"))
     .addColumn("tag", "text", (c) => c.notNull())

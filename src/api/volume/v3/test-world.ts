@@ -19,7 +19,7 @@ import { GiB, KiB, MiB } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
-import { Pool } from "#/storage/pool.ts";
+import { Pool, type PoolLimits } from "#/storage/pool.ts";
 import { POOL_LIMITS } from "../../../../test/support/pool-limits.ts";
 import { Pools } from "#/storage/pools.ts";
 import { FaultyDriver } from "#/storage/wrap/faulty.ts";
@@ -44,7 +44,8 @@ export class TestWorld implements AsyncDisposable {
   /** While `broken`, the pool fails whenever bytes are to be written. */
   readonly faults: { broken: boolean };
 
-  static async open(changes: Partial<Config> = {}): Promise<TestWorld> {
+  /** `store`: images have a pool of that name of their own, elsewhere; `limits`: of the pool of volumes, `local`. */
+  static async open(changes: Partial<Config> = {}, { store, limits = {} }: { store?: string; limits?: Partial<PoolLimits> } = {}): Promise<TestWorld> {
     const db = await openDatabase(":memory:");
     const { config } = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined });
     const faults = { broken: false };
@@ -54,7 +55,11 @@ export class TestWorld implements AsyncDisposable {
       random: () => (faults.broken ? 0 : 1),
       spare: ["capacity", "stat", "list", "delete"],
     });
-    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: POOL_LIMITS })]);
+    const roles = store === undefined ? (["images", "volumes", "cache"] as const) : (["volumes", "cache"] as const);
+    const pools = new Pools([
+      new Pool({ name: poolName("local"), roles, driver, limits: { ...POOL_LIMITS, ...limits } }),
+      ...(store === undefined ? [] : [new Pool({ name: poolName(store), roles: ["images"], driver: new MemoryDriver({ capacityBytes: 100 * GiB }), limits: POOL_LIMITS })]),
+    ]);
     // No two records of a test are made at the same time, so that their order is known.
     let nowMs = Date.now();
     const clock = { nowMs: () => ++nowMs };

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import type { Static, TSchema } from "typebox";
 import type { Server } from "#/api/server.ts";
-import type { ImageOfVolume } from "#/app/volume-operations.ts";
+import type { ImageOfVolume } from "#/app/volume-uploads.ts";
 import { AppError } from "#/domain/errors.ts";
 import { flag, IdParams } from "./fields.ts";
 import { parserOf } from "./parse.ts";
@@ -83,7 +83,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   }),
   "os-volume_upload_image": async ({ api, request, volumeId }, argument) => {
     const image = imageOfVolume(request.microversion >= 1 ? parseUpload(argument) : parseUpload3_0(argument));
-    const started = await api.volumeOperations.uploadToImage(request.caller, volumeId, image);
+    const started = await api.volumeUploads.toImage(request.caller, volumeId, image);
     return { status: 202, body: { "os-volume_upload_image": startedUploadView(started, api.viewers.of(request)) } };
   },
 };

@@ -1,4 +1,4 @@
-import type { StartedUpload } from "#/app/volume-operations.ts";
+import type { StartedUpload } from "#/app/volume-uploads.ts";
 import { gibibytesFor } from "#/lib/units.ts";
 import { timeView } from "./time.ts";
 import { volumeTypeView } from "./types-view.ts";
