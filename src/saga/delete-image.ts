@@ -2,7 +2,7 @@ import { cacheEntriesOfImage, removeCacheEntry } from "#/db/cache-entries.ts";
 import type { CacheEntryTable } from "#/db/tables.ts";
 import { diskId, operationId, type PoolName } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import type { Saga } from "#/saga/engine/saga.ts";
+import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
 
 export interface DeleteImage {
@@ -45,8 +45,9 @@ async function endUploads({ db, runner, params }: Context): Promise<void> {
   await Promise.all(open.map(({ id }) => runner.run(operationId(id))));
 }
 
-async function release(context: Context): Promise<void> {
-  if (context.params.diskId !== null) await releaseDisk(context, diskId(context.params.diskId));
+async function release(context: Context, scope?: StepScope): Promise<void> {
+  const options = { signal: scope?.signal, onProgress: scope?.progress };
+  if (context.params.diskId !== null) await releaseDisk(context, diskId(context.params.diskId), options);
 }
 
 async function purgeCache(context: Context): Promise<void> {

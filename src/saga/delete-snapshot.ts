@@ -6,6 +6,7 @@ import { endOthers } from "#/saga/end-others.ts";
 import type { Failure, Saga } from "#/saga/engine/saga.ts";
 import { releaseDisksOf } from "#/saga/release-disk.ts";
 import { tellUser } from "#/saga/tell-user.ts";
+import type { WorkOptions } from "#/storage/driver.ts";
 
 export interface DeleteSnapshot {
   readonly snapshotId: string;
@@ -24,18 +25,18 @@ export const deleteSnapshot: Saga<Context> = {
     },
     {
       name: "delete",
-      run: (context) => dropSnapshot(context, context.params.snapshotId),
+      run: (context, { signal, progress }) => dropSnapshot(context, context.params.snapshotId, { signal, onProgress: progress }),
     },
   ],
 };
 
 /** Removes a snapshot's bytes (or what they are held by), its record, and what it took of the quota. Repeatable. */
-export async function dropSnapshot(services: SagaServices, snapshotId: string): Promise<void> {
+export async function dropSnapshot(services: SagaServices, snapshotId: string, options?: WorkOptions): Promise<void> {
   const { db } = services;
   const snapshot = await findSnapshot(db, snapshotId);
   if (!snapshot) return;
   await updateSnapshot(db, snapshotId, { disk_id: null });
-  await releaseDisksOf(services, { kind: "snapshot", id: snapshotId });
+  await releaseDisksOf(services, { kind: "snapshot", id: snapshotId }, options);
   await db.transaction().execute(async (trx) => {
     if (!(await removeSnapshot(trx, snapshotId))) return;
     const type = await volumeTypeOf(trx, snapshot.volume_id);

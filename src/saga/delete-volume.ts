@@ -4,7 +4,7 @@ import { giveBack, volumeQuota } from "#/domain/quota.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { dropSnapshot, volumeTypeOf } from "#/saga/delete-snapshot.ts";
 import { endOthers } from "#/saga/end-others.ts";
-import type { Saga } from "#/saga/engine/saga.ts";
+import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { releaseDisksOf } from "#/saga/release-disk.ts";
 
 export interface DeleteVolume {
@@ -35,22 +35,22 @@ export const deleteVolume: Saga<Context> = {
   ],
 };
 
-async function dropSnapshots(context: Context): Promise<void> {
+async function dropSnapshots(context: Context, { signal }: StepScope): Promise<void> {
   const { db, params } = context;
   if (!params.cascade) return;
   const snapshots = await db.selectFrom("snapshot").select("id").where("volume_id", "=", params.volumeId).execute();
   for (const { id } of snapshots) {
     await endOthers(context, id);
-    await dropSnapshot(context, id);
+    await dropSnapshot(context, id, { signal });
   }
 }
 
-async function dropVolume(context: Context): Promise<void> {
+async function dropVolume(context: Context, { signal, progress }: StepScope): Promise<void> {
   const { db, params } = context;
   const volume = await findVolume(db, params.volumeId);
   if (!volume) return;
   await updateVolume(db, volume.id, { disk_id: null });
-  await releaseDisksOf(context, { kind: "volume", id: volume.id });
+  await releaseDisksOf(context, { kind: "volume", id: volume.id }, { signal, onProgress: progress });
   await db.transaction().execute(async (trx) => {
     const type = await volumeTypeOf(trx, volume.id);
     if (await removeVolume(trx, volume.id)) await addQuotaUsage(trx, volume.project_id, giveBack(volumeQuota(volume.size_bytes, type)));

@@ -42,7 +42,7 @@ function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage,
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ name, driver, path = "", nfs, s3, http }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "", nfs, lvm, s3, http }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
@@ -53,6 +53,10 @@ async function openDriver({ name, driver, path = "", nfs, s3, http }: PoolConfig
     case "nfs": {
       const { NfsDriver } = await import("#/storage/nfs/driver.ts");
       return NfsDriver.open(path, { ...nfs, claim: { pool: name, isNew } });
+    }
+    case "lvm": {
+      const { LvmDriver } = await import("#/storage/lvm/driver.ts");
+      return LvmDriver.open(given(lvm), { isNew });
     }
     case "s3": {
       const { S3Driver } = await import("#/storage/s3/driver.ts");

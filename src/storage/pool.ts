@@ -208,10 +208,10 @@ export class Pool implements StorageDriver {
   }
 
   /** `conflict` while another call of this process works on the disk; reading it is no hindrance. */
-  async delete(id: DiskId): Promise<void> {
+  async delete(id: DiskId, options?: WorkOptions): Promise<void> {
     return this.#run("delete", `delete disk ${id}`, async () => {
       if (this.#atWork.has(id)) throw new AppError("conflict", "another call is at work on it");
-      await this.#driver.delete(id);
+      await this.#driver.delete(id, options);
     });
   }
 

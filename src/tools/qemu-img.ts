@@ -137,6 +137,12 @@ export async function measure(node: BlockNode, format: "raw" | "qcow2", options:
   return Number(json["required"]);
 }
 
+/** Where the last cluster of a qcow2 ends: the length of its file, where that lies on a device. */
+export async function endOf(node: BlockNode, options: Pick<RunOptions, "signal"> = {}): Promise<number> {
+  const json = await look(["check", "--output=json", jsonFilename(node)], node, options);
+  return Number(json["image-end-offset"]);
+}
+
 export interface Extent {
   readonly startBytes: number;
   readonly lengthBytes: number;

@@ -10,8 +10,8 @@ export interface RunOptions {
   /** Stops the program; the run fails with `cancelled`. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * For programs that change what others stand on, and finish what they must not leave half done after SIGTERM: they are never
-   * killed, neither at their time limit, when we stop waiting, nor when we die ourselves.
+   * For short programs that change what others stand on, and finish after SIGTERM what they must not leave half done: they are
+   * never killed, neither at their time limit, when we stop waiting, nor when we die ourselves.
    */
   readonly gentle?: boolean | undefined;
   /** For every program that reads bytes a user made. Without it, the program may do what we may. */

@@ -29,25 +29,23 @@ export function sandbox(): Promise<Sandbox> {
   return (probed ??= probe());
 }
 
-/** The command with what ends it when we end and, where it is confined, keeps it in its limits. Pure. */
+/** The command with what ends it when we end (not where that is to be gentle) and, where it is confined, keeps it in its limits. Pure. */
 export function confinedCommand(
   { kind }: Pick<Sandbox, "kind">,
   command: readonly string[],
   { confine, gentle = false }: { readonly confine?: Confinement | undefined; readonly gentle?: boolean | undefined } = {},
 ): string[] {
-  if (!confine) return [...endWithUs(gentle ? "TERM" : "KILL"), ...command];
+  if (!confine) return gentle ? [...command] : [...DIE_WITH_US, ...command];
   const limits = limitArguments(confine);
-  if (kind === "limits") return [...endWithUs("KILL"), ...limits, ...command];
+  if (kind === "limits") return [...DIE_WITH_US, ...limits, ...command];
   return [...limits, "bwrap", ...NAMESPACES, ...(confine.network ? NETWORK : []), ...pathArguments(confine), "--", ...command];
 }
 
 /**
- * PR_SET_PDEATHSIG: the kernel signals the program when we die, also by SIGKILL. It watches the thread that started
+ * PR_SET_PDEATHSIG: the kernel kills the program when we die, also by SIGKILL. It watches the thread that started
  * the program, so programs are started from the main thread only (prctl(2)).
  */
-function endWithUs(signal: "TERM" | "KILL"): string[] {
-  return ["setpriv", "--pdeathsig", signal, "--no-new-privs", "--"];
-}
+const DIE_WITH_US = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "--"] as const;
 
 /** /bin, /lib and the like are links into /usr on every Debian since 12; the probe finds out where they are not. */
 const NAMESPACES = [

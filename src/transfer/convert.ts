@@ -79,7 +79,8 @@ export function isStreamable(conversion: Conversion): boolean {
 const isSame = (conversion: Conversion): boolean => keepsStream(conversion) || (isSameContent(formatOf(conversion.source), formatOf(conversion.target)) && !conversion.clusters);
 /** Nobody looks into what is opaque at both ends. */
 const keepsStream = ({ source, target, compress }: Conversion): boolean => source.disk.format === "opaque" && target.disk.format === "opaque" && !compress;
-const isWritable = ({ pool, disk }: Target): boolean => pool.can.addressable === "write" && !disk.packed;
+const isWritable = ({ pool, disk }: Target): boolean =>
+  pool.can.addressable === "write" && !disk.packed && (pool.can.fills?.includes(disk.format) ?? true);
 
 /** Returns the bytes that were read. */
 async function moveContent(conversion: Conversion): Promise<number> {

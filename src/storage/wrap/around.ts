@@ -107,8 +107,8 @@ export abstract class DriverAround implements StorageDriver {
     return this.run(callOn("flatten", disk, options), () => this.inner.flatten(disk, options));
   }
 
-  async delete(id: DiskId): Promise<void> {
-    return this.run({ name: "delete", disk: id }, () => this.inner.delete(id));
+  async delete(id: DiskId, options?: WorkOptions): Promise<void> {
+    return this.run({ name: "delete", disk: id, signal: options?.signal }, () => this.inner.delete(id, options));
   }
 
   async open(disk: StoredRef, mode: "read" | "write"): Promise<BlockNode> {

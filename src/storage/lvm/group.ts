@@ -1,0 +1,163 @@
+import type { LvmConfig } from "#/config/pools/lvm.ts";
+import { throwIfCancelled } from "#/domain/cancel.ts";
+import { AppError } from "#/domain/errors.ts";
+import type { DiskId } from "#/domain/ids.ts";
+import type { Capacity, StoredDisk, WorkOptions } from "#/storage/driver.ts";
+import { discard, zero } from "#/storage/lvm/device.ts";
+import { type DiskVolume, OURS, PARTIAL, parseVolume, roundUp, sizeTag, volumeName } from "#/storage/lvm/layout.ts";
+import { capacityOf, openThinPool, requireRoom, type ThinPool } from "#/storage/lvm/thin-pool.ts";
+import type { LogicalVolume, Lvm, VolumeGroup } from "#/tools/lvm.ts";
+
+/** What one look found. */
+export interface Look {
+  /** The disk, whole or not, where it is ours and in this pool. */
+  disk(id: DiskId): DiskVolume | undefined;
+  /** Throws `pool_full` or `pool_unavailable` where no more disks may be made. */
+  requireRoom(): void;
+}
+
+/** Disks as logical volumes of one group, all thick or all in one thin pool. A method is one call of LVM's unless it says otherwise. */
+export class DiskGroup {
+  readonly lvm: Lvm;
+  readonly facts: VolumeGroup;
+  readonly pool: ThinPool | undefined;
+  readonly #config: LvmConfig;
+
+  private constructor(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, pool: ThinPool | undefined) {
+    this.lvm = lvm;
+    this.#config = config;
+    this.facts = facts;
+    this.pool = pool;
+  }
+
+  /** Two calls; four where the thin pool is made. */
+  static async open(lvm: Lvm, config: LvmConfig, isNew: boolean): Promise<DiskGroup> {
+    const facts = await lvm.groupFacts();
+    return new DiskGroup(lvm, config, facts, await openThinPool(lvm, config, facts, isNew));
+  }
+
+  async capacity(): Promise<Capacity> {
+    if (this.pool) return capacityOf(this.#poolIn(await this.lvm.volumes(`lv_name=${this.pool.name}`)));
+    const { sizeBytes, freeBytes } = await this.lvm.groupFacts();
+    return { totalBytes: sizeBytes, freeBytes };
+  }
+
+  async look(...ids: DiskId[]): Promise<Look> {
+    const names = [...ids.map(volumeName), ...(this.pool ? [this.pool.name] : [])];
+    const volumes = await this.lvm.volumes(names.map((name) => `lv_name=${name}`).join(" || "));
+    const disks = new Map(this.#disksIn(volumes).map((disk) => [disk.id, disk]));
+    return {
+      disk: (id) => disks.get(id),
+      requireRoom: () => this.pool && requireRoom(this.lvm.group, this.#poolIn(volumes), this.#config),
+    };
+  }
+
+  async list(): Promise<DiskVolume[]> {
+    return this.#disksIn(await this.lvm.volumes(`lv_tags=${OURS}`));
+  }
+
+  stored({ id, sizeBytes, volumeBytes, whole, mappedPercent = 100 }: DiskVolume): StoredDisk {
+    const unitBytes = this.pool?.chunkBytes ?? 1;
+    const allocatedBytes = Math.round((volumeBytes * mappedPercent) / 100 / unitBytes) * unitBytes;
+    return whole ? { id, sizeBytes, allocatedBytes } : { id, sizeBytes: 0, allocatedBytes, partial: true };
+  }
+
+  path({ name }: Pick<DiskVolume, "name">): string {
+    return this.lvm.device(name);
+  }
+
+  /** A volume of at least so many bytes. With `sizeBytes` the disk is whole at once. A thin one reads as zeroes, a thick one as anything. */
+  async make(id: DiskId, volumeBytes: number, sizeBytes?: number): Promise<DiskVolume> {
+    const wholeBytes = this.wholeExtents(volumeBytes);
+    const size = `${wholeBytes}b`;
+    const kind = this.pool ? ["--type", "thin", "--thinpool", this.pool.name, "-V", size] : ["--type", "linear", "-Wn", "-Zn", "-L", size];
+    await this.lvm.change("lvcreate", [...kind, "-n", volumeName(id), ...tagArguments(sizeBytes)]);
+    return made(id, wholeBytes, sizeBytes);
+  }
+
+  /** A thin volume with the content of another. With `sizeBytes` the disk is whole once its volume has that size. */
+  async clone(source: DiskVolume, id: DiskId, sizeBytes?: number): Promise<DiskVolume> {
+    await this.lvm.change("lvcreate", ["-s", "-kn", "-n", volumeName(id), ...tagArguments(sizeBytes)], source.name);
+    return made(id, source.volumeBytes, sizeBytes);
+  }
+
+  /** Makes the volume larger, where it is smaller; the new end is as after `make()`. */
+  async grow(disk: DiskVolume, volumeBytes: number): Promise<DiskVolume> {
+    if (volumeBytes <= disk.volumeBytes) return disk;
+    const wholeBytes = this.wholeExtents(volumeBytes);
+    await this.lvm.change("lvextend", ["-L", `${wholeBytes}b`], disk.name);
+    return { ...disk, volumeBytes: wholeBytes };
+  }
+
+  /** Makes the volume as small as its content needs. */
+  async shrink(disk: DiskVolume, sizeBytes: number): Promise<DiskVolume> {
+    const wholeBytes = this.wholeExtents(sizeBytes);
+    if (wholeBytes >= disk.volumeBytes) return disk;
+    await this.lvm.change("lvreduce", ["--force", "-L", `${wholeBytes}b`], disk.name);
+    return { ...disk, volumeBytes: wholeBytes };
+  }
+
+  /** The disk is whole, and so long, from now on. */
+  async publish(disk: DiskVolume, sizeBytes: number): Promise<void> {
+    const before = Number.isNaN(disk.sizeBytes) || disk.sizeBytes === sizeBytes ? [] : ["--deltag", sizeTag(disk.sizeBytes)];
+    await this.lvm.change("lvchange", ["--deltag", PARTIAL, ...before, "--addtag", sizeTag(sizeBytes)], disk.name);
+  }
+
+  /** Makes its device usable: none after a restart of the machine, and a suspended one where a call of LVM's was killed. */
+  async awaken(disk: DiskVolume): Promise<void> {
+    if (!disk.active) await this.lvm.change("lvchange", ["-ay", "-K"], disk.name);
+    else if (disk.suspended) await this.lvm.change("lvchange", ["--refresh"], disk.name);
+  }
+
+  /**
+   * Removes the disk, after what it held was overwritten (thick) or given back (thin). It is no disk any more from the first of up to three calls
+   * on: a repeated remove goes on. Errors: `conflict` while somebody has it open.
+   */
+  async remove(disk: DiskVolume, options: WorkOptions = {}): Promise<void> {
+    if (disk.open) throw new AppError("conflict", `logical volume ${this.lvm.group}/${disk.name} is in use`);
+    throwIfCancelled(options.signal);
+    if (this.#clearedBytes(disk) > 0) {
+      if (disk.whole) await this.lvm.change("lvchange", ["--addtag", PARTIAL], disk.name);
+      await this.awaken(disk);
+      await this.#clear(disk, options);
+    }
+    await this.lvm.change("lvremove", [], disk.name);
+  }
+
+  wholeExtents(bytes: number): number {
+    return roundUp(Math.max(1, bytes), this.facts.extentBytes);
+  }
+
+  #clearedBytes({ volumeBytes, mappedPercent }: DiskVolume): number {
+    if (this.pool) return mappedPercent === 0 ? 0 : volumeBytes;
+    const { volumeClear, volumeClearSizeBytes } = this.#config;
+    return volumeClear === "none" ? 0 : Math.min(volumeBytes, roundUp(volumeClearSizeBytes, this.facts.extentBytes) || Infinity);
+  }
+
+  async #clear(disk: DiskVolume, options: WorkOptions): Promise<void> {
+    if (!this.pool) return zero(this.path(disk), [{ start: 0, end: this.#clearedBytes(disk) }], options);
+    await discard(this.path(disk), options).catch((error: unknown) => {
+      throwIfCancelled(options.signal); // Otherwise it stays a courtesy: the pool itself gets the blocks back in any case.
+      if (!(error instanceof AppError)) throw error;
+    });
+  }
+
+  #disksIn(volumes: readonly LogicalVolume[]): DiskVolume[] {
+    return volumes.filter(({ pool }) => pool === this.pool?.name).flatMap((volume) => parseVolume(volume) ?? []);
+  }
+
+  #poolIn(volumes: readonly LogicalVolume[]): LogicalVolume {
+    const pool = volumes.find(({ name }) => name === this.pool?.name);
+    if (!pool) throw new AppError("pool_unavailable", `volume group "${this.lvm.group}" has no thin pool "${this.pool?.name}" any more`);
+    return pool;
+  }
+}
+
+function tagArguments(sizeBytes: number | undefined): string[] {
+  return ["--addtag", OURS, "--addtag", sizeBytes === undefined ? PARTIAL : sizeTag(sizeBytes)];
+}
+
+function made(id: DiskId, volumeBytes: number, sizeBytes = NaN): DiskVolume {
+  const whole = sizeBytes <= volumeBytes;
+  return { id, name: volumeName(id), sizeBytes, volumeBytes, whole, mappedPercent: undefined, active: true, open: false, suspended: false };
+}
