@@ -4,7 +4,7 @@ import { readLuks } from "./luks.ts";
 import { readQcow2 } from "./qcow2.ts";
 import { readQed } from "./qed.ts";
 import { readRaw } from "./raw.ts";
-import type { Reading } from "./reading.ts";
+import { HEAD_BYTES, type Reading, TAIL_BYTES } from "./reading.ts";
 import { Report, type Rule } from "./report.ts";
 import { Head, StreamReader, Tail } from "./stream-reader.ts";
 import { readVdi } from "./vdi.ts";
@@ -84,6 +84,24 @@ export class StreamInspector {
       taken += piece.length;
     }
     this.#tail.take(chunk);
+  }
+
+  /**
+   * Where the next bytes lie that anything here wants, for content that can be read at random; `sizeBytes` is all of it, and the
+   * answer at its end. What lies before may be skipped: the result is the same.
+   */
+  wantedFrom(sizeBytes: number): number {
+    if (this.#position < HEAD_BYTES) return Math.min(this.#position, sizeBytes);
+    let wanted = Math.max(this.#position, sizeBytes - TAIL_BYTES);
+    for (const reader of this.#readers.values()) wanted = Math.min(wanted, Math.max(this.#position, reader.wantsFrom));
+    return Math.min(wanted, sizeBytes);
+  }
+
+  /** Goes on at `offset` without the bytes before it, which `wantedFrom()` allows. */
+  skipTo(offset: number): void {
+    if (offset === this.#position) return;
+    this.#position = offset;
+    this.#tail.clear();
   }
 
   /** The stream has ended: what it was. */

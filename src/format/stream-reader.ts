@@ -38,6 +38,11 @@ export class Tail {
     this.#length += part.length;
   }
 
+  /** What comes next does not follow what was taken. */
+  clear(): void {
+    this.#length = 0;
+  }
+
   get bytes(): Uint8Array {
     return this.#bytes.subarray(Math.max(0, this.#length - TAIL_BYTES), this.#length);
   }
@@ -69,6 +74,11 @@ export class StreamReader {
   /** The place in the stream where the next answer is due; Infinity if none but the end can be. */
   get dueAt(): number {
     return this.#wish === undefined || this.#wish === "end" ? Number.POSITIVE_INFINITY : this.#wish.offset + this.#wish.length;
+  }
+
+  /** The place of the first byte that it waits for; Infinity if only the end is. */
+  get wantsFrom(): number {
+    return this.#wish === undefined || this.#wish === "end" ? Number.POSITIVE_INFINITY : this.#wish.offset;
   }
 
   get retainedBytes(): number {
