@@ -92,7 +92,7 @@ export async function get(driver: StorageDriver, ref: StoredRef, range?: ByteRan
 
 export async function assertContent(driver: StorageDriver, ref: StoredRef, expected: Uint8Array): Promise<void> {
   assert.equal((await driver.stat(ref.id))?.sizeBytes, expected.length);
-  const found = await get(driver, ref);
+  const found = await get(driver, ref, { start: 0, end: expected.length });
   assert.equal(found.length, expected.length);
   const difference = Buffer.compare(found, expected) === 0 ? -1 : found.findIndex((byte, i) => byte !== expected[i]);
   assert.equal(difference, -1, `the first byte that differs is ${difference}`);
