@@ -44,8 +44,15 @@ export interface CallOptions {
   readonly onProgress?: ((fraction: number) => void) | undefined;
 }
 
-/** Whatever else the cluster has as its default: flatten and usage depend on these. */
-const FEATURES = "layering,exclusive-lock,object-map,fast-diff,deep-flatten";
+/** Whatever else the cluster has as its default: flatten depends on these. */
+const FEATURES = "layering,exclusive-lock,deep-flatten";
+/** Usage and holes are known without looking at each object. In the order in which they can be disabled. */
+export const MAPS = ["fast-diff", "object-map"];
+
+export interface NewImage {
+  readonly objectSizeBytes: number;
+  readonly maps: boolean;
+}
 /** A killed client keeps its lock for 30 s (`osd_client_watch_timeout`), and changes wait for that. */
 const LOCK_MS_MAX = 45 * SECOND_MS;
 /** For calls that move bytes: some TiB at the speed of a slow cluster. */
@@ -101,13 +108,12 @@ export class Rbd {
     await this.#json(["ls", namespace ? `${pool}/${namespace}` : pool]);
   }
 
-  async create(image: RbdImage, sizeBytes: number, objectSizeBytes: number, options: CallOptions = {}): Promise<void> {
-    await this.#run(["create", "--size", `${sizeBytes}B`, "--object-size", `${objectSizeBytes}B`, "--image-feature", FEATURES, spec(image)], options);
+  async create(image: RbdImage, sizeBytes: number, { objectSizeBytes, maps, ...options }: CallOptions & NewImage): Promise<void> {
+    await this.#run(["create", "--size", `${sizeBytes}B`, ...kind({ objectSizeBytes, maps }), spec(image)], options);
   }
 
-  async clone(source: RbdSnapshot, target: RbdImage, { format, objectSizeBytes, ...options }: CallOptions & { format: number; objectSizeBytes: number }): Promise<void> {
-    const clone = ["clone", "--rbd-default-clone-format", String(format), "--object-size", `${objectSizeBytes}B`, "--image-feature", FEATURES];
-    await this.#run([...clone, snapshotSpec(source), spec(target)], options);
+  async clone(source: RbdSnapshot, target: RbdImage, { format, objectSizeBytes, maps, ...options }: CallOptions & NewImage & { format: number }): Promise<void> {
+    await this.#run(["clone", "--rbd-default-clone-format", String(format), ...kind({ objectSizeBytes, maps }), snapshotSpec(source), spec(target)], options);
   }
 
   /** A full copy of what the source holds, holes left out; its snapshots and their protection stay behind, as they would not in `deep cp`. */
@@ -213,6 +219,10 @@ export function accessArguments({ confPath, user, opTimeoutMs }: RbdAccess): str
 export function timeLimits(opTimeoutMs: number): Record<string, string> {
   const seconds = String(Math.ceil(opTimeoutMs / SECOND_MS));
   return { rados_osd_op_timeout: seconds, rados_mon_op_timeout: seconds, client_mount_timeout: seconds };
+}
+
+function kind({ objectSizeBytes, maps }: NewImage): string[] {
+  return ["--object-size", `${objectSizeBytes}B`, "--image-feature", [FEATURES, ...(maps ? MAPS.toReversed() : [])].join(",")];
 }
 
 function spec({ pool, namespace, image }: RbdImage): string {

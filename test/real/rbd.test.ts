@@ -1,4 +1,7 @@
 import { after, before, describe } from "node:test";
+import { KiB } from "#/lib/units.ts";
+import { contractOfCloning } from "#/storage/contract/cloning.ts";
+import { contractOfSnapshots } from "#/storage/contract/snapshots.ts";
 import { storageDriverContract } from "#/storage/contract.ts";
 import { type CephCluster, startCeph } from "./support/ceph.ts";
 import { type RbdPools, rbdPools } from "./support/rbd-pools.ts";
@@ -12,7 +15,13 @@ before(async () => {
 });
 after(() => ceph?.[Symbol.asyncDispose]());
 
-for (const cloneFormat of [2, 1]) {
-  // Usage is counted in whole objects: with small ones it can be told what sparse disks take.
-  storageDriverContract(`rbd with clones of format ${cloneFormat}`, () => pools.open({ cloneFormat, objectSizeBytes: 64 * 1024 }));
-}
+/** Usage is counted in whole objects: with small ones it can be told what sparse disks take. */
+const SMALL_OBJECTS = { objectSizeBytes: 64 * KiB };
+
+storageDriverContract("rbd", () => pools.open(SMALL_OBJECTS));
+
+describe("rbd with clones of format 1 keeps what the contract says of them", () => {
+  const openDriver = () => pools.open({ ...SMALL_OBJECTS, cloneFormat: 1 });
+  contractOfCloning(openDriver);
+  contractOfSnapshots(openDriver);
+});

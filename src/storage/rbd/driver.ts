@@ -77,7 +77,9 @@ export class RbdDriver implements StorageDriver {
   }
 
   async *list(): AsyncIterable<StoredDisk> {
-    yield* await this.#telling(async () => storedDisks(...(await Promise.all([this.#rbd.list(this.#place), this.#rbd.usedBytesOfAll(this.#place)]))));
+    // An image that another client is just making can make the count of used bytes abort: then they are unknown, and count as none.
+    const used = this.#rbd.usedBytesOfAll(this.#place).catch(() => new Map<string, number>());
+    yield* await this.#telling(async () => storedDisks(await this.#rbd.list(this.#place), await used));
   }
 
   async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
@@ -86,7 +88,9 @@ export class RbdDriver implements StorageDriver {
       const used = this.#rbd.usedBytes(image);
       used.catch(() => {}); // Where the image is missing that is no error.
       const info = await this.#images.find(image);
-      return info && { id, sizeBytes: info.sizeBytes, allocatedBytes: await used, parent: parseName(info.parent?.image)?.id };
+      if (!info) return undefined;
+      const allocatedBytes = info.sizeBytes === 0 ? 0 : await used;
+      return { id, sizeBytes: info.sizeBytes, allocatedBytes, parent: parseName(info.parent?.image)?.id };
     });
   }
 
@@ -136,7 +140,7 @@ export class RbdDriver implements StorageDriver {
     const from = this.#at(source);
     return this.#telling(async () => {
       const frozen = isSnapshot(from) ? from : { ...from, snapshot: FROZEN };
-      const outcome = await this.#images.cloneFrozen(frozen, target.id, options);
+      const outcome = await this.#images.cloneFrozen(frozen, target, options);
       // What names a snapshot of its own is that one, or nothing.
       if (!outcome && frozen.snapshot !== FROZEN) throw new AppError("disk_not_found", `there is no ${source.location}`);
       return this.#offspring(source, target, outcome ?? (await this.#cloneNow(from, target, options)), options);
@@ -171,8 +175,10 @@ export class RbdDriver implements StorageDriver {
 
   /** The tool makes the image itself. */
   async #fillFile({ id, format }: NewDisk, fill: (node: BlockNode) => Promise<void>): Promise<void> {
+    const image = partialImage(this.#place, id);
     await this.#images.discardPartial(id);
-    await fill(formatNode(this.#node(partialImage(this.#place, id)), format));
+    await fill(formatNode(this.#node(image), format));
+    await this.#images.settle(image);
   }
 
   async resize(disk: StoredRef, virtualSizeBytes: number, options: WorkOptions = {}): Promise<void> {
@@ -241,8 +247,8 @@ export class RbdDriver implements StorageDriver {
     return rbdNode({ pool, ...(namespace && { namespace }), image: name, ...snapshot, conf: confPath, user, settings });
   }
 
-  async #cloneNow({ pool, namespace, image }: RbdImage, { id }: NewDisk, options: CallOptions): Promise<"made" | "found"> {
-    return this.#images.cloneNow({ pool, namespace, image }, id, options);
+  async #cloneNow({ pool, namespace, image }: RbdImage, target: NewDisk, options: CallOptions): Promise<"made" | "found"> {
+    return this.#images.cloneNow({ pool, namespace, image }, target, options);
   }
 
   /** A clone gets its size, and tells what it reads through. Where that fails, one that was not there before is gone again. */

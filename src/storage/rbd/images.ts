@@ -1,8 +1,11 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
+import { SECOND_MS } from "#/lib/units.ts";
+import type { NewDisk } from "#/storage/driver.ts";
 import { EBUSY, EEXIST, EINVAL, ENOENT, ENOTEMPTY, exitCodeOf, saidBy, unless } from "#/storage/rbd/errors.ts";
 import { FROZEN, partialImage, type RbdPlace, wholeImage } from "#/storage/rbd/names.ts";
-import type { CallOptions, Rbd, RbdImage, RbdInfo, RbdSnapshot } from "#/tools/rbd.ts";
+import { type CallOptions, MAPS, type NewImage, type Rbd, type RbdImage, type RbdInfo, type RbdSnapshot } from "#/tools/rbd.ts";
 
 export interface ImageOptions {
   readonly cloneFormat: number;
@@ -34,13 +37,13 @@ export class RbdImages {
 
   /** An empty disk; one that is there stays as it is. */
   async create(id: DiskId, sizeBytes: number, options: CallOptions): Promise<void> {
-    await unless([EEXIST], this.#rbd.create(wholeImage(this.#place, id), sizeBytes, this.#options.objectSizeBytes, options));
+    await unless([EEXIST], this.#rbd.create(wholeImage(this.#place, id), sizeBytes, { ...options, ...this.#kind(sizeBytes) }));
   }
 
   /** An empty image in place of whatever work there was. */
   async beginAnew(id: DiskId, sizeBytes: number, options: CallOptions): Promise<RbdImage> {
     const image = partialImage(this.#place, id);
-    const create = () => this.#rbd.create(image, sizeBytes, this.#options.objectSizeBytes, options);
+    const create = () => this.#rbd.create(image, sizeBytes, { ...options, ...this.#kind(sizeBytes) });
     await this.#orAnew(id, create);
     return image;
   }
@@ -86,9 +89,9 @@ export class RbdImages {
   }
 
   /** Clones a snapshot that is there, or undefined where it is not; a clone that is there already stays as it is. */
-  async cloneFrozen(source: RbdSnapshot, id: DiskId, options: CallOptions): Promise<"made" | "found" | undefined> {
+  async cloneFrozen(source: RbdSnapshot, target: NewDisk, options: CallOptions): Promise<"made" | "found" | undefined> {
     try {
-      return await this.#clone(source, id, options);
+      return await this.#clone(source, target, options);
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
@@ -96,11 +99,11 @@ export class RbdImages {
   }
 
   /** Clones what the source holds now, though it may go on. */
-  async cloneNow(source: RbdImage, id: DiskId, options: CallOptions): Promise<"made" | "found"> {
-    const snapshot = { ...source, snapshot: id };
+  async cloneNow(source: RbdImage, target: NewDisk, options: CallOptions): Promise<"made" | "found"> {
+    const snapshot = { ...source, snapshot: target.id };
     await this.#freeze(snapshot, options);
     try {
-      const outcome = await this.#clone(snapshot, id, options);
+      const outcome = await this.#clone(snapshot, target, options);
       if (this.#options.cloneFormat === 2) await this.#hide(snapshot);
       return outcome;
     } catch (error) {
@@ -114,9 +117,9 @@ export class RbdImages {
     await unless([ENOENT], this.#rbd.removeSnapshot(snapshot));
   }
 
-  async #clone(source: RbdSnapshot, id: DiskId, options: CallOptions): Promise<"made" | "found"> {
-    const { cloneFormat: format, objectSizeBytes } = this.#options;
-    const clone = () => this.#rbd.clone(source, wholeImage(this.#place, id), { ...options, format, objectSizeBytes });
+  async #clone(source: RbdSnapshot, { id, virtualSizeBytes }: NewDisk, options: CallOptions): Promise<"made" | "found"> {
+    const how = { ...options, ...this.#kind(virtualSizeBytes), format: this.#options.cloneFormat };
+    const clone = () => this.#rbd.clone(source, wholeImage(this.#place, id), how);
     try {
       await clone().catch(async (error: unknown) => {
         if (exitCodeOf(error) !== EINVAL || !/must be protected/.test(saidBy(error))) throw error;
@@ -130,15 +133,31 @@ export class RbdImages {
     }
   }
 
+  #kind(sizeBytes: number): NewImage {
+    return { objectSizeBytes: this.#options.objectSizeBytes, maps: mayHaveMaps(sizeBytes) };
+  }
+
   async growTo(image: RbdImage, sizeBytes: number, options: CallOptions = {}): Promise<void> {
     await this.#rbd.resize(image, sizeBytes, options).catch((error: unknown) => {
       const isLargeEnough = exitCodeOf(error) === EINVAL && /shrink|equal/.test(saidBy(error));
       if (!isLargeEnough) throw error;
     });
+    await this.#dropMaps(image, sizeBytes);
   }
 
   async setSize(image: RbdImage, sizeBytes: number): Promise<void> {
     await this.#rbd.resize(image, sizeBytes, { shrink: true });
+    await this.#dropMaps(image, sizeBytes);
+  }
+
+  /** Where a tool has made the image, nobody knew before how long it gets. */
+  async settle(image: RbdImage): Promise<void> {
+    const info = await this.#rbd.info(image);
+    await this.#dropMaps(image, info.sizeBytes);
+  }
+
+  async #dropMaps(image: RbdImage, sizeBytes: number): Promise<void> {
+    if (!mayHaveMaps(sizeBytes)) await unless([EINVAL], this.#rbd.disableFeatures(image, MAPS)); // They are off already.
   }
 
   /**
@@ -150,6 +169,7 @@ export class RbdImages {
     const present = MAPS.filter((feature) => info.features.includes(feature));
     if (present.length > 0) await this.#rbd.disableFeatures(image, present);
     await this.#rbd.flatten(image, options);
+    if (!mayHaveMaps(info.sizeBytes)) return;
     await this.#rbd.enableFeatures(image, MAPS.toReversed());
     await this.#rbd.rebuildObjectMap(image);
   }
@@ -164,11 +184,22 @@ export class RbdImages {
 
   async #removeNow(image: RbdImage): Promise<void> {
     try {
-      await unless([ENOENT], this.#rbd.remove(image));
+      await this.#removeUnwatched(image);
     } catch (error) {
       if (exitCodeOf(error) !== ENOTEMPTY) throw error;
       await this.#dropSnapshots(image);
-      await unless([ENOENT], this.#rbd.remove(image));
+      await this.#removeUnwatched(image);
+    }
+  }
+
+  /** A client that was killed counts as one that has the image open, for half a minute. */
+  async #removeUnwatched(image: RbdImage): Promise<void> {
+    for (const untilMs = performance.now() + WATCH_MS_MAX; ; await sleep(SECOND_MS)) {
+      try {
+        return await unless([ENOENT], this.#rbd.remove(image));
+      } catch (error) {
+        if (exitCodeOf(error) !== EBUSY || performance.now() > untilMs) throw error;
+      }
     }
   }
 
@@ -200,8 +231,16 @@ export class RbdImages {
   }
 }
 
-/** In the order in which they can be disabled. */
-const MAPS = ["fast-diff", "object-map"];
+/**
+ * With them, `rbd du` aborts on an empty image (librbd 16.2, DiffIterate.cc), and QEMU 7.2 at the end of an image that is no whole
+ * number of sectors (block/rbd.c, qemu_rbd_co_block_status).
+ */
+function mayHaveMaps(sizeBytes: number): boolean {
+  return sizeBytes > 0 && sizeBytes % 512 === 0;
+}
+
+/** `osd_client_watch_timeout` is 30 s. */
+const WATCH_MS_MAX = 35 * SECOND_MS;
 
 /** The image or its snapshot; not so the pool. */
 export function isMissing(error: unknown): boolean {
