@@ -55,6 +55,13 @@ const CASES: readonly Case[] = [
     { depth: 1, reason: `The image's bytes lie in pool "slow", which shares them with pool "fast": both are file:1. Nothing is moved.` },
   ],
   [
+    "has two exports of one server copy, which share no bytes",
+    { source: image({ pool: slow, can: { ...far, copyPlace: "server" } }), target: volume({ can: { ...overlay, copyPlace: "server" } }) },
+    "offload_copy",
+    [adoptKeeps, ["clone", /these share no bytes: file:2 is not file:1/], ["clone_cached", /no copy/]],
+    { bytes: { read: 600 * MiB, written: 600 * MiB, throughUs: 0, temporary: 0 } },
+  ],
+  [
     "copies inside one place where clones are not wanted",
     { source: image({ pool: slow }), target: volume({ cloneDepthMax: 0 }) },
     "offload_copy",

@@ -137,20 +137,27 @@ function whyNotCloneCached({ source, target }: Facts): string | undefined {
 }
 
 function whyNotOffloadCopy({ source, target }: Facts): string | undefined {
-  const unshared = whyNotShared({ source, target });
-  if (unshared) return unshared;
+  const different = whyNotSameBytes({ source, target });
+  if (different) return different;
+  const [from, to] = [source.can, target.can].map(({ place, copyPlace = place }) => copyPlace);
+  if (from !== to) return `${elsewhere({ source, target })}, and no storage copies between ${from} and ${to}`;
   if (!target.can.offloadCopy) return `the pool cannot copy by itself: ${why(target.can, "offloadCopy")}`;
   if (source.depth > 0) return standsOn(source.depth);
   return undefined;
 }
 
-/** What all ways but conversion need: the same bytes in the same place, which may have several pools. */
+/** Sharing needs the same bytes in the same place, which may have several pools. */
 function whyNotShared({ source, target }: Facts): string | undefined {
+  const different = whyNotSameBytes({ source, target });
+  if (different || source.can.place === target.can.place) return different;
+  return `${elsewhere({ source, target })}, and these share no bytes: ${source.can.place} is not ${target.can.place}`;
+}
+
+/** What all ways but conversion need. */
+function whyNotSameBytes({ source, target }: Facts): string | undefined {
   if (target.stream) return `the image is to be compressed with ${target.stream.compression}`;
   if (source.packed) return `the image is a ${source.packed} disk in a compressed stream, and a volume's bytes must be plain`;
-  if (source.format !== target.format) return whyNotFormat(source.format, target.format);
-  if (source.can.place === target.can.place) return undefined;
-  return `${elsewhere({ source, target })}, and these share no bytes: ${source.can.place} is not ${target.can.place}`;
+  return source.format === target.format ? undefined : whyNotFormat(source.format, target.format);
 }
 
 function elsewhere({ source, target }: Facts): string {

@@ -121,6 +121,8 @@ export interface Capabilities {
   readonly sparse: boolean;
   /** Pools of the same place (a file system, a Ceph cluster) share and copy bytes among each other. A pool that can't do that is a place of its own. */
   readonly place: string;
+  /** Pools of the same copy place copy bytes among each other, though they may not share any: two exports of one server. Without it, the place is meant. */
+  readonly copyPlace?: string;
   /** Blocks that disks hold alike can be made to be shared. */
   readonly dedup?: boolean;
   /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */

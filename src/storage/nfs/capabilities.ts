@@ -1,4 +1,5 @@
 import type { Capabilities } from "#/storage/driver.ts";
+import type { NfsMount } from "#/storage/nfs/mounts.ts";
 import type { Share } from "#/storage/nfs/share.ts";
 
 type Known = Pick<Share, "name" | "path" | "mount" | "device" | "can" | "copyOffload">;
@@ -17,6 +18,7 @@ export function capabilitiesOf(shares: readonly [Known, ...Known[]]): Capabiliti
     ...{ addressable: "write", mutable: true, sparse: true },
     // Overlays find their parents in their own folder only.
     place: `nfs:${clone === "independent" ? shares[0].device : shares[0].path}`,
+    ...(copying.copyOffload.works && shares[0].mount && { copyPlace: copyPlace(shares[0].mount) }),
     why: {
       clone: whyCloning(sharing),
       offloadCopy: named(copying, copying.copyOffload.because),
@@ -28,6 +30,11 @@ export function capabilitiesOf(shares: readonly [Known, ...Known[]]): Capabiliti
 
 /** Linux' client has no FIDEDUPERANGE, since the protocol has none (RFC 7862). */
 const WHY_NO_DEDUP = "NFS has no call for it: the server alone can share later what disks hold alike, and does not tell whether it does";
+
+/** A server copies between its own exports: the client sends COPY where both files are from one server (Linux, nfs4_copy_file_range()). */
+export function copyPlace(mount: NfsMount | undefined): string {
+  return mount ? `nfs server ${mount.address ?? mount.server}` : "no server";
+}
 
 function whyCloning(share: Known): string {
   const { can, mount } = share;

@@ -19,7 +19,7 @@ import type {
 } from "#/storage/driver.ts";
 import { filePath } from "#/storage/file/names.ts";
 import type { FolderClaim } from "#/storage/file/marker.ts";
-import { capabilitiesOf } from "#/storage/nfs/capabilities.ts";
+import { capabilitiesOf, copyPlace } from "#/storage/nfs/capabilities.ts";
 import { type LocationMap, localPath, readShareLocations } from "#/storage/nfs/locations.ts";
 import { mountOf, mountTable } from "#/storage/nfs/mounts.ts";
 import { Share } from "#/storage/nfs/share.ts";
@@ -122,8 +122,9 @@ export class NfsDriver implements StorageDriver {
     return share.run(options, (files, guarded) => files.snapshot(ref, target, guarded));
   }
 
+  /** A source on another export of the same server is copied from there. */
   async copy(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<void> {
-    const { share, ref } = await this.#source(source);
+    const { share, ref } = (await this.#elsewhere(source, target)) ?? (await this.#source(source));
     return share.run(options, (files, guarded) => files.copy(ref, target, guarded));
   }
 
@@ -185,6 +186,16 @@ export class NfsDriver implements StorageDriver {
     const found = await this.#find(source.id);
     if (!found) throw new AppError("disk_not_found", `there is no disk ${source.id}`);
     return { share: found.share, ref: source };
+  }
+
+  /** A source that is on none of our exports, but on the same server, and the share where its copy is to be. */
+  async #elsewhere({ location, ...source }: StoredRef, target: NewDisk): Promise<{ share: Share; ref: StoredRef } | undefined> {
+    const path = location === undefined ? undefined : localPath(location, this.#map);
+    if (path === undefined) return undefined;
+    const { device, nfs } = mountOf(path, this.#map.mounts);
+    const isOurs = this.#shares.some((share) => share.device === device);
+    if (isOurs || copyPlace(nfs) !== this.can.copyPlace) return undefined;
+    return { share: await this.#home(target.id), ref: { ...source, location: pathToFileURL(path).href } };
   }
 
   /** The share on whose export a location lies: in another pool's folder, or in the image store's. */

@@ -36,6 +36,25 @@ describe("an export of ext4", () => {
   });
 });
 
+describe("pools on two exports of one server", () => {
+  it("copy from one to the other by the server, no byte is read or written", async () => {
+    const mount = await server.mount("xfs");
+    const [images, volumes] = [await openPool(ext4), await openPool(mount)];
+    assert.equal(images.can.copyPlace, volumes.can.copyPlace);
+    assert.notEqual(images.can.place, volumes.can.place);
+    const [image, volume] = [await bench.putNew(images, bench.dense(16 * MiB, 1)), bench.newDisk(32 * MiB)];
+    const source = { ...image, location: images.locate(image) };
+    await bench.rejectsWith("not_supported", () => volumes.clone(source, volume));
+    const read = await sentMeanwhile(ext4, async () => {
+      const { COPY = 0, ...others } = await sentMeanwhile(mount, () => volumes.copy(source, volume));
+      assert.ok(COPY > 0);
+      assert.deepEqual(others, { CLONE: 0, READ: 0, WRITE: 0 });
+    });
+    assert.deepEqual(read, { CLONE: 0, COPY: 0, READ: 0, WRITE: 0 });
+    await bench.assertContent(volumes, volume, bench.padded(bench.dense(16 * MiB, 1), 32 * MiB));
+  });
+});
+
 describe("a pool of two exports", () => {
   it("puts new disks where most room is, and clones where their source is", async () => {
     const [roomy, small] = [await mkdtemp(join(await server.mount("xfs"), "pool-")), await mkdtemp(join(ext4, "pool-"))];
