@@ -11,6 +11,7 @@ export interface MicaProcessOptions {
   readonly dataDir?: string;
   readonly env?: Record<string, string>;
   readonly flags?: readonly string[];
+  readonly startLimitMs?: number;
 }
 
 /** A real `mica serve` on loopback, in a process of its own, to be asked over HTTP, stopped and killed. */
@@ -51,7 +52,7 @@ export class MicaProcess implements AsyncDisposable {
     child.stderr?.on("data", listen);
     this.#ended = new Promise((resolve) => child.once("exit", (code) => resolve(code)));
     void this.#ended.then((code) => ready.reject(new Error(`mica serve ended with ${code}:\n${this.#output}`)));
-    const timer = setTimeout(() => ready.reject(new Error(`mica serve is not ready:\n${this.#output}`)), START_LIMIT_MS);
+    const timer = setTimeout(() => ready.reject(new Error(`mica serve is not ready:\n${this.#output}`)), this.#options.startLimitMs ?? START_LIMIT_MS);
     try {
       this.url = await ready.promise;
     } catch (error) {
