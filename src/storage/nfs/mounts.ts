@@ -46,7 +46,7 @@ export function parseMountInfo(text: string): Mount[] {
     const [before = "", after] = line.split(" - ");
     if (after === undefined) return [];
     const [, , device = "", , path = ""] = before.split(" ");
-    const mountPoint = unescape(path);
+    const mountPoint = withoutEscapes(path);
     return [{ mountPoint, device, nfs: asNfs(mountPoint, after) }];
   });
 }
@@ -54,7 +54,7 @@ export function parseMountInfo(text: string): Mount[] {
 function asNfs(mountPoint: string, text: string): NfsMount | undefined {
   const [type = "", source = "", options = ""] = text.split(" ");
   if (type !== "nfs" && type !== "nfs4") return undefined;
-  const [, server, path] = /^(\[.*?\]|[^:]*):(.*)$/.exec(unescape(source)) ?? [];
+  const [, server, path] = /^(\[.*?\]|[^:]*):(.*)$/.exec(withoutEscapes(source)) ?? [];
   if (server === undefined || path === undefined) return undefined;
   const values = new Map(options.split(",").map((option) => [option.split("=", 1)[0], option.slice(option.indexOf("=") + 1)]));
   return {
@@ -70,6 +70,6 @@ function bare(server: string): string {
 }
 
 /** The kernel writes spaces, tabs, line ends and backslashes as octal numbers. */
-function unescape(text: string): string {
+function withoutEscapes(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
