@@ -19,7 +19,8 @@ import { bootstrapIdentity } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
 import { Lineages } from "#/app/lineage.ts";
 import { Operations } from "#/app/operations.ts";
-import { openPools, poolOpener } from "#/app/open-pools.ts";
+import { openPools, type PoolOpener, poolOpener } from "#/app/open-pools.ts";
+import { PoolAdmin } from "#/app/pool-admin.ts";
 import { PoolStates } from "#/app/pool-states.ts";
 import { writeCloudsFile } from "#/client/clouds-file.ts";
 import type { LoadedConfig } from "#/config/load.ts";
@@ -64,7 +65,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   // Hashing the administrator's password takes a third of a second of a thread: meanwhile the rest is built.
   const bootstrapping = bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword });
   bootstrapping.catch(() => {}); // It is awaited below; a failure in between is not unhandled.
-  const app = await buildServer(context, log, bootstrapping);
+  const app = await buildServer(context, open, log, bootstrapping);
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
   stack.use(new CacheCleaner(context));
@@ -87,7 +88,7 @@ export async function auditDataFolder({ config }: LoadedConfig): Promise<Finding
 }
 
 /** Version documents are answered at once; whatever changes something, a login too, waits for `ready`. */
-async function buildServer(context: AppContext, log: Logger, ready: Promise<unknown>): Promise<Server> {
+async function buildServer(context: AppContext, openPool: PoolOpener, log: Logger, ready: Promise<unknown>): Promise<Server> {
   const { config, db, clock } = context;
   const identity = await Identity.open({ db, clock, tokenLifetimeMs: config.tokenLifetimeMs });
   const app = createServer({ authenticate: (credentials) => identity.authenticate(credentials), log });
@@ -101,6 +102,7 @@ async function buildServer(context: AppContext, log: Logger, ready: Promise<unkn
     plans,
     operations: new Operations(context),
     pools: new PoolStates(context),
+    poolAdmin: new PoolAdmin(context, openPool),
     lineages: new Lineages(context),
     audits: new Audits(context),
   });

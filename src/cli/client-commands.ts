@@ -5,6 +5,7 @@ import { addDemoCommand } from "./demo/demo.ts";
 import { addProjectCommand, addRoleCommand, addUserCommand } from "./identity.ts";
 import { addOperationsCommand } from "./operations.ts";
 import { addPlanCommand } from "./plan.ts";
+import { addPoolCommand } from "./pool.ts";
 import { addPoolsCommand } from "./pools.ts";
 
 /** Every command that speaks to a running Mica. */
@@ -13,6 +14,7 @@ export function addClientCommands(program: Command, context: CommandContext): vo
   addPlanCommand(program, context);
   addOperationsCommand(program, context);
   addPoolsCommand(program, context);
+  addPoolCommand(program, context);
   addCloudsCommand(program, context);
   addProjectCommand(program, context);
   addUserCommand(program, context);

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { ClientError } from "#/client/errors.ts";
 import type { Mica, Operation } from "#/client/mica.ts";
+import { formatBytes } from "#/lib/units.ts";
 import { type ClientOptions, type CommandContext, connect, withClientOptions } from "./command.ts";
 import { showPlan } from "./plan-text.ts";
 import { Progress } from "./progress.ts";
@@ -62,12 +63,13 @@ function addFollow(operations: Command, context: CommandContext): void {
     .argument("[id]");
   withClientOptions(command).action(async (id: string | undefined, options: ClientOptions) => {
     const { mica } = await connect(options);
-    const last = await follow(context, mica, id ?? (await newest(mica)), options);
+    const last = await followOperation(context, mica, id ?? (await newest(mica)), options);
     if (last && last.state !== "done") context.exitWith(1);
   });
 }
 
-async function follow(
+/** Shows the operation as it goes on, and, when it has ended, in full. The answer is how it stands then. */
+export async function followOperation(
   { terminal, signal }: CommandContext,
   mica: Mica,
   id: string,
@@ -119,10 +121,17 @@ function showOperation(terminal: Terminal, operation: Operation): void {
     Started: formatTime(operation.createdAt),
     Took: durationMs === undefined || durationMs === null ? undefined : formatDuration(durationMs),
     Failed: error ? `${error.message}${error.fix ? `\n→ ${error.fix}` : ""}` : undefined,
+    Shared: sharedWords(operation),
     Journal:
       operation.steps?.map(({ name, state, because }) => `${name}: ${state}${because ? ` (${because})` : ""}`).join("\n") || undefined,
   });
   if (plan) showPlan(terminal, plan, operation.actual);
+}
+
+/** Of an operation that had storage keep once what was there twice. */
+function sharedWords({ actual }: Operation): string | undefined {
+  if (actual?.bytesShared === undefined) return undefined;
+  return `${formatBytes(actual.bytesShared)} are kept once from now on; ${formatBytes(actual.bytesRead ?? 0)} were read to find them`;
 }
 
 function stateWord(terminal: Terminal, state: Operation["state"]): string {

@@ -8,6 +8,8 @@ export function showPlan(terminal: Terminal, plan: Plan, actual?: Actual | null)
     Way: `${terminal.style(["bold", "cyan"], plan.strategy)}: ${plan.reason}`,
     Steps: plan.steps.map(({ name, description }) => `${name}: ${description}`).join("\n"),
     "Not taken": plan.passedOver.map(({ strategy, because }) => `${strategy}: ${because}`).join("\n") || undefined,
+    Pool: plan.poolChoice?.because,
+    "Not into": plan.poolChoice?.passedOver.map(({ pool, because }) => `${pool}: ${because}`).join("\n") || undefined,
     Result: plan.dependsOnParent ? `reads through ${plan.depth} other disk${plan.depth === 1 ? "" : "s"}` : "stands alone",
     Planned: bytesWords(plan.bytes),
     Moved: actual ? bytesWords(actualBytes(actual)) : undefined,

@@ -72,6 +72,37 @@ export class Mica {
   async pools(): Promise<readonly Pool[]> {
     return (await this.#session.json<{ pools: Pool[] }>("mica", "GET", "/pools", { what: "list the pools" })).pools;
   }
+
+  async pool(name: string): Promise<Pool> {
+    return (await this.#session.json<{ pool: Pool }>("mica", "GET", poolPath(name), { what: `show the pool ${name}` })).pool;
+  }
+
+  /** `pool`: as in the configuration. */
+  async addPool(pool: object): Promise<Pool> {
+    return (await this.#session.json<{ pool: Pool }>("mica", "POST", "/pools", { what: "add the pool", json: { pool } })).pool;
+  }
+
+  async drainPool(name: string): Promise<Pool> {
+    return (await this.#session.json<{ pool: Pool }>("mica", "POST", `${poolPath(name)}/drain`, { what: `drain the pool ${name}` })).pool;
+  }
+
+  async undrainPool(name: string): Promise<Pool> {
+    const what = `end the draining of the pool ${name}`;
+    return (await this.#session.json<{ pool: Pool }>("mica", "POST", `${poolPath(name)}/undrain`, { what })).pool;
+  }
+
+  async removePool(name: string): Promise<void> {
+    await this.#session.json("mica", "DELETE", poolPath(name), { what: `remove the pool ${name}` });
+  }
+
+  async dedupPool(name: string): Promise<Operation> {
+    const what = `share what the disks of the pool ${name} hold alike`;
+    return (await this.#session.json<{ operation: Operation }>("mica", "POST", `${poolPath(name)}/dedup`, { what })).operation;
+  }
+}
+
+function poolPath(name: string): string {
+  return `/pools/${encodeURIComponent(name)}`;
 }
 
 /** The data of each event of a stream (https://html.spec.whatwg.org/multipage/server-sent-events.html §9.2.6); comments are skipped. */
@@ -103,6 +134,8 @@ export interface Plan {
   readonly dependsOnParent: boolean;
   readonly depth: number;
   readonly passedOver: readonly { readonly strategy: string; readonly because: string }[];
+  /** Why this pool, where there were others. */
+  readonly poolChoice?: { readonly because: string; readonly passedOver: readonly { readonly pool: string; readonly because: string }[] };
 }
 
 /** What was really done, in bytes; absent where nothing of the kind was. */
@@ -111,6 +144,7 @@ export interface Actual {
   readonly bytesWritten?: number;
   readonly bytesThroughUs?: number;
   readonly bytesTemporary?: number;
+  readonly bytesShared?: number;
   /** The way that was taken in the end, and those that broke before. */
   readonly strategy?: string;
   readonly fellBack?: readonly { readonly strategy: string; readonly because: string }[];
@@ -150,7 +184,27 @@ export interface Pool {
     readonly provisionedBytes: number;
     readonly reservedBytes: number;
   } | null;
-  readonly can?: { readonly clone: string; readonly why?: Readonly<Record<string, string>> };
+  readonly downSince?: string;
+  /** It takes no new disks. */
+  readonly drained: boolean;
+  /** It is not in the configuration. */
+  readonly added: boolean;
+  readonly can?: {
+    readonly clone: string;
+    readonly snapshot: boolean;
+    readonly offloadCopy: boolean;
+    readonly addressable: string;
+    readonly dedup?: boolean;
+    readonly place: string;
+    readonly why?: Readonly<Record<string, string>>;
+  };
+  /** What its disks share, as it was last measured. */
+  readonly space?: {
+    readonly allocatedBytes: number;
+    readonly physicalBytes: number;
+    readonly sharedBytes: number;
+    readonly measuredAt: string;
+  };
   readonly disks?: { readonly count: number };
   readonly cache?: { readonly entries: number; readonly sizeBytes: number; readonly hits: number };
 }

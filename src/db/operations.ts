@@ -34,6 +34,17 @@ export async function listOperations(db: Database, filter: OperationFilter): Pro
   return query.orderBy("created_at", "desc").orderBy("id", "desc").limit(filter.limit).execute();
 }
 
+/** One that has not ended, of the saga and about the subject. */
+export async function findOpenOperation(db: Database, { saga, subjectId }: { saga: string; subjectId: string }): Promise<OperationTable | undefined> {
+  return db
+    .selectFrom("operation")
+    .selectAll()
+    .where("subject_id", "=", subjectId)
+    .where("saga", "=", saga)
+    .where("ended_at", "is", null)
+    .executeTakeFirst();
+}
+
 /** Operations that nobody works on any more: not ended, and their lease is over (or, with `all`, whatever their lease). */
 export async function abandonedOperations(db: Database, nowMs: number, all: boolean): Promise<OperationTable[]> {
   let query = db.selectFrom("operation").selectAll().where("ended_at", "is", null);

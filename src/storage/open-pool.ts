@@ -28,6 +28,13 @@ export async function openPool(config: PoolConfig, { log, isNew, drained = false
   return new Pool({ name: poolName(name), roles, driver, health: driver, limits: limitsOf(config), drained });
 }
 
+/** Makes the place of a pool that is forgotten free for another name. Its disks, if any, stay. */
+export async function releasePlace({ path }: PoolConfig): Promise<void> {
+  if (path === undefined) return;
+  const { releaseFolder } = await import("#/storage/file/marker.ts");
+  await releaseFolder(path);
+}
+
 /** Only what is no secret of the driver's. */
 function limitsOf(config: PoolConfig): PoolLimits {
   const { overSubscriptionRatioMax, reservedPercentage, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, ...rest } = config;

@@ -18,6 +18,14 @@ describe("claimFolder()", () => {
     assert.deepEqual(await readdir(path), [".mica-pool"]);
   });
 
+  it("makes the folders above it too, and says where it cannot", async () => {
+    const path = join(folder(), "deep", "er");
+    await claimFolder(path, { pool: "fast", isNew: true });
+    assert.deepEqual(await readdir(path), [".mica-pool"]);
+    await assert.rejects(claimFolder("/proc/nowhere/at/all", { pool: "fast", isNew: true }), { code: "pool_unavailable", message: /ENOENT/ });
+    await assert.rejects(claimFolder(join(path, ".mica-pool", "x"), { pool: "fast", isNew: true }), { code: "pool_unavailable", message: /ENOTDIR/ });
+  });
+
   it("does not take an empty folder for one that holds disks", async () => {
     const path = await mkdtemp(join(root, "empty-"));
     await assert.rejects(claimFolder(path, { pool: "fast", isNew: false }), { code: "pool_unavailable", message: /it is empty. Something is not mounted/ });

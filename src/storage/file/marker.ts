@@ -1,5 +1,5 @@
-import { mkdir, open, opendir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, open, opendir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { AppError } from "#/domain/errors.ts";
 import { tellingErrors } from "#/storage/file/errors.ts";
 import { sync } from "#/storage/file/files.ts";
@@ -22,14 +22,33 @@ export function claimFolder(directory: string, claim: FolderClaim): Promise<void
   return tellingErrors(() => claimIt(directory, claim));
 }
 
+/** The folder is no pool's any more. */
+export async function releaseFolder(directory: string): Promise<void> {
+  await rm(join(directory, MARKER), { force: true });
+}
+
 async function claimIt(directory: string, { pool, isNew }: FolderClaim): Promise<void> {
-  if (isNew) await mkdir(directory, { recursive: true, mode: 0o700 });
+  if (isNew) await makeFolder(directory);
   const owner = await ownerOf(directory);
   if (owner === pool) return;
   if (owner !== undefined) throw new AppError("pool_unavailable", `${directory} belongs to pool "${owner}", as ${MARKER} in it says`);
   if (isNew) return mark(directory, pool);
   if (await hasDisks(directory)) return;
   throw new AppError("pool_unavailable", `${directory} is not the folder that holds the pool's disks: it is empty. Something is not mounted there`);
+}
+
+/** With those above it. Node's own `recursive` never ends where a file system has no place for new folders, like /proc. */
+async function makeFolder(directory: string): Promise<void> {
+  const make = () => mkdir(directory, { mode: 0o700 });
+  try {
+    await make();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    if (code !== "ENOENT" || dirname(directory) === directory) throw error;
+    await makeFolder(dirname(directory));
+    await make();
+  }
 }
 
 async function ownerOf(directory: string): Promise<string | undefined> {

@@ -55,7 +55,7 @@ export class ReopeningDriver extends DriverAround {
     const { patienceMs } = driver.#options;
     const hanging = Promise.withResolvers<void>();
     const timer = setTimeout(hanging.resolve, patienceMs);
-    driver.#goDown(`it has not answered yet, ${patienceMs / SECOND_MS} s after the start`);
+    driver.#goDown(`it did not answer within ${patienceMs / SECOND_MS} s`);
     await Promise.race([driver.#reopen(), hanging.promise]);
     clearTimeout(timer);
     return driver;

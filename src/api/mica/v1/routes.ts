@@ -5,8 +5,10 @@ import type { Audits } from "#/app/audits.ts";
 import type { Lineages } from "#/app/lineage.ts";
 import type { Operation, Operations } from "#/app/operations.ts";
 import type { Plans } from "#/app/plans.ts";
+import type { PoolAdmin } from "#/app/pool-admin.ts";
 import type { PoolStates } from "#/app/pool-states.ts";
 import { LineageQuery, ListOperationsQuery, OperationParams, PlanRequest } from "./schema.ts";
+import { addPoolRoutes } from "./pools-routes.ts";
 import { operationView } from "./view.ts";
 
 /** A page without `limit`. */
@@ -18,6 +20,7 @@ export interface MicaApi {
   readonly plans: Plans;
   readonly operations: Operations;
   readonly pools: PoolStates;
+  readonly poolAdmin: PoolAdmin;
   readonly lineages: Lineages;
   readonly audits: Audits;
 }
@@ -27,7 +30,7 @@ export function registerMica(app: Server, api: MicaApi): void {
   app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/mica/v1" });
 }
 
-function addRoutes(app: Server, { plans, operations, pools, lineages, audits }: MicaApi): void {
+function addRoutes(app: Server, { plans, operations, pools, poolAdmin, lineages, audits }: MicaApi): void {
   useFaultShape(app, micaFault);
 
   app.post("/plans", { schema: { body: PlanRequest } }, async ({ caller, body }) => ({ plan: await plans.plan(caller, body) }));
@@ -57,7 +60,7 @@ function addRoutes(app: Server, { plans, operations, pools, lineages, audits }: 
     return reply.header("content-type", "text/event-stream").header("cache-control", "no-store").send(stream);
   });
 
-  app.get("/pools", async ({ caller }) => ({ pools: await pools.list(caller) }));
+  addPoolRoutes(app, { pools, poolAdmin, operations });
 
   app.get("/lineage", { schema: { querystring: LineageQuery } }, async ({ caller, query }) => {
     const [[kind, id]] = Object.entries(query) as [["disk" | "image" | "volume" | "snapshot", string]];

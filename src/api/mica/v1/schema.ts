@@ -14,6 +14,11 @@ export const ListOperationsQuery = Type.Object(
   { additionalProperties: false },
 );
 
+export const PoolParams = Type.Object({ name: id });
+
+/** A pool as in the configuration; `app/pool-admin.ts` says what is wrong with it. */
+export const PoolRequest = Type.Object({ pool: Type.Object({}, { additionalProperties: true }) }, { additionalProperties: false });
+
 export const LineageQuery = Type.Object(
   { disk: Type.Optional(id), image: Type.Optional(id), volume: Type.Optional(id), snapshot: Type.Optional(id) },
   { additionalProperties: false, minProperties: 1, maxProperties: 1 },
