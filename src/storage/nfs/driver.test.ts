@@ -89,6 +89,7 @@ describe("NfsDriver", () => {
     assert.deepEqual(await readdir(images), ["cirros"]);
     for (const location of ["nfs://10.0.0.9/images/cirros", "file:///var/lib/glance/cirros", "file:///proc/version"]) {
       await rejectsWith("not_supported", () => driver.stat(image.id, location));
+      assert.equal(driver.locate({ id: image.id, location }), location);
     }
   });
 

@@ -84,11 +84,11 @@ export class NfsDriver implements StorageDriver {
     return share.run({}, (files) => files.stat(id, url));
   }
 
-  /** A location of the image store's, in the paths of this machine: another pool may not know the store's. */
+  /** A location of the image store's on the pool's exports is given in the paths of this machine: other pools may not know the store's. */
   locate({ id, location }: Pick<StoredRef, "id" | "location">): string {
+    if (location !== undefined) return this.#ours(location)?.url ?? location;
     const share = this.#met.get(id) ?? this.#shares[0];
-    const path = location === undefined ? filePath(share.path, id, "disk") : localPath(location, this.#map);
-    return path === undefined ? (location as string) : pathToFileURL(path).href;
+    return pathToFileURL(filePath(share.path, id, "disk")).href;
   }
 
   async create(target: NewDisk, options?: WorkOptions): Promise<void> {
@@ -198,13 +198,18 @@ export class NfsDriver implements StorageDriver {
     return { share: await this.#home(target.id), ref: { ...source, location: pathToFileURL(path).href } };
   }
 
-  /** The share on whose export a location lies: in another pool's folder, or in the image store's. */
   #at(location: string): { share: Share; url: string } {
+    const found = this.#ours(location);
+    if (!found) throw new AppError("not_supported", `${location} is on none of the pool's exports`);
+    return found;
+  }
+
+  /** The share on whose export a location lies: in another pool's folder, or in the image store's. */
+  #ours(location: string): { share: Share; url: string } | undefined {
     const path = localPath(location, this.#map);
-    if (path === undefined) throw new AppError("not_supported", `${location} is on no export that is mounted here`);
+    if (path === undefined) return undefined;
     const { device } = mountOf(path, this.#map.mounts);
     const share = this.#shares.find((candidate) => candidate.device === device);
-    if (!share) throw new AppError("not_supported", `${location} is on none of the pool's exports`);
-    return { share, url: pathToFileURL(path).href };
+    return share && { share, url: pathToFileURL(path).href };
   }
 }

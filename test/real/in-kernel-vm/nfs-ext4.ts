@@ -29,7 +29,7 @@ describe("an export of ext4", () => {
   });
 
   it("mounted with version 4.1 says that it copies nothing by itself", async () => {
-    const driver = await openPool(await server.mount("ext4", "hard,vers=4.1,nosharecache"));
+    const driver = await openPool(await server.mount("ext4", "hard,nosharecache", "4.1"));
     assert.deepEqual([driver.can.clone, driver.can.offloadCopy], ["dependent", false]);
     assert.match(driver.can.why.offloadCopy ?? "", /no NFSv4\.2 COPY \(mounted with version 4\.1\)/);
     await bench.assertContent(driver, await bench.putNew(driver, bench.dense(MiB, 1)), bench.dense(MiB, 1));

@@ -1,7 +1,7 @@
 /** The nfs driver on an export of XFS that is really mounted. Runs inside the guest of `kernel-vm.sh`: `nfs.test.ts` starts it. */
 import assert from "node:assert/strict";
-import { mkdtemp } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { describe, it } from "node:test";
 import { MiB, SECOND_MS } from "#/lib/units.ts";
 import * as bench from "#/storage/contract/bench.ts";
@@ -24,6 +24,22 @@ describe("an export of XFS", () => {
     const clone = bench.newDisk(16 * MiB);
     assert.deepEqual(await sentMeanwhile(xfs, () => driver.clone(source, clone)), { CLONE: 1, COPY: 0, READ: 0, WRITE: 0 });
     await bench.assertContent(driver, clone, bench.dense(16 * MiB, 1));
+  });
+});
+
+describe("an image that the image store has on the export", () => {
+  it("is cloned where it lies, by either of its locations", async () => {
+    const [store, metadataPath] = [await mkdtemp(join(xfs, "glance-")), "/tmp/metadata.json"];
+    await writeFile(join(store, "cirros"), bench.dense(MiB, 1));
+    const onServer = `nfs://127.0.0.1/xfs/${basename(store)}`;
+    await writeFile(metadataPath, JSON.stringify({ share_location: onServer, mountpoint: "/var/lib/glance/images", type: "nfs" }));
+    const driver = await openPool(xfs, { metadataPath });
+    for (const location of ["file:///var/lib/glance/images/cirros", `${onServer}/cirros`]) {
+      const [image, volume] = [{ ...bench.newDisk(MiB), location }, bench.newDisk(2 * MiB)];
+      assert.equal(driver.locate(image), `file://${store}/cirros`);
+      assert.deepEqual(await sentMeanwhile(xfs, () => driver.clone(image, volume)), { CLONE: 1, COPY: 0, READ: 0, WRITE: 0 });
+      await bench.assertContent(driver, volume, bench.padded(bench.dense(MiB, 1), 2 * MiB));
+    }
   });
 });
 

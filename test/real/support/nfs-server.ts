@@ -41,9 +41,9 @@ export class NfsServer {
   }
 
   /** Mounts an export over NFS; the folder. */
-  async mount(kind: ExportKind, options = "hard"): Promise<string> {
+  async mount(kind: ExportKind, options = "hard", version = "4.2"): Promise<string> {
     const folder = await mkdtemp(`/mnt/${kind}-`);
-    await command("mount", "-t", "nfs", "-o", `vers=4.2,proto=tcp,${options}`, `127.0.0.1:/${kind}`, folder);
+    await command("mount", "-t", "nfs", "-o", `vers=${version},proto=tcp,${options}`, `127.0.0.1:/${kind}`, folder);
     return folder;
   }
 }
