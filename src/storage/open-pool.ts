@@ -29,10 +29,10 @@ export async function openPool(config: PoolConfig, { log, isNew, drained = false
 }
 
 /** Makes the place of a pool that is forgotten free for another name. Its disks, if any, stay. */
-export async function releasePlace({ path }: PoolConfig): Promise<void> {
+export async function releasePlace({ path, nfs }: PoolConfig): Promise<void> {
   if (path === undefined) return;
   const { releaseFolder } = await import("#/storage/file/marker.ts");
-  await releaseFolder(path);
+  for (const folder of [path, ...(nfs?.shares ?? [])]) await releaseFolder(folder);
 }
 
 /** Only what is no secret of the driver's. */
