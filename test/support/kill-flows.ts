@@ -63,13 +63,14 @@ export function killFlows(name: string, { start, momentsMs, dataBytes = 384 * Mi
 
     it("volumes from an image, images from a volume, and a snapshot end whole, whenever the kill comes", async () => {
       await using place = await start();
-      await using mica = await MicaProcess.start(place);
+      await using mica = await MicaProcess.start({ ...place, env: { ...place.env, ...COMPRESSING } });
       for (const [index, afterMs] of momentsMs.entries()) {
         const format = index % 2 === 0 ? "qcow2" : "raw";
         const imageId = await queueImage(mica, format); // A new one each time: the cache does not know it.
         assert.equal(await upload(mica, imageId, files[format]), 204);
         const created = await createVolumeAndKill(mica, { imageRef: imageId }, afterMs);
-        await uploadVolumeAndKill(mica, created, format, afterMs);
+        await uploadVolumeAndKill(mica, created, { disk_format: format }, afterMs);
+        await uploadVolumeAndKill(mica, created, { disk_format: format, container_format: "compressed" }, afterMs);
         if (!withoutSnapshots) await snapshotAndKill(mica, created, afterMs % 100);
         await removeVolume(mica, created);
         await assertClean(mica);
@@ -79,6 +80,8 @@ export function killFlows(name: string, { start, momentsMs, dataBytes = 384 * Mi
     });
   });
 }
+
+const COMPRESSING = { MICA_VOLUME_UPLOADS_ALLOW_COMPRESSED: "true", MICA_VOLUME_UPLOADS_COMPRESSION: "zstd" };
 
 async function makeDisk(path: string, dataBytes: number): Promise<string> {
   await using file = await open(path, "w");
@@ -123,8 +126,8 @@ async function createVolumeAndKill(mica: MicaProcess, source: object, afterMs: n
   return made.id;
 }
 
-async function uploadVolumeAndKill(mica: MicaProcess, volumeId: string, diskFormat: string, afterMs: number): Promise<void> {
-  const action = { "os-volume_upload_image": { image_name: "captured", disk_format: diskFormat } };
+async function uploadVolumeAndKill(mica: MicaProcess, volumeId: string, form: object, afterMs: number): Promise<void> {
+  const action = { "os-volume_upload_image": { image_name: "captured", ...form } };
   const { "os-volume_upload_image": begun } = await mica.json("POST", `/volume/v3/volumes/${volumeId}/action`, { body: action });
   await killAndRestart(mica, afterMs);
   const found = await mica.until(() => volume(mica, volumeId), ({ status }) => status !== "uploading");

@@ -91,9 +91,9 @@ export class SagaWorld implements AsyncDisposable {
     return id;
   }
 
-  async addQueuedImage(diskFormat = "raw"): Promise<string> {
+  async addQueuedImage(diskFormat = "raw", containerFormat = "bare"): Promise<string> {
     const id = randomUUID();
-    await this.db.insertInto("image").values({ ...IMAGE, id, disk_format: diskFormat }).execute();
+    await this.db.insertInto("image").values({ ...IMAGE, id, disk_format: diskFormat, container_format: containerFormat }).execute();
     return id;
   }
 
