@@ -103,7 +103,7 @@ export class NfsDriver implements StorageDriver {
       concurrency: writer.concurrency,
       write: (block, offset) => share.run({}, () => writer.write(block, offset)),
       finish: (sizeBytes) => share.run({}, () => writer.finish(sizeBytes)),
-      abort: () => share.run({}, () => writer.abort()),
+      abort: () => share.run({}, () => writer.abort()).catch((error: unknown) => abandon(writer, error)),
     };
   }
 
@@ -212,4 +212,10 @@ export class NfsDriver implements StorageDriver {
     const share = this.#shares.find((candidate) => candidate.device === device);
     return share && { share, url: pathToFileURL(path).href };
   }
+}
+
+/** The caller is not kept waiting; the writer closes its file and removes it when the server is back. */
+function abandon(writer: DiskWriter, error: unknown): never {
+  writer.abort().catch(() => {});
+  throw error;
 }
