@@ -1,24 +1,26 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import { findOwnImage, findVisibleImage } from "#/app/find-image.ts";
+import type { ImageStores } from "#/app/image-stores.ts";
 import { getDisk } from "#/db/disks.ts";
 import { findImage, updateImage } from "#/db/images.ts";
 import type { OperationTable } from "#/db/tables.ts";
 import type { Caller } from "#/domain/caller.ts";
 import { AppError, ERRORS, type ErrorCode } from "#/domain/errors.ts";
-import type { OperationId } from "#/domain/ids.ts";
+import type { OperationId, PoolName } from "#/domain/ids.ts";
 import { contentFormat, type Image, packedFormat, requireFormats, requireTransition } from "#/domain/image.ts";
 import { requireDownload } from "#/domain/image-access.ts";
 import { formatBytes } from "#/lib/units.ts";
 import { type UploadImage, uploadImage } from "#/saga/upload-image.ts";
 import type { ByteRange } from "#/storage/driver.ts";
-import type { Pool } from "#/storage/pool.ts";
 
 export interface ImageUpload {
   /** Gives the body; called once, after everything that can be refused without it. */
   readonly open: () => AsyncIterable<Uint8Array>;
   /** The length of the body, where the client says it. */
   readonly sizeBytes: number | undefined;
+  /** The store that is to take it; undefined: any with room. */
+  readonly store?: string | undefined;
 }
 
 /** The bytes of an image, or a part of them, to be read once. */
@@ -34,14 +36,19 @@ export interface ImageContent {
 export class ImageData {
   readonly #context: AppContext;
 
-  constructor(context: AppContext) {
+  readonly #stores: ImageStores;
+
+  constructor(context: AppContext, stores: ImageStores) {
     this.#context = context;
+    this.#stores = stores;
   }
 
   /** Takes the whole body and makes the image active, or leaves it as it was and throws why. */
-  async upload(caller: Caller, id: string, { open, sizeBytes }: ImageUpload): Promise<void> {
+  async upload(caller: Caller, id: string, { open, sizeBytes, store }: ImageUpload): Promise<void> {
     const { runner } = this.#context;
-    const operation = await runner.run(await this.#begin(caller, id, sizeBytes), { open });
+    this.#requireSize(sizeBytes);
+    const pool = await this.#stores.choose({ store, sizeBytes });
+    const operation = await runner.run(await this.#begin(caller, id, { pool: pool.name, sizeBytes }), { open });
     if (operation.state !== "done") throw await this.#whyFailed(operation, id);
   }
 
@@ -61,19 +68,18 @@ export class ImageData {
   }
 
   /** Makes the image `saving` in the transaction that begins its upload: of two at once, one is refused. */
-  async #begin(caller: Caller, id: string, sizeBytes: number | undefined): Promise<OperationId> {
+  async #begin(caller: Caller, id: string, where: { pool: PoolName; sizeBytes: number | undefined }): Promise<OperationId> {
     const { db, clock, runner } = this.#context;
-    this.#requireSize(sizeBytes);
     return db.transaction().execute(async (trx) => {
       const image = await findOwnImage(trx, caller, id, "upload to");
-      const params = this.#paramsOf(image, sizeBytes);
+      const params = this.#paramsOf(image, where);
       await updateImage(trx, id, { status: "saving", updated_at: clock.nowMs() });
       const meta = { projectId: image.owner, userId: caller.userId, requestId: caller.requestId, subject: { kind: "image", id } };
       return runner.begin(trx, uploadImage, params, meta);
     });
   }
 
-  #paramsOf(image: Image, sizeBytes: number | undefined): UploadImage {
+  #paramsOf(image: Image, { pool, sizeBytes }: { pool: PoolName; sizeBytes: number | undefined }): UploadImage {
     requireFormats(image);
     requireTransition(image, "saving");
     const { diskFormat, containerFormat } = image;
@@ -81,7 +87,7 @@ export class ImageData {
     return {
       imageId: image.id,
       diskId: randomUUID(),
-      pool: this.#pool().name,
+      pool,
       format: contentFormat(diskFormat, containerFormat),
       packed: packedFormat(diskFormat, containerFormat) ?? null,
       diskFormat,
@@ -95,13 +101,6 @@ export class ImageData {
     if (sizeBytes !== undefined && sizeBytes > imageSizeBytesMax) {
       throw new AppError("too_large", `The image has ${formatBytes(sizeBytes)}: the limit is ${formatBytes(imageSizeBytesMax)}.`);
     }
-  }
-
-  /** In the operator's order: the first that takes images. */
-  #pool(): Pool {
-    const [pool] = this.#context.pools.takingNew("images");
-    if (!pool) throw new Error("Broken invariant: takingNew() has at least one pool");
-    return pool;
   }
 
   async #whyFailed(operation: OperationTable, id: string): Promise<Error> {

@@ -1,8 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import { findOwnImage, findVisibleImage } from "#/app/find-image.ts";
-import { getDisk } from "#/db/disks.ts";
-import { findImageVolume } from "#/db/image-volumes.ts";
 import { listImages } from "#/db/image-lists.ts";
 import {
   findImage,
@@ -14,7 +12,6 @@ import {
   updateImage,
 } from "#/db/images.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
-import { cinderLocation } from "#/domain/cinder-location.ts";
 import { AppError } from "#/domain/errors.ts";
 import { imageId, type OperationId } from "#/domain/ids.ts";
 import { type Image, type ImageFields, mayBecome, NO_DATA, requirePropertyCount, requireTagCount } from "#/domain/image.ts";
@@ -128,16 +125,6 @@ export class Images {
       if (!tags.includes(tag)) throw new AppError("not_found", `Tag ${tag} of image ${id} could not be found.`);
       return tags.filter((other) => other !== tag);
     });
-  }
-
-  /** Where the bytes are: for other services only, which read them in place. */
-  async locations(caller: Caller, id: string): Promise<{ url: string; metadata: { store: string } }[]> {
-    const { db } = this.#context;
-    const { diskId } = await findVisibleImage(db, caller, id);
-    if (diskId === null) return [];
-    const { pool } = await getDisk(db, diskId);
-    if (await findImageVolume(db, id)) return [{ url: cinderLocation(pool, diskId), metadata: { store: pool } }];
-    return [{ url: `mica://${pool}/${diskId}`, metadata: { store: pool } }];
   }
 
   /** What the caller's project has. */

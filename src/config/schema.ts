@@ -205,6 +205,20 @@ export const CONFIG_SCHEMA = Type.Object({
     unit: "ms",
     description: "How often pools are looked at for `cacheCleanBelowPercentage`. NetApp's `netapp_nfs_image_cache_cleanup_interval`.",
   }),
+  images: Type.Object({
+    showDirectUrl: Type.Boolean({
+      default: false,
+      description: "Whether an image shows `direct_url`, where its bytes are: it tells users of the pools. Glance's `show_image_direct_url`.",
+    }),
+    showMultipleLocations: Type.Boolean({
+      default: false,
+      description: "Whether an image shows `locations`, and its owner may add one by PATCH. Glance's `show_multiple_locations`, which OSSN-0065 advises against.",
+    }),
+    secureHash: Type.Boolean({
+      default: true,
+      description: "Whether all bytes of an image that is registered by its location are read once for its hashes. Glance's `do_secure_hash`.",
+    }),
+  }),
   imageSizeBytesMax: whole(TiB, 1, { unit: "bytes", description: "The longest upload. Glance's `image_size_cap`." }),
   volumeSizeBytesMax: whole(64 * TiB, GiB, {
     unit: "bytes",

@@ -103,7 +103,6 @@ function refusals(): Refusal[] {
     ["to remove an attribute", [{ op: "remove", field: "name" }], ADMIN, {}, "forbidden"],
     ["to add an attribute in the older draft", [{ op: "add", field: "name", value: "n", onlyNew: true }], ADMIN, {}, "conflict"],
     ["to add what is there in the older draft", [{ op: "add", property: "a", value: "n", onlyNew: true }], ADMIN, {}, "conflict"],
-    ["locations", [{ op: "replace", locations: true }], ADMIN, {}, "forbidden"],
   ];
 }
 

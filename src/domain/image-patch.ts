@@ -4,7 +4,7 @@ import { type Image, type ImageFields, requirePropertyCount, requireTagCount } f
 import { requireVisibility } from "./image-access.ts";
 
 /** One operation of a JSON patch, its value checked already. */
-export type ImageChange = SetField | RemoveField | PropertyChange | LocationsChange;
+export type ImageChange = SetField | RemoveField | PropertyChange;
 
 export interface SetField {
   readonly op: "add" | "replace";
@@ -23,12 +23,6 @@ export type PropertyChange =
   | { readonly op: "add" | "replace"; readonly property: string; readonly value: string; readonly onlyNew?: boolean }
   | { readonly op: "remove"; readonly property: string };
 
-/** Locations are of Glance's older interface, which shows users where bytes are kept; it is never enabled here. */
-interface LocationsChange {
-  readonly op: "add" | "replace" | "remove";
-  readonly locations: true;
-}
-
 /**
  * The image after all changes, in order; nothing is kept where one of them is refused.
  * Throws `forbidden`, `conflict` or `quota_exceeded`: the rules of glance/api/v2/images.py `_do_add`, `_do_replace`, `_do_remove`.
@@ -41,7 +35,6 @@ export function applyChanges(image: Image, changes: readonly ImageChange[], call
 }
 
 function applyChange(image: Image, change: ImageChange, caller: Caller): Image {
-  if ("locations" in change) throw new AppError("forbidden", `It's not allowed to ${change.op} locations if locations are invisible.`);
   if ("property" in change) return { ...image, properties: changeProperty(image.properties, change) };
   if (change.op === "remove") throw new AppError("forbidden", `Property ${change.field} may not be removed.`);
   if (change.onlyNew) throw new AppError("conflict", `Property ${change.field} already present.`);

@@ -38,7 +38,7 @@ async function endUploads({ db, runner, params }: Context): Promise<void> {
     .selectFrom("operation")
     .select("id")
     .where("subject_id", "=", params.imageId)
-    .where("saga", "in", ["upload-image", "hash-image"])
+    .where("saga", "in", ["upload-image", "register-location", "hash-image"])
     .where("ended_at", "is", null)
     .execute();
   for (const { id } of open) await runner.cancel(operationId(id));

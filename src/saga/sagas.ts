@@ -10,6 +10,7 @@ import { extendVolume } from "./extend-volume.ts";
 import { fillCache } from "./fill-cache.ts";
 import { flattenDisk } from "./flatten-disk.ts";
 import { hashImage } from "./hash-image.ts";
+import { registerLocation } from "./register-location.ts";
 import type { AnySaga } from "./runner.ts";
 import { uploadImage } from "./upload-image.ts";
 import { uploadVolume } from "./upload-volume.ts";
@@ -28,6 +29,7 @@ export const SAGAS: readonly AnySaga[] = [
   fillCache,
   flattenDisk,
   hashImage,
+  registerLocation,
   uploadImage,
   uploadVolume,
 ];

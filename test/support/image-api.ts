@@ -31,6 +31,8 @@ export interface ImageApiOptions {
   /** Of a pool in memory. */
   readonly capacityBytes?: number;
   readonly config?: Partial<Config>;
+  /** Pools behind the first one. */
+  readonly more?: readonly Pool[];
 }
 
 /** The Image API with Identity, a database and one pool, and three users: alice and bob with projects of their own, and the administrator. */
@@ -47,7 +49,7 @@ export class ImageApi implements AsyncDisposable {
     stack.defer(() => rm(dir, { recursive: true, force: true }));
     const driver: StorageDriver =
       options.pool === "file" ? await FileDriver.open(dir) : new MemoryDriver({ capacityBytes: options.capacityBytes ?? 256 * MiB });
-    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: POOL_LIMITS })]);
+    const pools = new Pools([new Pool({ name: poolName("local"), roles: ["images", "volumes", "cache"], driver, limits: POOL_LIMITS }), ...(options.more ?? [])]);
     const config = { ...loadConfig({ env: {}, flags: { dataDir: dir } }).config, ...options.config };
     const services = {
       db,

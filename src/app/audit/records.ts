@@ -5,7 +5,7 @@ import { openSubjects } from "./open-subjects.ts";
 
 /** Which statuses must have a disk, and which an operation at work. Others (queued, error) may be without both. */
 const STATUSES = {
-  image: { whole: ["active", "deactivated"], working: ["saving"] },
+  image: { whole: ["active", "deactivated"], working: ["saving", "importing"] },
   volume: { whole: ["available", "in-use", "reserved"], working: ["creating", "deleting", "uploading", "extending"] },
   snapshot: { whole: ["available"], working: ["creating", "deleting"] },
 } as const;

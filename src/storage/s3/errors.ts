@@ -18,7 +18,7 @@ export function asStorageError(bucket: string, error: unknown): unknown {
 }
 
 /** Whether the service has answered with this error. */
-export function isAnswer(error: unknown, name: keyof typeof MEANINGS | "NotFound"): boolean {
+export function isAnswer(error: unknown, name: "NotFound" | "NoSuchUpload"): boolean {
   return error instanceof Error && error.name === name;
 }
 

@@ -4,6 +4,7 @@ import { sendContinue } from "#/api/expect-continue.ts";
 import { sendBytes } from "#/api/send-bytes.ts";
 import type { Server } from "#/api/server.ts";
 import type { ImageContent } from "#/app/image-data.ts";
+import type { ImageStores } from "#/app/image-stores.ts";
 import { AppError } from "#/domain/errors.ts";
 import { parseRange } from "./range.ts";
 import type { ImagesApi } from "./routes.ts";
@@ -12,7 +13,7 @@ import { DownloadQuery, ImageParams } from "./schema.ts";
 const OCTET_STREAM = "application/octet-stream";
 
 /** Upload and download. The body of an upload is passed on as it comes: nothing here holds more of it than one chunk. */
-export function addDataRoutes(app: Server, { data }: ImagesApi): void {
+export function addDataRoutes(app: Server, { data, stores }: ImagesApi): void {
   app.addContentTypeParser(OCTET_STREAM, (_request, _payload, done) => done(null, undefined));
 
   app.put(
@@ -20,17 +21,30 @@ export function addDataRoutes(app: Server, { data }: ImagesApi): void {
     { schema: { params: ImageParams }, config: { continuesLate: true }, onRequest: requireOctetStream },
     async (request, reply) => {
       const open = () => bodyOf(request, reply);
-      await data.upload(request.caller, request.params.imageId, { open, sizeBytes: announcedSize(request) });
+      await data.upload(request.caller, request.params.imageId, { open, sizeBytes: announcedSize(request), store: storeOf(request) });
       return reply.code(204).send();
     },
   );
 
   app.get("/v2/images/:imageId/file", { schema: { params: ImageParams, querystring: DownloadQuery } }, async (request, reply) => {
-    if (request.query.prefer !== undefined) throw new AppError("bad_request", "There is one store here: none can be preferred.");
+    requireKnown(request.query.prefer, stores);
     const content = await data.download(request.caller, request.params.imageId);
     if (!content) return reply.code(204).send();
     return sendContent(request, reply, content);
   });
+}
+
+/** The store that the upload names, by Glance's header. */
+function storeOf({ headers }: FastifyRequest): string | undefined {
+  const store = headers["x-image-meta-store"];
+  return typeof store === "string" && store !== "" ? store : undefined;
+}
+
+/** An image is in one store: whatever is preferred, that is where it comes from. */
+function requireKnown(prefer: string | undefined, stores: ImageStores): void {
+  if (prefer === undefined) return;
+  if (!stores.areSeveral) throw new AppError("bad_request", "There is one store here: none can be preferred.");
+  for (const store of prefer.split(",")) if (!stores.has(store)) throw new AppError("bad_request", `Store ${store} is not among the stores of images.`);
 }
 
 async function requireOctetStream({ headers }: FastifyRequest): Promise<void> {

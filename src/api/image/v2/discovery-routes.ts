@@ -1,12 +1,13 @@
 import type { Server } from "#/api/server.ts";
+import type { ImageStore } from "#/app/image-stores.ts";
 import { requireRole } from "#/domain/caller.ts";
-import { AppError } from "#/domain/errors.ts";
 import { IMAGE_SCHEMA, MEMBER_SCHEMA } from "./attributes.ts";
 import type { ImagesApi } from "./routes.ts";
+import { StoreParams } from "./schema.ts";
 import { MiB } from "#/lib/units.ts";
 
 /** What can be known of this service: schemas, import methods, stores, usage. */
-export function addDiscoveryRoutes(app: Server, { images }: ImagesApi): void {
+export function addDiscoveryRoutes(app: Server, { images, stores }: ImagesApi): void {
   app.get("/v2/schemas/image", async () => IMAGE_SCHEMA);
   app.get("/v2/schemas/images", async () => collectionSchema("images", IMAGE_SCHEMA));
   app.get("/v2/schemas/member", async () => MEMBER_SCHEMA);
@@ -19,8 +20,14 @@ export function addDiscoveryRoutes(app: Server, { images }: ImagesApi): void {
     "import-methods": { description: "Import methods available.", type: "array", value: [] }, // Images are uploaded, not imported.
   }));
 
-  app.get("/v2/info/stores", async () => refuseStores());
-  app.get("/v2/info/stores/detail", async () => refuseStores());
+  app.get("/v2/info/stores", async ({ caller }) => ({ stores: stores.list(caller).map(storeView) }));
+  app.get("/v2/info/stores/detail", async ({ caller }) => ({
+    stores: stores.details(caller).map((store) => ({ ...storeView(store), type: store.type, weight: 0, properties: {} })),
+  }));
+
+  app.delete("/v2/stores/:store/:imageId", { schema: { params: StoreParams } }, async ({ caller, params }) =>
+    stores.removeFrom(caller, params.store, params.imageId),
+  );
 
   app.get("/v2/info/usage", async ({ caller }) => {
     requireRole(caller, "reader", "see the usage of images");
@@ -37,9 +44,9 @@ export function addDiscoveryRoutes(app: Server, { images }: ImagesApi): void {
   });
 }
 
-/** Glance's answer where there is one store only: pools are no stores that a user could choose. */
-function refuseStores(): never {
-  throw new AppError("not_found", "Multi backend is not supported at this site.");
+/** Glance has its flags as text, and leaves out what is not so. */
+function storeView({ id, isDefault, isReadOnly }: ImageStore) {
+  return { id, ...(isDefault && { default: "true" }), ...(isReadOnly && { "read-only": "true" }) };
 }
 
 function collectionSchema(name: string, item: object) {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
+import type { Image } from "#/domain/image.ts";
 import { parseListQuery } from "./list-query.ts";
 import { parseNewImage } from "./new-image.ts";
 import { PATCH_MEDIA_TYPES, type PatchDraft, parsePatch, patchDraft } from "./patch.ts";
@@ -9,12 +10,15 @@ import { ImageParams, TagParams } from "./schema.ts";
 import { imagesView, imageView } from "./view.ts";
 
 /** Images as records. */
-export function addImageRoutes(app: Server, { images, pages }: ImagesApi): void {
+export function addImageRoutes(app: Server, { images, locations, stores, pages }: ImagesApi): void {
   const one = { schema: { params: ImageParams } };
+  const view = async (image: Image) => imageView(image, (await locations.whereabouts([image])).get(image.id));
 
   app.post("/v2/images", async ({ caller, body }, reply) => {
     const image = await images.create(caller, parseNewImage(body));
-    return reply.code(201).header("location", `/v2/images/${image.id}`).send(imageView(image));
+    const writable = stores.writable();
+    if (writable.length > 0) reply.header("openstack-image-store-ids", writable.join(","));
+    return reply.code(201).header("location", `/v2/images/${image.id}`).send(await view(image));
   });
 
   app.get("/v2/images", async ({ caller, url }) => {
@@ -22,14 +26,16 @@ export function addImageRoutes(app: Server, { images, pages }: ImagesApi): void 
     const listing = parseListQuery(query, pages);
     const found = await images.list(caller, listing);
     query.delete("marker");
-    return imagesView({ images: found, query, limit: listing.limit });
+    return imagesView({ images: found, whereabouts: await locations.whereabouts(found), query, limit: listing.limit });
   });
 
-  app.get("/v2/images/:imageId", one, async ({ caller, params }) => imageView(await images.show(caller, params.imageId)));
+  app.get("/v2/images/:imageId", one, async ({ caller, params }) => view(await images.show(caller, params.imageId)));
 
   app.patch("/v2/images/:imageId", { ...one, onRequest: requirePatch }, async ({ caller, params, body, headers }) => {
-    const changes = parsePatch(body, patchDraft(headers["content-type"]) as PatchDraft);
-    return imageView(await images.update(caller, params.imageId, changes));
+    const change = parsePatch(body, patchDraft(headers["content-type"]) as PatchDraft);
+    if (Array.isArray(change)) return view(await images.update(caller, params.imageId, change));
+    await locations.patch(caller, params.imageId, change.op, change.location);
+    return view(await images.show(caller, params.imageId));
   });
 
   app.delete("/v2/images/:imageId", one, async ({ caller, params }, reply) => {

@@ -1,11 +1,11 @@
 import type { Server } from "#/api/server.ts";
-import { requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
+import { parseLocation } from "./location.ts";
 import type { ImagesApi } from "./routes.ts";
 import { ImageParams, ImportImage } from "./schema.ts";
 
-/** Other ways by which Glance gets an image's bytes; none is enabled, and each is refused as Glance refuses what is not. */
-export function addImportRoutes(app: Server, { images }: ImagesApi): void {
+/** Other ways to bytes than an upload: locations; and imports, of which none is enabled, and each is refused as Glance refuses what is not. */
+export function addImportRoutes(app: Server, { images, locations }: ImagesApi): void {
   app.put("/v2/images/:imageId/stage", { schema: { params: ImageParams } }, async ({ caller, params }) => {
     await images.show(caller, params.imageId);
     throw new AppError("not_found", "The import method glance-direct is not enabled: send the bytes to /file.");
@@ -22,14 +22,12 @@ export function addImportRoutes(app: Server, { images }: ImagesApi): void {
     return { tasks: [] };
   });
 
-  app.post("/v2/images/:imageId/locations", { schema: { params: ImageParams } }, async ({ caller, params }) => {
-    await images.show(caller, params.imageId);
-    requireRole(caller, "service", "add locations to images");
-    throw new AppError("bad_request", "No store here takes the bytes of others in place: upload them to /file.");
+  app.post("/v2/images/:imageId/locations", { schema: { params: ImageParams } }, async ({ caller, params, body }, reply) => {
+    await locations.add(caller, params.imageId, parseLocation(body));
+    return reply.code(202).send();
   });
 
-  app.get("/v2/images/:imageId/locations", { schema: { params: ImageParams } }, async ({ caller, params }) => {
-    requireRole(caller, "service", "see the locations of images");
-    return images.locations(caller, params.imageId);
-  });
+  app.get("/v2/images/:imageId/locations", { schema: { params: ImageParams } }, async ({ caller, params }) =>
+    locations.list(caller, params.imageId),
+  );
 }

@@ -1,6 +1,8 @@
+import type { NewLocation } from "#/app/image-locations.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { ImageChange } from "#/domain/image-patch.ts";
 import { FIELD_OF_ATTRIBUTE, requirePropertyName, requireValue, requireWritable } from "./attributes.ts";
+import { parseLocation } from "./location.ts";
 
 /** The media types of a JSON patch, with the draft of the standard that each follows. */
 export const PATCH_DRAFTS = {
@@ -19,14 +21,27 @@ export function patchDraft(contentType: string | undefined): PatchDraft | undefi
   return Object.hasOwn(PATCH_DRAFTS, mediaType) ? PATCH_DRAFTS[mediaType as keyof typeof PATCH_DRAFTS] : undefined;
 }
 
-/** The body of `PATCH /v2/images/{id}`, with every value checked. */
-export function parsePatch(body: unknown, draft: PatchDraft): ImageChange[] {
-  if (body === undefined) throw new AppError("bad_request", "Body expected in request.");
-  if (!Array.isArray(body)) throw new AppError("bad_request", "Request body must be a JSON array of operation objects.");
-  return body.map((operation: unknown) => parseOperation(operation, draft));
+/** A change of where the bytes are: it stands alone in its patch, since it is no change of the record. */
+export interface LocationsChange {
+  readonly op: Operation;
+  /** Undefined: none is left. */
+  readonly location: NewLocation | undefined;
 }
 
-function parseOperation(operation: unknown, draft: PatchDraft): ImageChange {
+/** The body of `PATCH /v2/images/{id}`, with every value checked. */
+export function parsePatch(body: unknown, draft: PatchDraft): ImageChange[] | LocationsChange {
+  if (body === undefined) throw new AppError("bad_request", "Body expected in request.");
+  if (!Array.isArray(body)) throw new AppError("bad_request", "Request body must be a JSON array of operation objects.");
+  const changes = body.map((operation: unknown) => parseOperation(operation, draft));
+  const [first] = changes;
+  if (changes.length === 1 && first && "location" in first) return first;
+  return changes.map((change) => {
+    if ("location" in change) throw new AppError("bad_request", "A change of locations must be the only one of its request.");
+    return change;
+  });
+}
+
+function parseOperation(operation: unknown, draft: PatchDraft): ImageChange | LocationsChange {
   if (typeof operation !== "object" || operation === null || Array.isArray(operation)) {
     throw new AppError("bad_request", "Operations must be JSON objects.");
   }
@@ -38,8 +53,16 @@ function parseOperation(operation: unknown, draft: PatchDraft): ImageChange {
   requireWritable(name);
   if (name === "id") throw new AppError("forbidden", "Attribute 'id' is read-only.");
   requireValueGiven(op, fields);
-  if (name === "locations") return { op, locations: true };
+  if (name === "locations") return { op, location: op === "remove" ? undefined : locationIn(fields["value"]) };
   return toChange(op, name, fields["value"], draft);
+}
+
+/** The only one that a value has: `{"url": …}` or a list with one of those. */
+function locationIn(value: unknown): NewLocation | undefined {
+  const [location, ...others] = [value].flat();
+  if (location === undefined) return undefined;
+  if (others.length > 0) throw new AppError("quota_exceeded", `The limit has been exceeded on the number of allowed image locations. Attempted: ${others.length + 1}, Maximum: 1`);
+  return parseLocation(location);
 }
 
 function toChange(op: Operation, name: string, value: unknown, draft: PatchDraft): ImageChange {

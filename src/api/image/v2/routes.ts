@@ -5,8 +5,11 @@ import { acceptJsonBodies } from "#/api/json-body.ts";
 import { type Server, useFaultShape } from "#/api/server.ts";
 import type { AppContext } from "#/app/context.ts";
 import { ImageData } from "#/app/image-data.ts";
+import { ImageLocations } from "#/app/image-locations.ts";
 import { ImageMembers } from "#/app/image-members.ts";
+import { ImageStores } from "#/app/image-stores.ts";
 import { Images } from "#/app/images.ts";
+import { VolumeUploads } from "#/app/volume-uploads.ts";
 import { AppError } from "#/domain/errors.ts";
 import { MiB, SECOND_MS } from "#/lib/units.ts";
 import { addDataRoutes } from "./data-routes.ts";
@@ -23,6 +26,8 @@ export interface ImagesApi {
   readonly images: Images;
   readonly members: ImageMembers;
   readonly data: ImageData;
+  readonly stores: ImageStores;
+  readonly locations: ImageLocations;
   readonly pages: PageLimits;
   readonly baseUrls: BaseUrls;
 }
@@ -32,10 +37,13 @@ const PATCH_TIMEOUT_MS = 30 * SECOND_MS;
 
 /** The Image API v2 under `/image`, https://docs.openstack.org/api-ref/image/v2/. */
 export function registerImages(app: Server, context: AppContext): void {
+  const stores = new ImageStores(context);
   const api: ImagesApi = {
     images: new Images(context),
     members: new ImageMembers(context),
-    data: new ImageData(context),
+    data: new ImageData(context, stores),
+    stores,
+    locations: new ImageLocations(context, new VolumeUploads(context)),
     pages: context.config.pages,
     baseUrls: new BaseUrls(context.config.publicUrl),
   };

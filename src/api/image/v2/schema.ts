@@ -15,5 +15,16 @@ export const AddMember = Type.Object({ member: Type.String({ minLength: 1, maxLe
 
 export const SetMemberStatus = Type.Object({ status: Type.Enum([...MEMBER_STATUSES]) });
 
+/** What `validation_data` may be: nothing at all, in some clients. */
+const ValidationData = Type.Object({ os_hash_algo: Type.String(), os_hash_value: Type.String(), checksum: Type.Optional(Type.String()) });
+
+export const LocationValue = Type.Object({
+  url: Type.String({ minLength: 1, description: "Where the bytes are." }),
+  metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown(), { description: "Of the store; it is not kept." })),
+  validation_data: Type.Optional(Type.Union([ValidationData, Type.Object({}, { additionalProperties: false })])),
+});
+
+export const StoreParams = Type.Object({ store: Type.String(), imageId: Type.String() });
+
 /** Imports are not offered: what is asked of one is checked, and refused. */
 export const ImportImage = Type.Object({ method: Type.Object({ name: Type.String() }) });

@@ -1,7 +1,8 @@
+import type { Whereabouts } from "#/app/image-locations.ts";
 import type { Image, ImageMember } from "#/domain/image.ts";
 
 /** An image as the API shows it: the user's own properties stand beside the attributes. */
-export function imageView(image: Image): Record<string, unknown> {
+export function imageView(image: Image, { store, directUrl, locations }: Whereabouts = {}): Record<string, unknown> {
   const self = `/v2/images/${image.id}`;
   return {
     ...image.properties,
@@ -27,21 +28,25 @@ export function imageView(image: Image): Record<string, unknown> {
     self,
     file: `${self}/file`,
     schema: "/v2/schemas/image",
+    ...(store !== undefined && { stores: store }),
+    ...(directUrl !== undefined && { direct_url: directUrl }),
+    ...(locations && { locations }),
   };
 }
 
 export interface ImagePage {
   readonly images: readonly Image[];
+  readonly whereabouts: ReadonlyMap<string, Whereabouts>;
   /** What was asked for, as query parameters without a marker. */
   readonly query: URLSearchParams;
   readonly limit: number;
 }
 
 /** One page with the way to the next, where this one is full. */
-export function imagesView({ images, query, limit }: ImagePage): Record<string, unknown> {
+export function imagesView({ images, whereabouts, query, limit }: ImagePage): Record<string, unknown> {
   const last = images.length === limit ? images.at(-1) : undefined;
   return {
-    images: images.map(imageView),
+    images: images.map((image) => imageView(image, whereabouts.get(image.id))),
     first: listUrl(query),
     ...(last && { next: listUrl(withMarker(query, last.id)) }),
     schema: "/v2/schemas/images",

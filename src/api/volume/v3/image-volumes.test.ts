@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { Images } from "#/app/images.ts";
+import { ImageLocations } from "#/app/image-locations.ts";
 import { VolumeUploads } from "#/app/volume-uploads.ts";
 import { loadImage } from "#/db/images.ts";
 import { quotaUsage } from "#/db/quota-usage.ts";
@@ -58,7 +58,8 @@ describe("image_upload_use_cinder_backend", () => {
     const { actual } = await world.context.db.selectFrom("operation").select("actual").where("saga", "=", "upload-volume").executeTakeFirstOrThrow();
     assert.equal(JSON.parse(actual ?? "{}").bytesThroughUs, 0);
     assert.deepEqual(await usedBy(world, world.alice.projectId), [2, 2]);
-    const locations = await new Images(world.context).locations(callerOf(world), imageId);
+    const service = { ...callerOf(world), isService: true };
+    const locations = await new ImageLocations(world.context, new VolumeUploads(world.context)).list(service, imageId);
     assert.deepEqual(locations, [{ url: `cinder://local/${imageId}`, metadata: { store: "local" } }]);
 
     const clone = await world.makeVolume({ imageRef: imageId });
