@@ -24,7 +24,7 @@ export interface StorageDriver extends AsyncDisposable {
   /** Total and free bytes of the place itself, as it is now; `pool_unavailable` where it cannot be reached. */
   capacity(): Promise<Capacity>;
 
-  /** Every disk that has bytes here, whole or partial, in any order. The audit compares it with the records. */
+  /** Every disk that has bytes here, whole or partial, in any order; sizes may be rounded up to sectors. The audit compares it with the records. */
   list(): AsyncIterable<StoredDisk>;
 
   /** What is stored under the id, or at the location; else undefined. Partial work counts as nothing. */

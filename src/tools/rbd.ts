@@ -67,8 +67,8 @@ export class Rbd {
     this.access = access;
   }
 
-  async info(image: RbdImage, options: CallOptions = {}): Promise<RbdInfo> {
-    const json = await this.#json(["info", spec(image)], options);
+  async info(image: RbdImage | RbdSnapshot): Promise<RbdInfo> {
+    const json = await this.#json(["info", anySpec(image)]);
     return {
       sizeBytes: Number(json["size"]),
       features: strings(json["features"]),
@@ -79,8 +79,8 @@ export class Rbd {
   }
 
   /** Bytes that the image and its snapshots take, in whole objects. */
-  async usedBytes(image: RbdImage): Promise<number> {
-    const json = await this.#json(["du", spec(image)]);
+  async usedBytes(image: RbdImage | RbdSnapshot): Promise<number> {
+    const json = await this.#json(["du", anySpec(image)]);
     return rows(json["images"]).reduce((sum, row) => sum + Number(row["used_size"]), 0);
   }
 
@@ -118,7 +118,7 @@ export class Rbd {
 
   /** A full copy of what the source holds, holes left out; its snapshots and their protection stay behind, as they would not in `deep cp`. */
   async copy(source: RbdImage | RbdSnapshot, target: RbdImage, options: CallOptions = {}): Promise<void> {
-    await this.#long(["copy", "snapshot" in source ? snapshotSpec(source) : spec(source), spec(target)], options);
+    await this.#long(["copy", anySpec(source), spec(target)], options);
   }
 
   async flatten(image: RbdImage, options: CallOptions = {}): Promise<void> {
@@ -171,6 +171,15 @@ export class Rbd {
     return rows(json).map((row) => ({ name: String(row["name"]), isProtected: String(row["protected"]) === "true" }));
   }
 
+  async setMetadata(image: RbdImage, key: string, value: string): Promise<void> {
+    await this.#run(["image-meta", "set", spec(image), key, value]);
+  }
+
+  /** Fails with ENOENT where there is no such key. Clones and copies take the metadata with them. */
+  async metadata(image: RbdImage, key: string): Promise<string> {
+    return (await this.#run(["image-meta", "get", spec(image), key])).stdout.trim();
+  }
+
   async locks(image: RbdImage): Promise<{ id: string; locker: string }[]> {
     const json = await this.#json(["lock", "ls", spec(image)]);
     return rows(json).map((row) => ({ id: String(row["id"]), locker: String(row["locker"]) }));
@@ -190,8 +199,8 @@ export class Rbd {
     await this.#long(["trash", "purge", "--no-progress", namespace ? `${pool}/${namespace}` : pool]);
   }
 
-  async #json(args: readonly string[], options: CallOptions = {}): Promise<Record<string, unknown>> {
-    const { stdout } = await this.#run([...args, "--format", "json"], options);
+  async #json(args: readonly string[]): Promise<Record<string, unknown>> {
+    const { stdout } = await this.#run([...args, "--format", "json"]);
     try {
       return JSON.parse(stdout) as Record<string, unknown>;
     } catch (cause) {
@@ -231,6 +240,10 @@ function spec({ pool, namespace, image }: RbdImage): string {
 
 function snapshotSpec({ snapshot, ...image }: RbdSnapshot): string {
   return `${spec(image)}@${snapshot}`;
+}
+
+function anySpec(image: RbdImage | RbdSnapshot): string {
+  return "snapshot" in image ? snapshotSpec(image) : spec(image);
 }
 
 function parentOf(json: unknown): RbdSnapshot | undefined {

@@ -186,7 +186,8 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
     await writer.write(page(1), 0);
     const disks = new Map((await bench.listed(driver)).map((disk) => [disk.id, disk]));
     assert.equal(disks.size, 2);
-    assert.equal(disks.get(whole.id)?.sizeBytes, 5000);
+    const listedBytes = disks.get(whole.id)?.sizeBytes ?? 0;
+    assert.ok(listedBytes >= 5000 && listedBytes <= 5120, "some storages count in sectors");
     assert.ok(!disks.get(whole.id)?.partial);
     assert.equal(disks.get(partial.id)?.partial, true);
     await writer.abort();

@@ -7,7 +7,8 @@ import type { DiskId } from "#/domain/ids.ts";
 import { GiB } from "#/lib/units.ts";
 import type { ByteRange, Capabilities, Capacity, DiskWriter, Lineage, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { asRbdError, isUnreachable } from "#/storage/rbd/errors.ts";
-import { RbdImages } from "#/storage/rbd/images.ts";
+import { type Cloned, RbdImages } from "#/storage/rbd/images.ts";
+import { isWhole, padded } from "#/storage/rbd/lengths.ts";
 import { storedDisks } from "#/storage/rbd/listing.ts";
 import { FROZEN, isSnapshot, locationOf, parseLocation, parseName, partialImage, type RbdPlace, wholeImage } from "#/storage/rbd/names.ts";
 import { RbdSpace } from "#/storage/rbd/space.ts";
@@ -108,7 +109,7 @@ export class RbdDriver implements StorageDriver {
     throwIfCancelled(signal);
     return this.#telling(async () => {
       await this.#writers.get(target.id)?.retire();
-      const sizeBytes = isPlain(target) && target.virtualSizeBytes > 0 ? target.virtualSizeBytes : GiB;
+      const sizeBytes = isPlain(target) && target.virtualSizeBytes > 0 ? padded(target.virtualSizeBytes) : GiB;
       const image = await this.#images.beginAnew(target.id, sizeBytes, { signal });
       const writer = await RbdWriter.open({
         node: this.#node(image),
@@ -169,7 +170,7 @@ export class RbdDriver implements StorageDriver {
       if (!isPlain(target)) return this.#fillFile(target, fill);
       const image = await this.#images.beginAnew(target.id, target.virtualSizeBytes, { signal });
       await fill(formatNode(this.#node(image), target.format));
-      if (target.virtualSizeBytes % 512 !== 0) await this.#images.setSize(image, target.virtualSizeBytes); // QEMU has rounded up.
+      if (!isWhole(target.virtualSizeBytes)) await this.#images.setSize(image, target.virtualSizeBytes); // QEMU writes whole sectors.
     });
   }
 
@@ -247,22 +248,21 @@ export class RbdDriver implements StorageDriver {
     return rbdNode({ pool, ...(namespace && { namespace }), image: name, ...snapshot, conf: confPath, user, settings });
   }
 
-  async #cloneNow({ pool, namespace, image }: RbdImage, target: NewDisk, options: CallOptions): Promise<"made" | "found"> {
+  async #cloneNow({ pool, namespace, image }: RbdImage, target: NewDisk, options: CallOptions): Promise<Cloned> {
     return this.#images.cloneNow({ pool, namespace, image }, target, options);
   }
 
   /** A clone gets its size, and tells what it reads through. Where that fails, one that was not there before is gone again. */
-  async #offspring(source: StoredRef, target: NewDisk, outcome: "made" | "found", { signal }: WorkOptions): Promise<Lineage> {
+  async #offspring(source: StoredRef, target: NewDisk, outcome: Cloned, { signal }: WorkOptions): Promise<Lineage> {
     const image = wholeImage(this.#place, target.id);
     try {
       throwIfCancelled(signal);
-      if (target.format === "raw" && (target.virtualSizeBytes > source.virtualSizeBytes || outcome === "found")) {
-        await this.#images.growTo(image, target.virtualSizeBytes);
-      }
-      const isAlone = outcome === "found" && !(await this.#find(image)).parent;
+      const hasSize = outcome === "made" && target.virtualSizeBytes === source.virtualSizeBytes;
+      if (target.format === "raw" && !hasSize) await this.#images.growTo(image, target.virtualSizeBytes);
+      const isAlone = outcome === "alone" || (outcome === "found" && !(await this.#find(image)).parent);
       return { target: isAlone ? undefined : source.id };
     } catch (error) {
-      if (outcome === "made") await this.#images.remove(image).catch(() => {});
+      if (outcome !== "found") await this.#images.remove(image).catch(() => {});
       throw error;
     }
   }

@@ -4,6 +4,7 @@ import type { DiskId } from "#/domain/ids.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import type { NewDisk } from "#/storage/driver.ts";
 import { EBUSY, EEXIST, EINVAL, ENOENT, ENOTEMPTY, exitCodeOf, saidBy, unless } from "#/storage/rbd/errors.ts";
+import { isWhole, LENGTH, mayHaveMaps, padded } from "#/storage/rbd/lengths.ts";
 import { FROZEN, partialImage, type RbdPlace, wholeImage } from "#/storage/rbd/names.ts";
 import { type CallOptions, MAPS, type NewImage, type Rbd, type RbdImage, type RbdInfo, type RbdSnapshot } from "#/tools/rbd.ts";
 
@@ -13,6 +14,9 @@ export interface ImageOptions {
   /** Undefined: deleted images are removed at once. Else they stay in the trash this long. */
   readonly trashDelayMs: number | undefined;
 }
+
+/** `made`: now. `found`: it was there already. `alone`: made, and it reads through nothing. */
+export type Cloned = "made" | "found" | "alone";
 
 /** The images of a Ceph pool as the driver makes, publishes and removes them: each step may be repeated after a crash in its middle. */
 export class RbdImages {
@@ -26,24 +30,34 @@ export class RbdImages {
     this.#options = options;
   }
 
-  async find(image: RbdImage): Promise<RbdInfo | undefined> {
+  /** With the length of what it holds as its size. */
+  async find(image: RbdImage | RbdSnapshot): Promise<RbdInfo | undefined> {
     try {
-      return await this.#rbd.info(image);
+      const info = await this.#rbd.info(image);
+      return info.features.includes("object-map") ? info : { ...info, sizeBytes: await this.#lengthOf(image, info) };
     } catch (error) {
       if (isMissing(error)) return undefined;
       throw error;
     }
   }
 
+  /** What was noted when it was padded, unless it has another size now. */
+  async #lengthOf({ pool, namespace, image }: RbdImage, { sizeBytes }: RbdInfo): Promise<number> {
+    const noted = await this.#rbd.metadata({ pool, namespace, image }, LENGTH).catch(() => "");
+    return padded(Number(noted)) === sizeBytes ? Number(noted) : sizeBytes;
+  }
+
   /** An empty disk; one that is there stays as it is. */
   async create(id: DiskId, sizeBytes: number, options: CallOptions): Promise<void> {
-    await unless([EEXIST], this.#rbd.create(wholeImage(this.#place, id), sizeBytes, { ...options, ...this.#kind(sizeBytes) }));
+    const image = wholeImage(this.#place, id);
+    await unless([EEXIST], this.#rbd.create(image, padded(sizeBytes), { ...options, ...this.#kind(sizeBytes) }));
+    if (!isWhole(sizeBytes)) await this.#note(image, sizeBytes);
   }
 
   /** An empty image in place of whatever work there was. */
   async beginAnew(id: DiskId, sizeBytes: number, options: CallOptions): Promise<RbdImage> {
     const image = partialImage(this.#place, id);
-    const create = () => this.#rbd.create(image, sizeBytes, { ...options, ...this.#kind(sizeBytes) });
+    const create = () => this.#rbd.create(image, padded(sizeBytes), { ...options, ...this.#kind(sizeBytes) });
     await this.#orAnew(id, create);
     return image;
   }
@@ -89,7 +103,7 @@ export class RbdImages {
   }
 
   /** Clones a snapshot that is there, or undefined where it is not; a clone that is there already stays as it is. */
-  async cloneFrozen(source: RbdSnapshot, target: NewDisk, options: CallOptions): Promise<"made" | "found" | undefined> {
+  async cloneFrozen(source: RbdSnapshot, target: NewDisk, options: CallOptions): Promise<Cloned | undefined> {
     try {
       return await this.#clone(source, target, options);
     } catch (error) {
@@ -99,7 +113,7 @@ export class RbdImages {
   }
 
   /** Clones what the source holds now, though it may go on. */
-  async cloneNow(source: RbdImage, target: NewDisk, options: CallOptions): Promise<"made" | "found"> {
+  async cloneNow(source: RbdImage, target: NewDisk, options: CallOptions): Promise<Cloned> {
     const snapshot = { ...source, snapshot: target.id };
     await this.#freeze(snapshot, options);
     try {
@@ -117,7 +131,7 @@ export class RbdImages {
     await unless([ENOENT], this.#rbd.removeSnapshot(snapshot));
   }
 
-  async #clone(source: RbdSnapshot, { id, virtualSizeBytes }: NewDisk, options: CallOptions): Promise<"made" | "found"> {
+  async #clone(source: RbdSnapshot, { id, virtualSizeBytes }: NewDisk, options: CallOptions): Promise<Cloned> {
     const how = { ...options, ...this.#kind(virtualSizeBytes), format: this.#options.cloneFormat };
     const clone = () => this.#rbd.clone(source, wholeImage(this.#place, id), how);
     try {
@@ -129,7 +143,9 @@ export class RbdImages {
       return "made";
     } catch (error) {
       if (exitCodeOf(error) === EEXIST) return "found";
-      throw error;
+      if (!/failed to attach parent: \(22\)/.test(saidBy(error))) throw error;
+      await this.create(id, 0, options); // Of nothing there is no clone.
+      return "alone";
     }
   }
 
@@ -137,27 +153,43 @@ export class RbdImages {
     return { objectSizeBytes: this.#options.objectSizeBytes, maps: mayHaveMaps(sizeBytes) };
   }
 
+  /** Makes it as large as it says; never smaller. */
   async growTo(image: RbdImage, sizeBytes: number, options: CallOptions = {}): Promise<void> {
-    await this.#rbd.resize(image, sizeBytes, options).catch((error: unknown) => {
-      const isLargeEnough = exitCodeOf(error) === EINVAL && /shrink|equal/.test(saidBy(error));
-      if (!isLargeEnough) throw error;
-    });
-    await this.#dropMaps(image, sizeBytes);
+    const isGrown = await this.#resize(image, sizeBytes, options);
+    if (isGrown && !isWhole(sizeBytes)) await this.#note(image, sizeBytes);
   }
 
+  /** Makes it as large as it says, larger or smaller. */
   async setSize(image: RbdImage, sizeBytes: number): Promise<void> {
-    await this.#rbd.resize(image, sizeBytes, { shrink: true });
-    await this.#dropMaps(image, sizeBytes);
+    await this.#resize(image, sizeBytes, { shrink: true });
+    if (!mayHaveMaps(sizeBytes)) await this.#dropMaps(image);
+    if (!isWhole(sizeBytes)) await this.#note(image, sizeBytes);
   }
 
   /** Where a tool has made the image, nobody knew before how long it gets. */
   async settle(image: RbdImage): Promise<void> {
-    const info = await this.#rbd.info(image);
-    await this.#dropMaps(image, info.sizeBytes);
+    const { sizeBytes } = await this.#rbd.info(image);
+    if (!isWhole(sizeBytes)) await this.setSize(image, sizeBytes);
   }
 
-  async #dropMaps(image: RbdImage, sizeBytes: number): Promise<void> {
-    if (!mayHaveMaps(sizeBytes)) await unless([EINVAL], this.#rbd.disableFeatures(image, MAPS)); // They are off already.
+  /** False where it was larger already, and is not to shrink. */
+  async #resize(image: RbdImage, sizeBytes: number, options: CallOptions & { readonly shrink?: boolean }): Promise<boolean> {
+    try {
+      await this.#rbd.resize(image, padded(sizeBytes), options);
+      return true;
+    } catch (error) {
+      if (exitCodeOf(error) !== EINVAL || !/shrink|equal/.test(saidBy(error))) throw error;
+      return /equal/.test(saidBy(error));
+    }
+  }
+
+  async #note(image: RbdImage, lengthBytes: number): Promise<void> {
+    await this.#dropMaps(image);
+    await this.#rbd.setMetadata(image, LENGTH, String(lengthBytes));
+  }
+
+  async #dropMaps(image: RbdImage): Promise<void> {
+    await unless([EINVAL], this.#rbd.disableFeatures(image, MAPS)); // They may be off already.
   }
 
   /**
@@ -229,14 +261,6 @@ export class RbdImages {
       if (!isMissing(error)) throw error;
     }
   }
-}
-
-/**
- * With them, `rbd du` aborts on an empty image (librbd 16.2, DiffIterate.cc), and QEMU 7.2 at the end of an image that is no whole
- * number of sectors (block/rbd.c, qemu_rbd_co_block_status).
- */
-function mayHaveMaps(sizeBytes: number): boolean {
-  return sizeBytes > 0 && sizeBytes % 512 === 0;
 }
 
 /** `osd_client_watch_timeout` is 30 s. */
