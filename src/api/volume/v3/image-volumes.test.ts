@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ImageLocations } from "#/app/image-locations.ts";
+import { Images } from "#/app/images.ts";
 import { VolumeUploads } from "#/app/volume-uploads.ts";
 import { loadImage } from "#/db/images.ts";
 import { quotaUsage } from "#/db/quota-usage.ts";
