@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the programs that Mica runs, as far as they are missing: scripts/install.sh [real]
-# With "real" also what test/real and test/openstack need. Does nothing, quickly, when all is there.
+# Installs the programs that Mica runs, as far as they are missing: scripts/install.sh [real|bench]
+# With "real" also what test/real and test/openstack need, with "bench" what the numbers are held against. Does nothing, quickly, when all is there.
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # where Debian keeps mke2fs, and users do not look
 
@@ -25,7 +25,13 @@ ceph-mon:ceph-mon
 ceph-mgr:ceph-mgr
 ceph-osd:ceph-osd
 rbd:ceph-common
+radosgw:radosgw
 /usr/lib/*/qemu/block-rbd.so:qemu-block-extra
+"
+
+bench="
+pigz:pigz
+zstd:zstd
 "
 
 missing() {
@@ -44,6 +50,7 @@ is_there() {
 }
 
 [ "${1:-}" = real ] && needed="$needed$real"
+[ "${1:-}" = bench ] && needed="$needed$bench"
 packages=$(missing "$needed")
 [ -n "$packages" ] || exit 0
 
