@@ -96,18 +96,20 @@ export class Materialise {
       format: disk.format,
       packed: disk.packed,
       virtualSizeBytes: disk.virtualSizeBytes,
-      ...(await this.#chain(pool, disk, stored.allocatedBytes)),
+      ...(await this.#chain(disk, stored.allocatedBytes)),
       live: kind === "volume",
     };
   }
 
   /** What reading the disk costs at most: its own bytes, and those of all that it reads through. */
-  async #chain(pool: Pool, disk: Disk, ownBytes: number): Promise<Pick<SourceFacts, "allocatedBytes" | "depth">> {
+  async #chain(disk: Disk, ownBytes: number): Promise<Pick<SourceFacts, "allocatedBytes" | "depth">> {
     let allocatedBytes = ownBytes;
     let depth = 0;
     for (let parent = disk.parent; parent; depth++) {
-      allocatedBytes += (await pool.stat(parent))?.allocatedBytes ?? 0;
-      parent = (await findDisk(this.#db, parent))?.parent;
+      const ancestor = await findDisk(this.#db, parent);
+      const stored = ancestor && (await this.#pools.get(ancestor.pool).stat(parent, ancestor.location));
+      allocatedBytes += stored?.allocatedBytes ?? 0;
+      parent = ancestor?.parent;
     }
     return { allocatedBytes: Math.min(allocatedBytes, Math.max(disk.virtualSizeBytes, ownBytes)), depth };
   }
@@ -161,8 +163,8 @@ function notAddressable(can: Capabilities, because: string): Capabilities {
   return { ...can, addressable: "none", why: { ...can.why, addressable: because } };
 }
 
-function placeOf(pool: Pool): Pick<TargetFacts, "pool" | "can" | "cloneDepthMax"> {
-  return { pool: pool.name, can: pool.can, cloneDepthMax: pool.limits.cloneDepthMax };
+function placeOf({ name, can, limits }: Pool): Pick<TargetFacts, "pool" | "can" | "cloneDepthMax" | "flattenFromSnapshot"> {
+  return { pool: name, can, cloneDepthMax: limits.cloneDepthMax, flattenFromSnapshot: limits.flattenFromSnapshot };
 }
 
 /** What will lie in the pool: the disk itself, or a compressed stream with the disk in it. */

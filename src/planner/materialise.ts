@@ -38,6 +38,8 @@ export interface TargetFacts {
   readonly stream?: PlanStream | undefined;
   /** Clones upon clones up to here; ≤ 0: no clone at all. */
   readonly cloneDepthMax: number;
+  /** A volume from a snapshot is not to keep the snapshot's volume. */
+  readonly flattenFromSnapshot?: boolean | undefined;
   readonly cache: CacheFacts;
 }
 
@@ -114,6 +116,7 @@ function whyNotAdopt({ source, target }: Facts): string | undefined {
   if (source.pool !== target.pool) return `${elsewhere({ source, target })}, and adopting leaves the bytes where they are`;
   if (!source.can.snapshot) return `the pool cannot freeze the volume's disk: ${why(source.can, "snapshot")}`;
   if (source.can.clone === "independent") return "the volume keeps its disk, since the pool's clones cost nothing";
+  if (source.can.snapshotReadsSource) return "what the pool freezes of the volume reads through the volume";
   if (source.depth > 0) return standsOn(source.depth);
   if (target.cloneDepthMax <= 0) return "the pool's cloneDepthMax is 0, and the volume would come to stand on the image";
   return undefined;
@@ -189,9 +192,14 @@ function planFor(strategy: Strategy, { source, target }: Facts): Omit<Plan, "pas
     bytes: bytesOf(strategy, source),
     dependsOnParent: depth > 0,
     depth,
-    flattenAfter: depth > (target.kind === "image" ? 0 : target.cloneDepthMax),
+    flattenAfter: depth > depthMax(source, target),
     fillsCache,
   };
+}
+
+/** How many disks the result may read through for good. */
+function depthMax(source: SourceFacts, { kind, cloneDepthMax, flattenFromSnapshot }: TargetFacts): number {
+  return kind === "image" || (source.kind === "snapshot" && flattenFromSnapshot) ? 0 : cloneDepthMax;
 }
 
 /** A conversion of an image is worth keeping where later volumes can be clones of it. */
@@ -278,7 +286,7 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
         { name: "adopt", description: "Give the frozen disk to the image." },
       ];
     case "clone":
-      return source.live && target.can.clone === "dependent"
+      return source.live && target.can.clone === "dependent" && !source.can.snapshotReadsSource
         ? [{ name: "freeze", description: "Freeze the volume's disk." }, { name: "clone", description: "Clone the frozen disk." }]
         : [{ name: "clone", description: `Clone the ${source.kind}'s disk.` }];
     case "clone_cached":

@@ -7,7 +7,7 @@ import { cachedImage, conversionOf } from "#/saga/cached-image.ts";
 import type { Actual, SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, type Way, waysOf } from "#/saga/fall-back.ts";
-import { flattenBeyondLimit } from "#/saga/flatten-disk.ts";
+import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
 import { tellUser } from "#/saga/tell-user.ts";
@@ -110,7 +110,8 @@ async function unfreezeLiveSource(context: Context): Promise<void> {
 
 function needsFreeze(context: Context): boolean {
   const { source, strategy, target } = planOf(context);
-  return source.kind === "volume" && strategy === "clone" && context.pools.get(target.pool).can.clone === "dependent";
+  const { can } = context.pools.get(target.pool);
+  return source.kind === "volume" && strategy === "clone" && can.clone === "dependent" && !can.snapshotReadsSource;
 }
 
 async function frozenSource(context: Context): Promise<DiskId | undefined> {
@@ -126,7 +127,7 @@ async function publish(context: Context): Promise<void> {
     assertCreating(volume);
     await updateVolume(trx, params.volumeId, { status: "available", disk_id: target.id, updated_at: clock.nowMs() });
   });
-  await flattenBeyondLimit(context, target.id);
+  await (planOf(context).flattenAfter ? flattenInBackground : flattenBeyondLimit)(context, target.id);
   if (needsFreeze(context)) await flattenBeyondLimit(context, (await sourceDisk(context, planOf(context))) ?? target.id);
 }
 

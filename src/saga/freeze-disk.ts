@@ -3,34 +3,39 @@ import type { Disk, Holder } from "#/domain/disk.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import type { SagaServices } from "#/saga/context.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
+import type { Capabilities, Lineage } from "#/storage/driver.ts";
 
 type Services = Pick<SagaServices, "db" | "pools" | "clock" | "locks">;
 
 /**
  * Freezes what the disk `source` holds now as the new disk `target`, held by `holder`; `source` goes on.
  *
- * Where the pool's clones are dependent, `source` comes to stand on `target`: the very bytes change their name. So
- * the lineage is recorded *before* the storage changes, and a crash between the two never lets anybody remove bytes
- * that the source needs. Repeatable.
+ * Where the pool's clones are dependent, one of the two comes to stand on the other: `source` on `target`, so that the very bytes
+ * change their name, or `target` on `source`. So the lineage is recorded *before* the storage changes, and a crash between the two
+ * never lets anybody remove bytes that are still needed. Repeatable.
  */
 export async function freezeDisk(services: Services, source: DiskId, target: DiskId, holder: Holder): Promise<Disk> {
   const { db, pools } = services;
   await using _ = await services.locks.take(source);
   const live = await getDisk(db, source);
   const pool = pools.get(live.pool);
-  const dependent = pool.can.clone === "dependent";
-  await recordFreeze(services, live, { target, holder, dependent });
+  await recordFreeze(services, live, { target, holder, lineage: lineageOf(pool.can, live, target) });
   await pool.snapshot(live, { id: target, format: live.format, virtualSizeBytes: live.virtualSizeBytes });
   await db.transaction().execute((trx) => setDiskReady(trx, target));
   return await getDisk(db, target);
 }
 
-async function recordFreeze({ db, clock }: Services, live: Disk, { target, holder, dependent }: { target: DiskId; holder: Holder; dependent: boolean }): Promise<void> {
+/** Who will read through whom. */
+function lineageOf({ clone, snapshotReadsSource }: Capabilities, live: Disk, target: DiskId): Lineage {
+  if (clone !== "dependent") return { target: undefined };
+  return snapshotReadsSource ? { target: live.id } : { target: live.parent, source: target };
+}
+
+async function recordFreeze({ db, clock }: Services, live: Disk, { target, holder, lineage }: { target: DiskId; holder: Holder; lineage: Lineage }): Promise<void> {
   await db.transaction().execute(async (trx) => {
     if (await findDisk(trx, target)) return;
-    const parent = dependent ? live.parent : undefined;
-    await insertDisk(trx, { ...live, id: target, parent, holder }, { reservedBytes: 0, nowMs: clock.nowMs() });
-    if (dependent) await setDiskParent(trx, live.id, target);
+    await insertDisk(trx, { ...live, id: target, parent: lineage.target, holder }, { reservedBytes: 0, nowMs: clock.nowMs() });
+    if (lineage.source) await setDiskParent(trx, live.id, lineage.source);
   });
 }
 
@@ -42,7 +47,7 @@ export async function unfreezeDisk(services: Services, source: DiskId, target: D
   const frozen = await findDisk(services.db, target);
   if (!frozen) return;
   const pool = services.pools.get(frozen.pool);
-  if (pool.can.clone !== "dependent") return releaseDisk(services, target);
+  if (pool.can.clone !== "dependent" || pool.can.snapshotReadsSource) return releaseDisk(services, target);
   const happened = (await pool.stat(target)) !== undefined;
   if (happened) return keepAsAncestor(services, source, target);
   await services.db.transaction().execute(async (trx) => {

@@ -56,6 +56,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   const bytesPerSecondMax = pool.limits.bandwidthBytesPerSecondMax;
   const disk = await getDisk(services.db, target.id);
   if (disk.state === "ready") return {};
+  const made = { ...target, frozen: target.holder.kind === "image" || target.holder.kind === "cache" };
   if (strategy === "blank") {
     await pool.create(target, options);
     return finish(services, disk, undefined, NOTHING);
@@ -64,7 +65,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   const reservation = new ReservationAhead(services, target, null);
   const conversion = {
     source: { pool: services.pools.get(from.pool), disk: from },
-    target: { pool, disk: target },
+    target: { pool, disk: made },
     clusters,
     compress,
     beforeBytes: (totalBytes: number, unwrittenBytes: number) => reservation.reach(totalBytes, unwrittenBytes),
@@ -74,11 +75,11 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   switch (strategy) {
     case "clone":
     case "clone_cached": {
-      const lineage = await pool.clone(seenFrom(services, from, target), target, options);
+      const lineage = await pool.clone(seenFrom(services, from, target), made, options);
       return finish(services, disk, lineage.target, NOTHING);
     }
     case "offload_copy":
-      await pool.copy(seenFrom(services, from, target), target, options);
+      await pool.copy(seenFrom(services, from, target), made, options);
       return finish(services, disk, undefined, await copied(services, target));
     case "stream_convert": {
       const moved = await convert(conversion);

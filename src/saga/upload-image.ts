@@ -86,7 +86,7 @@ async function receive(context: UploadContext, scope: StepScope): Promise<void> 
 async function receiveBytes(context: UploadContext, body: AsyncIterable<Uint8Array>, scope: StepScope): Promise<ImageDataFacts> {
   const { pools, params } = context;
   const id = diskId(params.diskId);
-  const target = { id, format: params.format, virtualSizeBytes: params.sizeBytes ?? 0 };
+  const target = { id, format: params.format, virtualSizeBytes: params.sizeBytes ?? 0, frozen: true };
   const writer = await pools.get(params.pool).receive(target, { signal: scope.signal });
   const reservation = new ReservationAhead(context, { id, pool: params.pool }, params.sizeBytes);
   const { sizeBytes, md5, sha512, virtualSizeBytes } = await receiveUpload(body, writer, {

@@ -169,8 +169,8 @@ function isAdopted(context: Context): boolean {
 function frozenTarget(context: Context): Pick<Materialisation["target"], "id" | "holder"> | undefined {
   const { strategy, target } = planOf(context);
   if (strategy === "adopt") return targetOf(context);
-  const isDependent = strategy === "clone" && context.pools.get(target.pool).can.clone === "dependent";
-  if (!isDependent) return undefined;
+  const { can } = context.pools.get(target.pool);
+  if (strategy !== "clone" || can.clone !== "dependent" || can.snapshotReadsSource) return undefined;
   const id = diskId(context.operationId); // A repeat finds it again.
   return { id, holder: { kind: "ancestor", id } };
 }

@@ -41,7 +41,8 @@ function limitsOf(config: PoolConfig): PoolLimits {
   const { imageUploadUseCinderBackend, imageUploadUseInternalTenant, bandwidthBytesPerSecondMax, filterFunction, goodnessFunction } = rest;
   const scheduling = { overSubscriptionRatioMax, reservedPercentage, filterFunction, goodnessFunction };
   const images = { imageUploadUseCinderBackend, imageUploadUseInternalTenant };
-  return { ...scheduling, ...images, cloneDepthMax, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
+  const flattenFromSnapshot = config.rbd?.flattenVolumeFromSnapshot ?? false;
+  return { ...scheduling, ...images, cloneDepthMax, flattenFromSnapshot, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
 }
 
 function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage, cacheIdleMsMin }: PoolConfig): PoolLimits["cacheCleaning"] {
@@ -49,7 +50,7 @@ function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage,
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ name, driver, path = "", nfs, lvm, s3, http }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "", nfs, lvm, rbd, s3, http }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
@@ -64,6 +65,10 @@ async function openDriver({ name, driver, path = "", nfs, lvm, s3, http }: PoolC
     case "lvm": {
       const { LvmDriver } = await import("#/storage/lvm/driver.ts");
       return LvmDriver.open(given(lvm), { isNew });
+    }
+    case "rbd": {
+      const { RbdDriver } = await import("#/storage/rbd/driver.ts");
+      return RbdDriver.open(given(rbd));
     }
     case "s3": {
       const { S3Driver } = await import("#/storage/s3/driver.ts");

@@ -28,6 +28,8 @@ export interface PoolLimits {
   readonly reservedPercentage: number;
   /** A disk that reads through more ancestors than this is flattened in the background (Glance's and Cinder's `rbd_max_clone_depth`, default 5). */
   readonly cloneDepthMax: number;
+  /** Volumes from snapshots are made to stand alone in the background (Cinder's `rbd_flatten_volume_from_snapshot`). */
+  readonly flattenFromSnapshot?: boolean;
   /** Space and number of cached images; 0 is without a limit (Cinder's `image_volume_cache_max_size_gb`, `_max_count`). */
   readonly cacheSizeBytesMax: number;
   readonly cacheCountMax: number;

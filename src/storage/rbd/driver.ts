@@ -259,6 +259,7 @@ export class RbdDriver implements StorageDriver {
       throwIfCancelled(signal);
       const hasSize = outcome === "made" && target.virtualSizeBytes === source.virtualSizeBytes;
       if (target.format === "raw" && !hasSize) await this.#images.growTo(image, target.virtualSizeBytes);
+      if (isFrozen(target)) await this.#images.freeze(image);
       const isAlone = outcome === "alone" || (outcome === "found" && !(await this.#find(image)).parent);
       return { target: isAlone ? undefined : source.id };
     } catch (error) {

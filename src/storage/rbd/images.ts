@@ -82,7 +82,7 @@ export class RbdImages {
   /** Gives finished work its name, in place of what had it. What never changes again is made ready for clones before. */
   async publish(id: DiskId, { frozen }: { readonly frozen: boolean }): Promise<void> {
     const [partial, whole] = [partialImage(this.#place, id), wholeImage(this.#place, id)];
-    if (frozen) await this.#freeze({ ...partial, snapshot: FROZEN });
+    if (frozen) await this.freeze(partial);
     try {
       await this.#rbd.rename(partial, whole);
     } catch (error) {
@@ -90,6 +90,11 @@ export class RbdImages {
       await this.#removeNow(whole);
       await this.#rbd.rename(partial, whole);
     }
+  }
+
+  /** Makes an image ready for clones, which will never change again. */
+  async freeze(image: RbdImage): Promise<void> {
+    await this.#freeze({ ...image, snapshot: FROZEN });
   }
 
   /** A snapshot that clones can be made of. Repeatable. */
