@@ -4,6 +4,7 @@ import { fetchPage, type ListRequest, listedProject, type Page, refuseUnknownMar
 import type { Quotas } from "#/app/quotas.ts";
 import type { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
+import { getDisk } from "#/db/disks.ts";
 import { type KeyValuePairs, snapshotMetadata } from "#/db/key-values.ts";
 import {
   changeSnapshotIn,
@@ -20,6 +21,7 @@ import { volumeTypeNames } from "#/db/volume-types.ts";
 import { lockVolumeIn } from "#/db/volumes.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
+import { diskId } from "#/domain/ids.ts";
 import { snapshotQuota } from "#/domain/quota.ts";
 import { invalidSnapshot, SNAPSHOT_DELETABLE, SNAPSHOT_STATUSES, snapshotNotFound } from "#/domain/snapshot.ts";
 import { invalidVolume, orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
@@ -91,10 +93,11 @@ export class Snapshots {
   /** Records the snapshot, takes its quota, and starts to make it; it is `creating` when this returns. */
   async create(caller: Caller, { volumeId, name, description, metadata, inUse }: NewSnapshot): Promise<Snapshot> {
     requireRole(caller, "member", "create snapshots");
-    const { db, clock, runner } = this.#context;
+    const { db, clock, runner, pools } = this.#context;
     const now = clock.nowMs();
     const { operationId, row } = await db.transaction().execute(async (trx) => {
       const volume = await this.#volumes.find(trx, caller, volumeId);
+      pools.refuseWhileDown(volume.pool);
       await lockForSnapshot(trx, volume, inUse);
       const row: SnapshotTable = {
         id: randomUUID(),
@@ -138,9 +141,10 @@ export class Snapshots {
   /** Starts the deletion. With `force` (for admins) whatever the status. */
   async delete(caller: Caller, id: string, { force }: { force: boolean }): Promise<void> {
     requireRole(caller, force ? "admin" : "member", "delete snapshots");
-    const { db, clock, runner } = this.#context;
+    const { db, clock, runner, pools } = this.#context;
     const operationId = await db.transaction().execute(async (trx) => {
       const row = await this.find(trx, caller, id);
+      if (!force && row.disk_id !== null) pools.refuseWhileDown((await getDisk(trx, diskId(row.disk_id))).pool);
       if (force && row.status === "deleting") return undefined;
       const from = force ? SNAPSHOT_STATUSES : SNAPSHOT_DELETABLE;
       if (!(await changeSnapshotIn(trx, id, { from, changes: { status: "deleting", updated_at: clock.nowMs() } }))) {

@@ -37,9 +37,10 @@ export class VolumeOperations {
    */
   async delete(caller: Caller, id: string, { cascade, force }: { cascade: boolean; force: boolean }): Promise<void> {
     requireRole(caller, force ? "admin" : "member", "delete volumes");
-    const { db, clock, runner } = this.#context;
+    const { db, clock, runner, pools } = this.#context;
     const operationId = await db.transaction().execute(async (trx) => {
       const volume = await this.#parts.volumes.find(trx, caller, id);
+      if (!force && volume.disk_id !== null) pools.refuseWhileDown(volume.pool);
       if (force && volume.status === "deleting") return undefined;
       const from = force ? VOLUME_STATUSES : VOLUME_TRANSITIONS.delete.from;
       const changed = await changeVolumeIn(trx, id, { from, changes: { status: "deleting", updated_at: clock.nowMs() } });

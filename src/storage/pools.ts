@@ -16,6 +16,12 @@ export class Pools implements AsyncDisposable {
     return pool;
   }
 
+  /** For requests that could only begin, and then wait for the pool. Errors: `pool_unavailable`. */
+  refuseWhileDown(name: string): void {
+    const down = this.get(name as PoolName).down;
+    if (down) throw new AppError("pool_unavailable", `Pool "${name}" is down: ${down.reason}.`);
+  }
+
   find(name: string): Pool | undefined {
     return this.#pools.get(name as PoolName);
   }

@@ -11,6 +11,12 @@ export interface MountedFileSystem extends AsyncDisposable {
   readonly path: string;
 }
 
+/** One that can be away for a while: an empty folder is there instead. */
+export interface RemovableFileSystem extends MountedFileSystem {
+  unmount(): Promise<void>;
+  mount(): Promise<void>;
+}
+
 /** How each is made; `device` is a block device or, where none is named, the file itself with `-o loop`. */
 const MAKERS = {
   ext4: (device: string) => ["mkfs.ext4", "-q", "-F", device],
@@ -19,7 +25,7 @@ const MAKERS = {
 } as const;
 
 /** Makes a file system in a sparse file of that size and mounts it, on sectors of 512 or 4096 bytes. */
-export async function mountNew(kind: keyof typeof MAKERS, { sectorBytes = 512, sizeBytes = GiB } = {}): Promise<MountedFileSystem> {
+export async function mountNew(kind: keyof typeof MAKERS, { sectorBytes = 512, sizeBytes = GiB } = {}): Promise<RemovableFileSystem> {
   await using undo = new AsyncDisposableStack();
   const folder = await mkdtemp(join(tmpdir(), `mica-${kind}-`));
   undo.defer(() => rm(folder, { recursive: true, force: true }));
@@ -32,8 +38,19 @@ export async function mountNew(kind: keyof typeof MAKERS, { sectorBytes = 512, s
   undo.defer(async () => void (await run("losetup", ["--detach", device], { timeoutMs })));
   const [program, ...args] = MAKERS[kind](device) as [string, ...string[]];
   await run(program, args, { timeoutMs });
-  await mountAt(path, ["-t", kind, device], undo);
-  return { path, [Symbol.asyncDispose]: moved(undo) };
+  let isMounted = false;
+  const mount = async () => {
+    await run("mount", ["-t", kind, device, path], { timeoutMs });
+    isMounted = true;
+  };
+  // Lazily: a test that left a file open must not leave a mount behind too.
+  const unmount = async () => {
+    if (isMounted) await run("umount", ["--lazy", path], { timeoutMs });
+    isMounted = false;
+  };
+  undo.defer(unmount);
+  await mount();
+  return { path, mount, unmount, [Symbol.asyncDispose]: moved(undo) };
 }
 
 /** Mounts a file system in memory that holds no more than `sizeBytes`. */
@@ -41,14 +58,9 @@ export async function mountTmpfs(sizeBytes: number): Promise<MountedFileSystem> 
   await using undo = new AsyncDisposableStack();
   const path = await mkdtemp(join(tmpdir(), "mica-tmpfs-"));
   undo.defer(() => rm(path, { recursive: true, force: true }));
-  await mountAt(path, ["-t", "tmpfs", "-o", `size=${sizeBytes}`, "mica-test"], undo);
-  return { path, [Symbol.asyncDispose]: moved(undo) };
-}
-
-async function mountAt(path: string, args: readonly string[], undo: AsyncDisposableStack): Promise<void> {
-  await run("mount", [...args, path], { timeoutMs });
-  // Lazily: a test that left a file open must not leave a mount behind too.
+  await run("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes}`, "mica-test", path], { timeoutMs });
   undo.defer(async () => void (await run("umount", ["--lazy", path], { timeoutMs })));
+  return { path, [Symbol.asyncDispose]: moved(undo) };
 }
 
 function moved(undo: AsyncDisposableStack): () => Promise<void> {
