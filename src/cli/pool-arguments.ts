@@ -15,7 +15,7 @@ export function poolFromArguments(args: readonly string[], { cwd = process.cwd()
   const pool: Record<string, unknown> = {};
   for (const word of args) {
     const [, key = "", text = ""] = /^([^=]+)=(.*)$/s.exec(word) ?? refuse(`"${word}" is not KEY=VALUE.`);
-    place(pool, key.split("."), valueOf(key, text, cwd));
+    place(pool, key.split("."), readValue(key, text, cwd));
   }
   return pool;
 }
@@ -32,7 +32,7 @@ function poolFromFile(path: string, readFile: (path: string) => string): Record<
 }
 
 /** The value that the text stands for: what the schema says of the option decides. What it is, Mica checks. */
-function valueOf(key: string, text: string, cwd: string): unknown {
+function readValue(key: string, text: string, cwd: string): unknown {
   const schema = key.split(".").reduce<OptionSchema | undefined>((at, name) => at?.properties?.[name], POOL_SCHEMA as OptionSchema);
   if (!schema) return refuse(`A pool has no "${key}": it has ${keysOf(POOL_SCHEMA as OptionSchema).join(", ")}.`);
   if (schema.type === "array") return text.split(",").map((item) => item.trim());

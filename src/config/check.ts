@@ -44,7 +44,7 @@ export function crossProblems({ pools, pages, internalTenantProjectId, internalT
 }
 
 /** What a pool needs, and cannot have, because of its driver. */
-export function poolProblems({ name, driver, path, roles, filterFunction, goodnessFunction, ...sections }: PoolConfig): string[] {
+function poolProblems({ name, driver, path, roles, filterFunction, goodnessFunction, ...sections }: PoolConfig): string[] {
   const problems: string[] = [];
   const inFolder = driver === "file" || driver === "nfs";
   if (inFolder && path === undefined) problems.push(`pools: "${name}" has driver "${driver}" and needs a path`);

@@ -103,7 +103,7 @@ async function writeDown(path: string, bytes: Uint8Array): Promise<void> {
 
 async function readBack(path: string): Promise<Uint8Array> {
   await using file = await open(path);
-  return file.readFile();
+  return await file.readFile();
 }
 
 const sha = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");

@@ -82,7 +82,10 @@ export function contractOfDedup(openDriver: bench.OpenDriver): void {
 
 async function dedup(driver: StorageDriver): Promise<Deduped> {
   const sum = { bytesRead: 0, bytesShared: 0 };
-  const onDone = ({ bytesRead, bytesShared }: Deduped) => void ((sum.bytesRead += bytesRead), (sum.bytesShared += bytesShared));
+  const onDone = ({ bytesRead, bytesShared }: Deduped) => {
+    sum.bytesRead += bytesRead;
+    sum.bytesShared += bytesShared;
+  };
   assert.ok(driver.dedup);
   await driver.dedup({ onDone });
   return sum;
