@@ -15,8 +15,6 @@ export interface LogicalVolume {
   readonly tags: readonly string[];
   /** The thin pool that it is in; undefined for a thick one, and for the pool itself. */
   readonly pool: string | undefined;
-  /** `thin,pool`, `thin,sparse`, `linear`, … */
-  readonly layout: string;
   readonly active: boolean;
   /** Somebody has its device open. */
   readonly open: boolean;
@@ -28,7 +26,7 @@ export interface LogicalVolume {
   readonly health: string;
 }
 
-const VOLUME_FIELDS = "lv_name,lv_size,lv_tags,pool_lv,lv_layout,lv_active,lv_device_open,lv_suspended,data_percent,metadata_percent,lv_health_status";
+const VOLUME_FIELDS = "lv_name,lv_size,lv_tags,pool_lv,lv_active,lv_device_open,lv_suspended,data_percent,metadata_percent,lv_health_status";
 
 export interface VolumeGroup {
   readonly uuid: string;
@@ -41,7 +39,9 @@ export interface VolumeGroup {
 
 const GROUP_FIELDS = "vg_uuid,vg_size,vg_free,vg_extent_size,lv_count";
 
-export interface ThinPoolTraits {
+export interface ThinPoolFacts {
+  readonly volume: LogicalVolume;
+  /** The unit of sharing and of giving blocks. */
   readonly chunkBytes: number;
   /** New blocks read as zeroes where they were not written. */
   readonly zeroes: boolean;
@@ -68,20 +68,7 @@ export class Lvm {
 
   /** Those volumes that `selection` chooses (lvmreport(7)). */
   async volumes(selection: string): Promise<LogicalVolume[]> {
-    const rows = await this.#report("lvs", "lv", ["-o", VOLUME_FIELDS, "-S", selection, this.group]);
-    return rows.map((row) => ({
-      name: row["lv_name"] ?? "",
-      sizeBytes: Number(row["lv_size"]),
-      tags: row["lv_tags"] ? row["lv_tags"].split(",") : [],
-      pool: row["pool_lv"] || undefined,
-      layout: row["lv_layout"] ?? "",
-      active: row["lv_active"] === "active",
-      open: row["lv_device_open"] === "open",
-      suspended: row["lv_suspended"] === "suspended",
-      dataPercent: percent(row["data_percent"]),
-      metadataPercent: percent(row["metadata_percent"]),
-      health: row["lv_health_status"] ?? "",
-    }));
+    return (await this.#report("lvs", "lv", ["-o", VOLUME_FIELDS, "-S", selection, this.group])).map(volumeOf);
   }
 
   async groupFacts(): Promise<VolumeGroup> {
@@ -95,10 +82,10 @@ export class Lvm {
     };
   }
 
-  /** What never changes of a thin pool; undefined where there is no such pool. */
-  async thinPool(name: string): Promise<ThinPoolTraits | undefined> {
-    const [row] = await this.#report("lvs", "lv", ["-o", "chunk_size,zero", "-S", `lv_name=${name} && segtype=thin-pool`, this.group]);
-    return row && { chunkBytes: Number(row["chunk_size"]), zeroes: row["zero"] === "zero" };
+  /** Undefined where there is no such pool. */
+  async thinPool(name: string): Promise<ThinPoolFacts | undefined> {
+    const [row] = await this.#report("lvs", "lv", ["-o", `${VOLUME_FIELDS},chunk_size,zero`, "-S", `lv_name=${name} && segtype=thin-pool`, this.group]);
+    return row && { volume: volumeOf(row), chunkBytes: Number(row["chunk_size"]), zeroes: row["zero"] === "zero" };
   }
 
   /** Runs one program that changes volumes: `change("lvchange", ["--addtag", "x"], "name")`. */
@@ -118,9 +105,27 @@ export class Lvm {
 
   async #run(program: string, args: readonly string[]): Promise<string> {
     const [file, ...rest] = [...this.#environment, program, ...args] as [string, ...string[]];
-    const { stdout } = await run(file, rest, { timeoutMs: TIME_LIMIT_MS, gentle: true, stdoutBytesMax: REPORT_BYTES_MAX }).catch(rethrow);
-    return stdout;
+    try {
+      return (await run(file, rest, { timeoutMs: TIME_LIMIT_MS, gentle: true, stdoutBytesMax: REPORT_BYTES_MAX })).stdout;
+    } catch (error) {
+      throw explain(error);
+    }
   }
+}
+
+function volumeOf(row: Readonly<Record<string, string>>): LogicalVolume {
+  return {
+    name: row["lv_name"] ?? "",
+    sizeBytes: Number(row["lv_size"]),
+    tags: row["lv_tags"] ? row["lv_tags"].split(",") : [],
+    pool: row["pool_lv"] || undefined,
+    active: row["lv_active"] === "active",
+    open: row["lv_device_open"] === "open",
+    suspended: row["lv_suspended"] === "suspended",
+    dataPercent: percent(row["data_percent"]),
+    metadataPercent: percent(row["metadata_percent"]),
+    health: row["lv_health_status"] ?? "",
+  };
 }
 
 /** 100,000 volumes: far more than LVM bears. */
@@ -134,16 +139,25 @@ function percent(text: string | undefined): number | undefined {
   return text ? Number(text) : undefined;
 }
 
+/** Whether `lvcreate` found another volume of that name. */
+export function isTaken(error: unknown): boolean {
+  return error instanceof AppError && error.cause instanceof ToolFailure && ALREADY_THERE.test(error.cause.stderr);
+}
+
+const ALREADY_THERE = /already exists in volume group/;
+
 /** What LVM's words mean for a pool; they are the only thing that tells one exit status 5 from another. */
 const MEANINGS: readonly (readonly [RegExp, ErrorCode])[] = [
-  [/insufficient free|insufficient suitable|not enough free|reached threshold|Insufficient (free|suitable)/i, "pool_full"],
-  [/ in use\.| is used by another device|already exists/, "conflict"],
+  [/insufficient (free|suitable)|not enough free|reached threshold/i, "pool_full"],
+  [/ in use\.| is used by another device/, "conflict"],
+  [ALREADY_THERE, "conflict"],
   [/Volume group "[^"]*" not found|Cannot process volume group|[Pp]ermission denied|non-root user|Couldn't find device|could not be started/, "pool_unavailable"],
 ];
 
-function rethrow(error: unknown): never {
-  if (!(error instanceof AppError && error.cause instanceof ToolFailure)) throw error;
+/** A failure of LVM's as what it means for a pool; all else as it is. */
+export function explain(error: unknown): unknown {
+  if (!(error instanceof AppError && error.code === "tool_failed" && error.cause instanceof ToolFailure)) return error;
   const said = `${error.cause.message} ${error.cause.stderr}`;
-  const code = error.code === "tool_failed" && MEANINGS.find(([words]) => words.test(said))?.[1];
-  throw code ? new AppError(code, error.message, { cause: error.cause }) : error;
+  const code = MEANINGS.find(([words]) => words.test(said))?.[1];
+  return code ? new AppError(code, error.message, { cause: error.cause }) : error;
 }

@@ -6,8 +6,8 @@ export function capabilitiesOf({ lvm, facts, pool }: DiskGroup): Capabilities {
   const common = { offloadCopy: false, addressable: "write", mutable: true, fills: ["raw", "iso", "qcow2"] } as const;
   const why = { offloadCopy: "LVM copies no volumes by itself", fills: "other formats need a file that grows" };
   if (pool) {
-    const place = `lvm:${facts.uuid}/${pool.name}`;
-    return { ...common, clone: "independent", snapshot: true, sparse: true, place, why: { ...why, clone: `thin pool "${pool.name}" shares blocks between volumes` } };
+    const place = `lvm:${facts.uuid}/${pool.volume.name}`;
+    return { ...common, clone: "independent", snapshot: true, sparse: true, place, why: { ...why, clone: `thin pool "${pool.volume.name}" shares blocks between volumes` } };
   }
   const snapshot = "a snapshot of a thick volume depends on it, fills up, and slows each write";
   const thick = { clone: `volume group "${lvm.group}" has thick volumes, which share nothing`, snapshot, sparse: "thick volumes take all of their size" };

@@ -24,7 +24,7 @@ import { DiskGroup } from "#/storage/lvm/group.ts";
 import { type DiskVolume, locationOf, parseLocation, SECTOR_BYTES } from "#/storage/lvm/layout.ts";
 import { VolumeReader } from "#/storage/lvm/reader.ts";
 import { VolumeWriter } from "#/storage/lvm/writer.ts";
-import { Lvm } from "#/tools/lvm.ts";
+import { isTaken, Lvm } from "#/tools/lvm.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
 
 /** What a stream begins with whose length its format does not say. */
@@ -34,8 +34,8 @@ const UNKNOWN_BYTES = 64 * MiB;
  * Disks as logical volumes (`layout.ts`). In a thin pool, a clone or snapshot is a thin snapshot: it shares blocks with its
  * source, and outlives it. Thick volumes share nothing, and are zeroed before anybody can read them.
  *
- * Calls of LVM's per method, where nothing is in the way: stat, list, open, capacity, flatten 1; read 0 once the disk is known; create 2
- * (thick 3), clone and snapshot 2 (3 where larger), receive and fill 3, resize 3, delete 2 (3 where something is to be cleared).
+ * Calls of LVM's per method, where nothing is in the way: stat, list, open, capacity, flatten 1; read 0 once the disk is known;
+ * create 1 (thick 2); receive and fill 2; clone and snapshot 2 (3 where larger); resize 3; delete 2 (3 where something is to be cleared).
  */
 export class LvmDriver implements StorageDriver {
   readonly kind = "lvm";
@@ -66,8 +66,10 @@ export class LvmDriver implements StorageDriver {
 
   async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
     const at = location === undefined ? id : parseLocation(this.#group.lvm.group, location);
-    const disk = at && (await this.#group.look(at)).disk(at);
-    return disk?.whole ? { ...this.#group.stored(disk), id } : undefined;
+    const [disk] = at ? await this.#group.look(at) : [];
+    if (!disk?.whole) return undefined;
+    this.#reader.remember(disk.id, disk.sizeBytes);
+    return { ...this.#group.stored(disk), id };
   }
 
   locate({ id, location }: Pick<StoredRef, "id" | "location">): string {
@@ -76,23 +78,19 @@ export class LvmDriver implements StorageDriver {
 
   async create(target: NewDisk, options: WorkOptions = {}): Promise<void> {
     if (target.format !== "raw") throw new AppError("not_supported", "blank disks are raw");
-    await this.#unlessThere(target.id, options, async () => {
-      const { id, virtualSizeBytes } = target;
-      if (this.#group.pool) await this.#group.make(id, virtualSizeBytes, virtualSizeBytes);
-      else await this.#build(target, virtualSizeBytes, async (disk) => this.#blank(disk, virtualSizeBytes, options), options);
-    });
+    const { id, virtualSizeBytes } = target;
+    if (this.#group.pool) await this.#claim(id, () => this.#group.make(id, virtualSizeBytes, virtualSizeBytes), options);
+    else await this.#build(id, virtualSizeBytes, async (disk) => this.#blank(disk, virtualSizeBytes, options), options);
   }
 
   async receive(target: NewDisk, options: WorkOptions = {}): Promise<DiskWriter> {
     throwIfCancelled(options.signal);
     await this.#writers.get(target.id)?.desert();
     this.#reader.forget(target.id);
-    const look = await this.#group.look(target.id);
-    const old = look.disk(target.id);
-    if (old) await this.#group.remove(old, { signal: options.signal });
-    look.requireRoom();
-    const disk = await this.#group.make(target.id, isPlain(target.format) ? target.virtualSizeBytes : UNKNOWN_BYTES);
-    return this.#write(disk, options);
+    const volumeBytes = isPlain(target.format) ? target.virtualSizeBytes : UNKNOWN_BYTES;
+    const make = () => this.#group.make(target.id, volumeBytes);
+    const disk = await this.#claim(target.id, make, { ...options, replace: true });
+    return this.#write(disk as DiskVolume, options);
   }
 
   async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
@@ -104,14 +102,8 @@ export class LvmDriver implements StorageDriver {
     if (source.format !== target.format) throw new AppError("not_supported", `a ${source.format} disk is not ${target.format} by cloning it`);
     const from = this.#idOf(source);
     throwIfCancelled(options.signal);
-    const look = await this.#group.look(from, target.id);
-    const disk = wholeOrThrow(look.disk(from), from);
-    const there = look.disk(target.id);
-    if (there?.whole) return { target: undefined };
-    throwIfCancelled(options.signal);
-    if (there) await this.#group.remove(there, { signal: options.signal });
-    look.requireRoom();
-    await this.#clone(disk, target);
+    const disk = wholeOrThrow((await this.#group.look(from))[0], from);
+    await tellingErrors(() => this.#clone(disk, target, options));
     return { target: undefined };
   }
 
@@ -130,40 +122,39 @@ export class LvmDriver implements StorageDriver {
     const { virtualSizeBytes } = target;
     const plain = target.format !== "qcow2";
     const work = async (disk: DiskVolume) => {
-      if (!this.#group.pool) await zero(this.#group.path(disk), [{ start: 0, end: disk.volumeBytes }], { signal: options.signal });
+      if (!this.#group.pool) await this.#blank(disk, 0, { signal: options.signal });
       const node = this.#node(disk, plain ? { format: "raw", sizeBytes: virtualSizeBytes } : { format: target.format });
       await fill(node);
       return plain ? virtualSizeBytes : await qemuImg.endOf(node, options);
     };
     const volumeBytes = plain ? virtualSizeBytes : qcow2BytesMax(virtualSizeBytes);
-    await this.#unlessThere(target.id, options, () => this.#build(target, volumeBytes, work, options));
+    await this.#build(target.id, volumeBytes, work, options);
   }
 
   async resize(ref: StoredRef, virtualSizeBytes: number, options: WorkOptions = {}): Promise<void> {
     throwIfCancelled(options.signal);
     if (ref.format !== "raw") throw new AppError("not_supported", "only raw disks grow");
-    const look = await this.#group.look(ref.id);
-    const disk = wholeOrThrow(look.disk(ref.id), ref.id);
+    const disk = wholeOrThrow((await this.#group.look(ref.id))[0], ref.id);
     if (disk.sizeBytes >= virtualSizeBytes) return;
-    look.requireRoom();
+    await this.#group.requireRoom();
     await this.#group.awaken(disk);
     await tellingErrors(() => this.#grow(disk, virtualSizeBytes, options));
   }
 
   /** Nothing here reads through another. */
   async flatten(ref: StoredRef): Promise<void> {
-    wholeOrThrow((await this.#group.look(ref.id)).disk(ref.id), ref.id);
+    wholeOrThrow((await this.#group.look(ref.id))[0], ref.id);
   }
 
   async delete(id: DiskId, options: WorkOptions = {}): Promise<void> {
-    const disk = (await this.#group.look(id)).disk(id);
+    const [disk] = await this.#group.look(id);
     this.#reader.forget(id);
     if (disk) await tellingErrors(() => this.#group.remove(disk, options));
   }
 
   async open(ref: StoredRef, _mode: "read" | "write"): Promise<BlockNode> {
     const id = this.#idOf(ref);
-    const disk = wholeOrThrow((await this.#group.look(id)).disk(id), id);
+    const disk = wholeOrThrow((await this.#group.look(id))[0], id);
     await this.#group.awaken(disk);
     return this.#node(disk, { format: ref.format, sizeBytes: disk.sizeBytes });
   }
@@ -185,22 +176,32 @@ export class LvmDriver implements StorageDriver {
     return isPlain(format) && format !== "luks" ? content : formatNode(content, format);
   }
 
-  /** Making what is there succeeds, and changes nothing; what is only partial goes first. */
-  async #unlessThere(id: DiskId, { signal }: WorkOptions, make: () => Promise<void>): Promise<void> {
+  /**
+   * Has the volume of a new disk made. What is partial under its id goes first; what is whole goes only to be replaced, otherwise it
+   * stays, and the answer is undefined: making what is there succeeds, also in a full pool.
+   */
+  async #claim(id: DiskId, make: () => Promise<DiskVolume>, { signal, replace = false }: WorkOptions & { replace?: boolean }) {
     throwIfCancelled(signal);
-    const look = await this.#group.look(id);
-    const there = look.disk(id);
-    if (there?.whole) return;
-    if (there) await tellingErrors(() => this.#group.remove(there, { signal }));
-    look.requireRoom();
-    await tellingErrors(make);
+    const attempt = async () => {
+      await this.#group.requireRoom();
+      return make();
+    };
+    return await attempt().catch(async (error: unknown) => {
+      const mayBeThere = isTaken(error) || (error instanceof AppError && error.code === "pool_full");
+      const [there] = mayBeThere ? await this.#group.look(id) : [];
+      if (!there) throw error; // A volume of that name without our tag is somebody else's.
+      if (there.whole && !replace) return undefined;
+      await tellingErrors(() => this.#group.remove(there, { signal }));
+      return attempt();
+    });
   }
 
   /** Makes a volume and has it filled; the disk is as long as `work` says, and nothing is left where it fails. */
-  async #build({ id }: NewDisk, volumeBytes: number, work: (disk: DiskVolume) => Promise<number>, { signal }: WorkOptions): Promise<void> {
-    const disk = await this.#group.make(id, volumeBytes);
+  async #build(id: DiskId, volumeBytes: number, work: (disk: DiskVolume) => Promise<number>, { signal }: WorkOptions): Promise<void> {
+    const disk = await this.#claim(id, () => this.#group.make(id, volumeBytes), { signal });
+    if (!disk) return;
     try {
-      const sizeBytes = await work(disk);
+      const sizeBytes = await tellingErrors(() => work(disk));
       throwIfCancelled(signal);
       await this.#group.publish(await this.#group.shrink(disk, sizeBytes), sizeBytes);
     } catch (error) {
@@ -239,10 +240,11 @@ export class LvmDriver implements StorageDriver {
   }
 
   /** Without an odd end to clear, the tags alone say when the clone is whole. */
-  async #clone(source: DiskVolume, target: NewDisk): Promise<void> {
+  async #clone(source: DiskVolume, target: NewDisk, options: WorkOptions): Promise<void> {
     const sizeBytes = target.format === "raw" ? Math.max(source.sizeBytes, target.virtualSizeBytes) : source.sizeBytes;
     const isOdd = sizeBytes > source.sizeBytes && source.sizeBytes % SECTOR_BYTES !== 0;
-    const clone = await this.#group.clone(source, target.id, isOdd ? undefined : sizeBytes);
+    const clone = await this.#claim(target.id, () => this.#group.clone(source, target.id, isOdd ? undefined : sizeBytes), options);
+    if (!clone) return;
     try {
       if (isOdd) await clearTail(this.#group.path(clone), source.sizeBytes);
       const grown = await this.#group.grow(clone, sizeBytes);

@@ -2,32 +2,28 @@ import type { LvmConfig } from "#/config/pools/lvm.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
+import { SECOND_MS } from "#/lib/units.ts";
 import type { Capacity, StoredDisk, WorkOptions } from "#/storage/driver.ts";
 import { discard, zero } from "#/storage/lvm/device.ts";
 import { type DiskVolume, OURS, PARTIAL, parseVolume, roundUp, sizeTag, volumeName } from "#/storage/lvm/layout.ts";
-import { capacityOf, openThinPool, requireRoom, type ThinPool } from "#/storage/lvm/thin-pool.ts";
-import type { LogicalVolume, Lvm, VolumeGroup } from "#/tools/lvm.ts";
-
-/** What one look found. */
-export interface Look {
-  /** The disk, whole or not, where it is ours and in this pool. */
-  disk(id: DiskId): DiskVolume | undefined;
-  /** Throws `pool_full` or `pool_unavailable` where no more disks may be made. */
-  requireRoom(): void;
-}
+import { capacityOf, openThinPool, requireRoom } from "#/storage/lvm/thin-pool.ts";
+import type { LogicalVolume, Lvm, ThinPoolFacts, VolumeGroup } from "#/tools/lvm.ts";
 
 /** Disks as logical volumes of one group, all thick or all in one thin pool. A method is one call of LVM's unless it says otherwise. */
 export class DiskGroup {
   readonly lvm: Lvm;
   readonly facts: VolumeGroup;
-  readonly pool: ThinPool | undefined;
+  readonly pool: ThinPoolFacts | undefined;
   readonly #config: LvmConfig;
+  /** The thin pool as it was last seen. */
+  #seen: { readonly pool: LogicalVolume; readonly atMs: number } | undefined;
 
-  private constructor(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, pool: ThinPool | undefined) {
+  private constructor(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, pool: ThinPoolFacts | undefined) {
     this.lvm = lvm;
     this.#config = config;
     this.facts = facts;
     this.pool = pool;
+    if (pool) this.#see(pool.volume);
   }
 
   /** Two calls; four where the thin pool is made. */
@@ -37,19 +33,28 @@ export class DiskGroup {
   }
 
   async capacity(): Promise<Capacity> {
-    if (this.pool) return capacityOf(this.#poolIn(await this.lvm.volumes(`lv_name=${this.pool.name}`)));
+    if (this.pool) {
+      await this.look();
+      return capacityOf(this.#lastSeen());
+    }
     const { sizeBytes, freeBytes } = await this.lvm.groupFacts();
     return { totalBytes: sizeBytes, freeBytes };
   }
 
-  async look(...ids: DiskId[]): Promise<Look> {
-    const names = [...ids.map(volumeName), ...(this.pool ? [this.pool.name] : [])];
+  /** Throws `pool_full` or `pool_unavailable` where no more disks may be made. No call where the pool was looked at just before. */
+  async requireRoom(): Promise<void> {
+    if (!this.pool) return;
+    if (!this.#seen || performance.now() > this.#seen.atMs + WATCH_MS) await this.look();
+    requireRoom(this.lvm.group, this.#lastSeen(), this.#config);
+  }
+
+  /** The disks, whole or not, that are ours and in this pool; in the order of the ids. The thin pool is looked at too. */
+  async look(...ids: DiskId[]): Promise<(DiskVolume | undefined)[]> {
+    const names = [...ids.map(volumeName), ...(this.pool ? [this.pool.volume.name] : [])];
     const volumes = await this.lvm.volumes(names.map((name) => `lv_name=${name}`).join(" || "));
-    const disks = new Map(this.#disksIn(volumes).map((disk) => [disk.id, disk]));
-    return {
-      disk: (id) => disks.get(id),
-      requireRoom: () => this.pool && requireRoom(this.lvm.group, this.#poolIn(volumes), this.#config),
-    };
+    this.#see(volumes.find(({ name }) => name === this.pool?.volume.name));
+    const disks = this.#disksIn(volumes);
+    return ids.map((id) => disks.find((disk) => disk.id === id));
   }
 
   async list(): Promise<DiskVolume[]> {
@@ -70,7 +75,7 @@ export class DiskGroup {
   async make(id: DiskId, volumeBytes: number, sizeBytes?: number): Promise<DiskVolume> {
     const wholeBytes = this.wholeExtents(volumeBytes);
     const size = `${wholeBytes}b`;
-    const kind = this.pool ? ["--type", "thin", "--thinpool", this.pool.name, "-V", size] : ["--type", "linear", "-Wn", "-Zn", "-L", size];
+    const kind = this.pool ? ["--type", "thin", "--thinpool", this.pool.volume.name, "-V", size] : ["--type", "linear", "-Wn", "-Zn", "-L", size];
     await this.lvm.change("lvcreate", [...kind, "-n", volumeName(id), ...tagArguments(sizeBytes)]);
     return made(id, wholeBytes, sizeBytes);
   }
@@ -143,15 +148,21 @@ export class DiskGroup {
   }
 
   #disksIn(volumes: readonly LogicalVolume[]): DiskVolume[] {
-    return volumes.filter(({ pool }) => pool === this.pool?.name).flatMap((volume) => parseVolume(volume) ?? []);
+    return volumes.filter(({ pool }) => pool === this.pool?.volume.name).flatMap((volume) => parseVolume(volume) ?? []);
   }
 
-  #poolIn(volumes: readonly LogicalVolume[]): LogicalVolume {
-    const pool = volumes.find(({ name }) => name === this.pool?.name);
-    if (!pool) throw new AppError("pool_unavailable", `volume group "${this.lvm.group}" has no thin pool "${this.pool?.name}" any more`);
-    return pool;
+  #see(pool: LogicalVolume | undefined): void {
+    this.#seen = pool && { pool, atMs: performance.now() };
+  }
+
+  #lastSeen(): LogicalVolume {
+    if (!this.#seen) throw new AppError("pool_unavailable", `volume group "${this.lvm.group}" has no thin pool "${this.pool?.volume.name}" any more`);
+    return this.#seen.pool;
   }
 }
+
+/** How old the knowledge of a thin pool may be when a new disk is made: a fast disk writes some GiB in that time. */
+const WATCH_MS = 5 * SECOND_MS;
 
 function tagArguments(sizeBytes: number | undefined): string[] {
   return ["--addtag", OURS, "--addtag", sizeBytes === undefined ? PARTIAL : sizeTag(sizeBytes)];

@@ -5,7 +5,7 @@ import type { ByteRange } from "#/storage/driver.ts";
 import { asStorageError } from "#/storage/file/errors.ts";
 import { readDevice } from "#/storage/file/reader.ts";
 import type { DiskGroup } from "#/storage/lvm/group.ts";
-import { type DiskVolume, volumeName } from "#/storage/lvm/layout.ts";
+import { volumeName } from "#/storage/lvm/layout.ts";
 import { checkEnd } from "#/transfer/read-ahead.ts";
 
 /** Beyond, the first ones are asked for again. */
@@ -21,6 +21,13 @@ export class VolumeReader {
 
   constructor(group: DiskGroup) {
     this.#group = group;
+  }
+
+  /** The disk is whole, and so long. */
+  remember(id: DiskId, sizeBytes: number): void {
+    const [oldest] = this.#knownBytes.keys();
+    if (this.#knownBytes.size >= KNOWN_MAX && oldest) this.forget(oldest);
+    this.#knownBytes.set(id, sizeBytes);
   }
 
   forget(id: DiskId): void {
@@ -40,17 +47,11 @@ export class VolumeReader {
     const isKnown = range.end <= (this.#knownBytes.get(id) ?? -1);
     if (isKnown && (await isThere(this.#path(id)))) return;
     this.forget(id);
-    const disk = (await this.#group.look(id)).disk(id);
+    const [disk] = await this.#group.look(id);
     if (!disk?.whole) throw new AppError("disk_not_found", `disk ${id} is not there`);
     checkEnd(disk.sizeBytes, range);
     await this.#group.awaken(disk);
-    this.#remember(disk);
-  }
-
-  #remember({ id, sizeBytes }: DiskVolume): void {
-    const [oldest] = this.#knownBytes.keys();
-    if (this.#knownBytes.size >= KNOWN_MAX && oldest) this.forget(oldest);
-    this.#knownBytes.set(id, sizeBytes);
+    this.remember(id, disk.sizeBytes);
   }
 
   #path(id: DiskId): string {

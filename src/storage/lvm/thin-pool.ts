@@ -1,13 +1,7 @@
 import type { LvmConfig } from "#/config/pools/lvm.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Capacity } from "#/storage/driver.ts";
-import type { LogicalVolume, Lvm, VolumeGroup } from "#/tools/lvm.ts";
-
-export interface ThinPool {
-  readonly name: string;
-  /** What is shared between volumes, and what a first write takes. */
-  readonly chunkBytes: number;
-}
+import type { LogicalVolume, Lvm, ThinPoolFacts, VolumeGroup } from "#/tools/lvm.ts";
 
 /** Part of the group that a new thin pool takes, as Cinder's does: the rest is for its metadata to grow. */
 const POOL_SHARE = "95%FREE";
@@ -16,21 +10,21 @@ const POOL_SHARE = "95%FREE";
  * The thin pool that the configuration asks for; undefined where disks are to be thick. A missing one is made where `isNew`.
  * Errors: `pool_unavailable` with the reason, `pool_full`.
  */
-export async function openThinPool(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, isNew: boolean): Promise<ThinPool | undefined> {
+export async function openThinPool(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, isNew: boolean): Promise<ThinPoolFacts | undefined> {
   if (config.type === "thick") return undefined;
   const name = config.thinPool ?? `${lvm.group}-pool`;
-  let traits = await lvm.thinPool(name);
-  if (!traits && config.type === "auto" && facts.volumeCount > 0) return undefined;
-  if (!traits && isNew) {
+  let pool = await lvm.thinPool(name);
+  if (!pool && config.type === "auto" && facts.volumeCount > 0) return undefined;
+  if (!pool && isNew) {
     await lvm.change("lvcreate", ["--type", "thin-pool", "-l", POOL_SHARE, "-Zy", "-n", name]);
-    traits = await lvm.thinPool(name);
+    pool = await lvm.thinPool(name);
   }
-  if (!traits) throw new AppError("pool_unavailable", `volume group "${lvm.group}" has no thin pool "${name}"`);
-  if (!traits.zeroes) {
+  if (!pool) throw new AppError("pool_unavailable", `volume group "${lvm.group}" has no thin pool "${name}"`);
+  if (!pool.zeroes) {
     const fix = `lvchange -Zy ${lvm.group}/${name}`;
     throw new AppError("pool_unavailable", `thin pool "${name}" does not zero its blocks, so disks would show what others deleted: ${fix}`);
   }
-  return { name, chunkBytes: traits.chunkBytes };
+  return pool;
 }
 
 /** Throws `pool_full` where the pool has too little left for more disks; `pool_unavailable` where something is wrong with it. */

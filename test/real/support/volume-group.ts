@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
+import type { LvmConfig } from "#/config/pools/lvm.ts";
 
 const run = promisify(execFile);
 
@@ -9,16 +10,46 @@ export async function sh(program: string, ...args: string[]): Promise<string> {
   return (await run(program, args)).stdout.trim();
 }
 
+export const FOLDER = "/physical";
+let made: Promise<void> | undefined;
+
 /**
- * A physical volume of so many bytes (`3G`), in a file on the guest's first disk: a loop device passes on which blocks are no longer
- * needed, the guest's disks do not. Returns its device.
+ * A volume group of so many bytes (`3G`), in a file on the guest's first disk: a loop device passes on which blocks are no longer
+ * needed, the guest's disks do not. Small extents, so that odd sizes meet them.
  */
-export async function makePhysicalVolume(size: string): Promise<string> {
+export async function makeVolumeGroup(name: string, size: string): Promise<void> {
+  await (made ??= prepare());
+  const file = `${FOLDER}/${name}`;
+  await sh("truncate", "-s", size, file);
+  await sh("vgcreate", "-qq", "-s", "1M", name, await sh("losetup", "-f", "--show", file));
+}
+
+export async function removeVolumeGroup(name: string): Promise<void> {
+  await sh("vgremove", "-qq", "-y", name);
+}
+
+/** LVM's configuration for the guest: there is no udev, and no room for copies of metadata. */
+export const LVM_CONF = `${FOLDER}/lvm.conf`;
+
+async function prepare(): Promise<void> {
   const [disk] = (process.env["KERNEL_VM_DISKS"] ?? "").split(" ") as [string];
-  await mkdir("/physical", { recursive: true });
-  await sh("modprobe", "-a", "xfs", "loop", "dm-thin-pool", "dm-snapshot");
+  await mkdir(FOLDER, { recursive: true });
+  await sh("modprobe", "-a", "xfs", "loop", "dm-thin-pool");
   await sh("mkfs.xfs", "-q", "-f", disk);
-  await sh("mount", disk, "/physical");
-  await sh("truncate", "-s", size, "/physical/volume");
-  return sh("losetup", "-f", "--show", "/physical/volume");
+  await sh("mount", disk, FOLDER);
+  // 500 terminals of the old kind, which LVM would look at each time.
+  await sh("sh", "-c", "rm -f /dev/pty* /dev/tty[a-z]*");
+  await writeFile(
+    LVM_CONF,
+    `activation { udev_sync=0 udev_rules=0 monitoring=0 }
+devices { use_devicesfile=0 filter=["a|^/dev/loop|", "r|.*|"] }
+backup { backup=0 archive=0 }
+global { use_aio=0 }
+`,
+  );
+}
+
+/** A pool's section, with the defaults. */
+export function lvmConfig(options: Pick<LvmConfig, "volumeGroup" | "type"> & Partial<LvmConfig>): LvmConfig {
+  return { thinDataPercentMax: 95, thinMetadataPercentMax: 90, volumeClear: "zero", volumeClearSizeBytes: 0, confPath: LVM_CONF, ...options };
 }
