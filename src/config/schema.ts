@@ -20,7 +20,7 @@ import { S3_SCHEMA } from "./pools/s3.ts";
 /** What a pool may be used for. Uploaded images go to the first pool with `images`; caches are kept in pools with `cache`. */
 export const POOL_ROLES = ["images", "volumes", "servers", "cache"] as const;
 
-export const POOL_DRIVERS = ["file", "nfs", "lvm", "rbd", "s3", "http"] as const;
+const POOL_DRIVERS = ["file", "nfs", "lvm", "rbd", "s3", "http"] as const;
 
 const poolName = text({
   description: "Names the pool in records, messages and volume types; never change it while the pool holds disks.",
