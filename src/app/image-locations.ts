@@ -139,19 +139,21 @@ export class ImageLocations {
     };
   }
 
-  /** The pool for images whose disks have such URLs: of a web server any, else the one with the same host and bucket, or cluster and pool. */
+  /** The pool for images whose disks have such URLs: of a web server any, else the one with the same host and bucket, cluster and pool, or export. */
   #poolOf(url: string): Pool {
     const pools = this.#context.pools.takingNew("images");
-    const found = pools.find((pool) => (locationKind(url) === "web" ? pool.kind === "http" : !pool.can.readOnly && isSamePlace(url, pool)));
+    const found = pools.find((pool) => hasLocation(pool, url));
     if (found) return found;
     throw new AppError("bad_request", "Invalid location: no store of images has it.");
   }
 
   /** Bytes that a disk of ours has would go with that disk. */
   async #refuseTaken(url: string): Promise<void> {
-    const id = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\/[^/]*)?$/.exec(new URL(url).pathname)?.[1];
+    const [, id, suffix] = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(\.(?:disk|overlay|partial))?(?:\/[^/]*)?$/.exec(new URL(url).pathname) ?? [];
     const disk = id === undefined ? undefined : await findDisk(this.#context.db, diskId(id));
-    if (!disk || disk.location !== undefined || this.#context.pools.find(disk.pool)?.locate(disk) !== url) return;
+    if (!disk || disk.location !== undefined) return;
+    // Only files of ours have such names, by whatever path they are reached.
+    if (suffix === undefined && this.#context.pools.find(disk.pool)?.locate(disk) !== url) return;
     throw new AppError("conflict", "Invalid location: it belongs to another image or volume.");
   }
 
@@ -178,13 +180,22 @@ export class ImageLocations {
   }
 }
 
+function hasLocation(pool: Pool, url: string): boolean {
+  const kind = locationKind(url);
+  if (kind === "web") return pool.kind === "http";
+  if (pool.can.readOnly || pool.down !== undefined) return false;
+  // Such a pool knows its exports, and gives what lies on them in the paths of this machine.
+  if (kind === "share") return pool.kind === "nfs" && pool.locate({ id: ANY_DISK, location: url }) !== url;
+  return isSamePlace(url, pool);
+}
+
 /** `s3://HOST/BUCKET/…`, `rbd://FSID/POOL/…`: what disks of the pool have in common. */
 function isSamePlace(url: string, pool: Pool): boolean {
   const place = (text: string) => {
     const { protocol, host, pathname } = new URL(text);
     return `${protocol}//${host}/${pathname.split("/")[1]}`;
   };
-  return pool.down === undefined && place(url) === place(pool.locate({ id: ANY_DISK }));
+  return place(url) === place(pool.locate({ id: ANY_DISK }));
 }
 
 const ANY_DISK = diskId("00000000-0000-0000-0000-000000000000");

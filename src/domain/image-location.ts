@@ -11,7 +11,7 @@ export interface ImageLocation {
 const URL_LENGTH_MAX = 4096;
 
 /** What kind of location a URL is. `file` and all others are refused, as Glance does. */
-export type LocationKind = "web" | "object" | "cluster" | "volume";
+export type LocationKind = "web" | "object" | "cluster" | "share" | "volume";
 
 /** Throws `bad_request` for what no image can be registered at, as far as the URL alone shows it. */
 export function locationKind(url: string): LocationKind {
@@ -35,6 +35,7 @@ const KINDS: ReadonlyMap<string, LocationKind> = new Map([
   ["s3+http:", "object"],
   ["s3+https:", "object"],
   ["rbd:", "cluster"],
+  ["nfs:", "share"],
 ]);
 
 function parse(url: string): URL {
