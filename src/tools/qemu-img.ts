@@ -36,7 +36,7 @@ export interface ConvertOptions {
  */
 export async function convert(source: BlockNode, target: BlockNode | NewFile, options: ConvertOptions = {}): Promise<void> {
   const node = "format" in target ? protocolOf(target) : target;
-  const direct = { source: await allDirect(diskFilesOf(source)), target: await allDirect(changedFiles(node)) };
+  const direct = { source: await allDirect(diskFilesOf(source)), target: !endsInSectors(target) && (await allDirect(changedFiles(node))) };
   await qemuImg(convertArguments(source, target, { ...direct, bytesPerSecondMax: options.bytesPerSecondMax }), {
     ...convertLimits,
     signal: options.signal,
@@ -292,6 +292,14 @@ function rethrow(error: unknown): never {
     throw new AppError("pool_full", error.message, { cause: error.cause });
   }
   throw error;
+}
+
+/**
+ * A VHD ends with a footer of 512 bytes, a stream-optimized VMDK with a marker: where O_DIRECT takes whole blocks of 4 KiB (btrfs, 4Kn disks)
+ * QEMU would make the file longer than that, and other readers would not find them.
+ */
+function endsInSectors(target: BlockNode | NewFile): boolean {
+  return "format" in target && (target.format === "vpc" || (target.format === "vmdk" && target.clusters !== undefined));
 }
 
 /** Whether all of these files can be opened with O_DIRECT: not so on some tmpfs, FUSE and network file systems. */
