@@ -1,7 +1,7 @@
 import { randomFillSync } from "node:crypto";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { MINUTE_MS, MiB } from "#/lib/units.ts";
+import { KiB, MINUTE_MS, MiB } from "#/lib/units.ts";
 import { run } from "#/tools/run.ts";
 
 const timeoutMs = 5 * MINUTE_MS;
@@ -19,6 +19,20 @@ export async function makeQcow2(folder: string, name: string, { virtualSizeBytes
   await run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, qcow2], { timeoutMs });
   await rm(raw);
   return qcow2;
+}
+
+/** A raw file that compresses to about half, as disks do: random bytes and text by turns. The rest of it is a hole. */
+export async function writeCompressible(path: string, { virtualSizeBytes, dataBytes }: DiskShape): Promise<void> {
+  await using file = await open(path, "w");
+  await file.truncate(virtualSizeBytes);
+  const piece = Buffer.alloc(PIECE_BYTES);
+  for (let done = 0; done < dataBytes; done += PIECE_BYTES) {
+    for (let at = 0; at < PIECE_BYTES; at += 8 * KiB) {
+      randomFillSync(piece, at, 4 * KiB);
+      piece.fill(`line ${at} of the file\n`, at + 4 * KiB, at + 8 * KiB);
+    }
+    await file.write(piece, 0, PIECE_BYTES, done * 2);
+  }
 }
 
 const PIECE_BYTES = 4 * MiB;

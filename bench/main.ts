@@ -6,6 +6,7 @@
 import { parseArgs } from "node:util";
 import { MINUTE_MS } from "#/lib/units.ts";
 import { atOnce, rbdAtOnce } from "./at-once.ts";
+import { capture } from "./capture.ts";
 import { Bed, type Measurement } from "./bed.ts";
 import { clone, rbdClone } from "./clone.ts";
 import { convert, rbdConvert } from "./convert.ts";
@@ -22,6 +23,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   memory,
   clone,
   convert,
+  capture,
   "at-once": atOnce,
   lists,
   transfer,

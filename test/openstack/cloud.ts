@@ -23,7 +23,7 @@ export interface RunOptions {
 }
 
 /** Without over-subscription, so that what is larger than the machine's disk finds no room. */
-const CONFIG = { pools: [{ name: "local", path: "pools/local", overSubscriptionRatioMax: 1 }] };
+const CONFIG = { volumeUploads: { allowCompressed: true }, pools: [{ name: "local", path: "pools/local", overSubscriptionRatioMax: 1 }] };
 
 /** Bytes of the test disk: no whole number of GiB, so that rounding shows. */
 export const DISK_BYTES = 24 * MiB;
@@ -41,13 +41,14 @@ export class Cloud implements AsyncDisposable {
     this.folder = folder;
   }
 
-  static async open(): Promise<Cloud> {
+  /** `env`: what its Mica finds in the environment, beside ours. */
+  static async open({ config = CONFIG, env = {} }: { config?: object; env?: Record<string, string> } = {}): Promise<Cloud> {
     const folder = await mkdtemp(join(tmpdir(), "mica-openstack-"));
     const dataDir = join(folder, "mica");
     await mkdir(dataDir);
-    await writeFile(join(dataDir, "mica.json"), JSON.stringify(CONFIG));
+    await writeFile(join(dataDir, "mica.json"), JSON.stringify(config));
     await makeDisks(folder);
-    const mica = await MicaProcess.start({ dataDir });
+    const mica = await MicaProcess.start({ dataDir, env });
     return new Cloud(mica, await People.make(mica), folder);
   }
 

@@ -17,6 +17,14 @@ export function sameBytes(made: string, wanted: string): FileCheck {
   };
 }
 
+/** What gunzip makes of the one file is the other disk to a guest. */
+export function sameUnzipped(made: string, wanted: string): FileCheck {
+  return async (folder) => {
+    await execute("gunzip", ["--keep", "--force", made], { cwd: folder, timeout: 60_000 });
+    await sameDisk(made.replace(/\.gz$/, ""), wanted)(folder);
+  };
+}
+
 /** Both files, of whatever formats, are the same disk to a guest; what one has beyond the other's end is zeroes. */
 export function sameDisk(made: string, wanted: string): FileCheck {
   return async (folder) => void (await execute("qemu-img", ["compare", "-q", made, wanted], { cwd: folder, timeout: 60_000 }));

@@ -1,6 +1,6 @@
 /** `openstack` and `cinder` against Block Storage v3: https://docs.openstack.org/python-openstackclient/6.0.0/cli/command-objects/volume.html */
 import { all, count, exactly, missing, none } from "./expectation.ts";
-import { sameDisk } from "./files.ts";
+import { sameDisk, sameUnzipped } from "./files.ts";
 import { onCloud, type Row } from "./flow.ts";
 
 /** What tells that something is gone. */
@@ -111,6 +111,21 @@ const IMAGES_AND_VOLUMES: readonly Row[] = [
   { run: "cinder upload-to-image --disk-format vmdk --visibility shared {root} vmdk-copy", volumeApi: "3.70", shows: { image_name: "vmdk-copy", status: "uploading" }, keep: { vmdkCopy: "image_id" } },
   { run: "openstack image show {vmdkCopy}", until: { status: "active", disk_format: "vmdk" } },
   { run: "openstack image save --file copy.vmdk {vmdkCopy}", afterwards: sameDisk("copy.vmdk", "disk.raw") },
+  { run: "openstack image create --volume root --disk-format vhd vhd-copy", keep: { vhdCopy: "image_id" } },
+  { run: "openstack image show {vhdCopy}", until: { status: "active", disk_format: "vhd", virtual_size: 1073741824 } },
+  { run: "openstack image save --file copy.vpc {vhdCopy}", afterwards: sameDisk("copy.vpc", "disk.raw") },
+  { run: "openstack volume show root", until: { status: "available" } },
+  { run: "cinder upload-to-image --disk-format raw --container-format compressed {root} zipped", volumeApi: "3.70", shows: { container_format: "compressed" }, keep: { zipped: "image_id" } },
+  { run: "openstack image show {zipped}", until: { status: "active", disk_format: "raw", container_format: "compressed" } },
+  { run: "openstack image save --file copy.gz {zipped}", afterwards: sameUnzipped("copy.gz", "disk.raw") },
+  { run: "openstack volume create --size 1 --image {zipped} unzipped", keep: { unzipped: "id" } },
+  { run: "openstack volume show unzipped", until: { status: "available" } },
+  { run: "openstack image create --volume unzipped --disk-format raw unzipped-copy", keep: { unzippedCopy: "image_id" } },
+  { run: "openstack image show {unzippedCopy}", until: { status: "active" } },
+  { run: "openstack image save --file unzipped.raw {unzippedCopy}", afterwards: sameDisk("unzipped.raw", "disk.raw") },
+  { run: "openstack image create --volume root --disk-format ploop no", error: /No volume can be written as ploop.*400/ },
+  { run: "openstack image create --volume root --container-format ova no", error: /not one in a container of format ova.*400/ },
+  { run: "openstack volume show root", until: { status: "available" } },
   { run: "openstack volume create --source root --size 2 twin", keep: { twin: "id" } },
   { run: "openstack volume show twin", until: { status: "available", size: 2, source_volid: "{root}", bootable: "true" } },
   { run: "openstack volume create --source twin --size 1 no", error: /cannot be smaller than original volume size 2GB.*400/ },
@@ -132,7 +147,7 @@ const IMAGES_AND_VOLUMES: readonly Row[] = [
   { run: "openstack image set --unprotected {qcow2Copy}" },
   { run: "openstack image delete {qcow2Copy}" },
   { run: "openstack volume show twin", until: { status: "available" } },
-  { run: "openstack volume delete twin again {fromSnapshot}" },
+  { run: "openstack volume delete twin again unzipped {fromSnapshot}" },
   { run: "openstack volume list", until: exactly() },
 ];
 
