@@ -101,7 +101,7 @@ export class ImageLocations {
       await this.#uploads.fromLocation(caller, image, url);
       return undefined;
     }
-    const pool = this.#poolOf(url);
+    const pool = await this.#poolOf(url);
     await this.#refuseTaken(url);
     return db.transaction().execute(async (trx) => {
       const params = this.#paramsOf(await findVisibleImage(trx, caller, id), { url, pool: pool.name, sha512 });
@@ -140,10 +140,8 @@ export class ImageLocations {
   }
 
   /** The pool for images whose disks have such URLs: of a web server any, else the one with the same host and bucket, cluster and pool, or export. */
-  #poolOf(url: string): Pool {
-    const pools = this.#context.pools.takingNew("images");
-    const found = pools.find((pool) => hasLocation(pool, url));
-    if (found) return found;
+  async #poolOf(url: string): Promise<Pool> {
+    for (const pool of this.#context.pools.takingNew("images")) if (await hasLocation(pool, url)) return pool;
     throw new AppError("bad_request", "Invalid location: no store of images has it.");
   }
 
@@ -180,13 +178,22 @@ export class ImageLocations {
   }
 }
 
-function hasLocation(pool: Pool, url: string): boolean {
+async function hasLocation(pool: Pool, url: string): Promise<boolean> {
   const kind = locationKind(url);
   if (kind === "web") return pool.kind === "http";
   if (pool.can.readOnly || pool.down !== undefined) return false;
-  // Such a pool knows its exports, and gives what lies on them in the paths of this machine.
-  if (kind === "share") return pool.kind === "nfs" && pool.locate({ id: ANY_DISK, location: url }) !== url;
+  if (kind === "share") return pool.kind === "nfs" && isOnExport(pool, url);
   return isSamePlace(url, pool);
+}
+
+/** Only the pool knows its exports, and under which paths the image store sees them. */
+async function isOnExport(pool: Pool, url: string): Promise<boolean> {
+  try {
+    return (await pool.stat(ANY_DISK, url)) !== undefined;
+  } catch (error) {
+    if (error instanceof AppError && (error.code === "not_supported" || error.code === "disk_not_found")) return false;
+    throw error;
+  }
 }
 
 /** `s3://HOST/BUCKET/…`, `rbd://FSID/POOL/…`: what disks of the pool have in common. */

@@ -10,7 +10,7 @@ export interface ImageLocation {
 /** Longer than any signed URL; Glance's own schema has 255, which those exceed. */
 const URL_LENGTH_MAX = 4096;
 
-/** What kind of location a URL is. `file` and all others are refused, as Glance does. */
+/** What kind of location a URL is. All others are refused, as Glance does; a `file` is taken from an NFS export only. */
 export type LocationKind = "web" | "object" | "cluster" | "share" | "volume";
 
 /** Throws `bad_request` for what no image can be registered at, as far as the URL alone shows it. */
@@ -36,6 +36,8 @@ const KINDS: ReadonlyMap<string, LocationKind> = new Map([
   ["s3+https:", "object"],
   ["rbd:", "cluster"],
   ["nfs:", "share"],
+  // As a store writes it that keeps images as files: taken only where an export is known to have that path.
+  ["file:", "share"],
 ]);
 
 function parse(url: string): URL {
