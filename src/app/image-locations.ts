@@ -4,7 +4,7 @@ import { findOwnImage, findVisibleImage } from "#/app/find-image.ts";
 import type { VolumeUploads } from "#/app/volume-uploads.ts";
 import { findDisk } from "#/db/disks.ts";
 import { findImageVolume } from "#/db/image-volumes.ts";
-import { findImage, updateImage } from "#/db/images.ts";
+import { updateImage } from "#/db/images.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { cinderLocation } from "#/domain/cinder-location.ts";
 import type { Disk } from "#/domain/disk.ts";

@@ -56,7 +56,7 @@ describe("Outbound", () => {
   it("refuses a name by the address that it has", async () => {
     await using server = await startWebServer({ "/x": page("inner") });
     using outbound = strict();
-    await rejectsWith("bad_request", () => outbound.request(server.url.replace("127.0.0.1", "localhost") + "/x", { method: "GET" }));
+    await rejectsWith("bad_request", () => outbound.request(`${server.url.replace("127.0.0.1", "localhost")}/x`, { method: "GET" }));
     assert.deepEqual(server.requests, []);
   });
 
