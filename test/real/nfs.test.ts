@@ -1,6 +1,6 @@
 /**
  * The nfs driver, and Mica on it: with real exports under a kernel that has NFS, and the same code in folders of an XFS of this
- * machine, which is fast enough for kills at several moments.
+ * machine, which is fast enough for a kill in every flow.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -38,6 +38,6 @@ killFlows("two nfs pools in folders of a local XFS", {
     ];
     return { env: { MICA_POOLS: JSON.stringify(pools) }, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
   },
-  momentsMs: [20, 200],
+  momentsMs: [100],
   dataBytes: 128 * MiB,
 });
