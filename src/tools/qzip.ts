@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { AppError } from "#/domain/errors.ts";
 import { escapeControls } from "#/tools/run.ts";
+import { confinedCommand } from "#/tools/sandbox.ts";
 
 /** An Intel QuickAssist device that the kernel drives: the PCI address, and the program that uses it. */
 export interface Qat {
@@ -40,7 +41,8 @@ export function compressByQat(content: AsyncIterable<Uint8Array>, signal?: Abort
  */
 export async function* filter(command: readonly string[], content: AsyncIterable<Uint8Array>, signal?: AbortSignal): AsyncIterable<Uint8Array> {
   if (signal?.aborted) throw new AppError("cancelled", `Cancelled before ${command[0]} began.`);
-  const child = spawn("setpriv", ["--pdeathsig", "KILL", "--no-new-privs", "--", ...command], { cwd: "/", env: { PATH: PROGRAM_FOLDERS.join(":"), LC_ALL: "C.UTF-8" } });
+  const [file, ...rest] = confinedCommand({ kind: "limits" }, command);
+  const child = spawn(file as string, rest, { cwd: "/", env: { PATH: PROGRAM_FOLDERS.join(":"), LC_ALL: "C.UTF-8" } });
   const ended = Promise.withResolvers<string | undefined>();
   child.once("error", ({ message }) => ended.resolve(message));
   child.once("close", (code, killedBy) => ended.resolve(code === 0 ? undefined : `it ended with ${killedBy ?? `exit status ${code}`}`));

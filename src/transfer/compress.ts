@@ -73,7 +73,7 @@ const PACK: Readonly<Record<Compression, Pack>> = {
 
 async function inThread(pack: Pack, block: Uint8Array): Promise<Uint8Array> {
   using _ = await threads.take();
-  return pack(block);
+  return await pack(block);
 }
 
 /** A block of zeroes is packed once, however many the disk has: most of a disk is holes. */
