@@ -3,7 +3,7 @@ import type { ClusterCompression, Compression } from "#/domain/compression.ts";
 import type { Disk } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { formatBytes } from "#/lib/units.ts";
-import type { NewDisk, StorageDriver, WorkOptions } from "#/storage/driver.ts";
+import type { Fill, NewDisk, StorageDriver, WorkOptions } from "#/storage/driver.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
 import { counted } from "#/transfer/blocks.ts";
 import { compressionEngine } from "#/transfer/compress.ts";
@@ -28,7 +28,7 @@ export interface Conversion extends WorkOptions {
   readonly compress?: Compression | undefined;
   /** Asked before data whose amount was not known beforehand: a compressed stream's, in either direction. */
   readonly beforeBytes?: BeforeBytes | undefined;
-  /** 0 is without a limit. Bytes that we read or write ourselves have the pools' own limits. */
+  /** How fast QEMU may read where the source lies; 0 is without a limit. How fast it may write, the target's pool says; what we move ourselves, each pool counts. */
   readonly bytesPerSecondMax?: number | undefined;
 }
 
@@ -100,7 +100,13 @@ async function moveContent(conversion: Conversion): Promise<number> {
 async function fill(node: BlockNode, { target, clusters, ...options }: Omit<Conversion, "source">): Promise<void> {
   const { pool, disk } = target;
   const { signal } = options;
-  await pool.fill(disk, (made) => qemuImg.convert(node, disk.format === "raw" ? made : newFile(made, clusters), options), { signal });
+  const write: Fill = (made, rate) => qemuImg.convert(node, disk.format === "raw" ? made : newFile(made, clusters), { ...options, bytesPerSecondMax: slower(options.bytesPerSecondMax, rate) });
+  await pool.fill(disk, write, { signal });
+}
+
+/** Of two limits, the one that holds; 0 and undefined are none. */
+function slower(one = 0, other = 0): number {
+  return one > 0 && other > 0 ? Math.min(one, other) : Math.max(one, other);
 }
 
 /** Writes content into the target through us. Returns the bytes that were read. */
@@ -181,10 +187,10 @@ async function checkFits(node: BlockNode, { disk }: Target, signal: AbortSignal 
 
 /** The file that QEMU is to create, where the pool expects it. */
 function newFile(node: BlockNode, clusters: ClusterCompression | undefined): qemuImg.NewFile {
-  if (!("file" in node) || !("filename" in node.file) || node.driver === "raw" || node.driver === "luks") {
-    throw new Error(`Broken invariant: qemu-img cannot create ${node.driver}`);
-  }
-  return { filename: node.file.filename, format: node.driver, clusters };
+  if (!("file" in node) || node.driver === "raw" || node.driver === "luks") throw new Error(`Broken invariant: qemu-img cannot create ${node.driver}`);
+  if (node.file.driver === "rbd") return { filename: node.file, format: node.driver, clusters };
+  if ("filename" in node.file) return { filename: node.file.filename, format: node.driver, clusters };
+  throw new Error(`Broken invariant: qemu-img cannot create ${node.driver} in ${node.file.driver}`);
 }
 
 function notStreamable({ source, target }: Conversion): AppError {
