@@ -53,7 +53,6 @@ export async function recordTarget(services: SagaServices, { strategy, source, t
 export async function fillTarget(services: SagaServices, { strategy, source, target, clusters, compress }: Materialisation, scope: StepScope): Promise<Actual> {
   const pool = services.pools.get(target.pool);
   const options = { signal: scope.signal, onProgress: scope.progress };
-  const bytesPerSecondMax = pool.limits.bandwidthBytesPerSecondMax;
   const disk = await getDisk(services.db, target.id);
   if (disk.state === "ready") return {};
   const made = { ...target, frozen: target.holder.kind === "image" || target.holder.kind === "cache" };
@@ -69,7 +68,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
     clusters,
     compress,
     beforeBytes: (totalBytes: number, unwrittenBytes: number) => reservation.reach(totalBytes, unwrittenBytes),
-    bytesPerSecondMax,
+    bytesPerSecondMax: services.pools.get(from.pool).limits.bandwidthBytesPerSecondMax,
     ...options,
   };
   switch (strategy) {

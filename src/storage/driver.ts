@@ -71,7 +71,7 @@ export interface StorageDriver extends AsyncDisposable {
    * zeroes; or, for other formats, a file that a tool creates). Nothing is visible under the id until `fill` has ended well.
    * Only where `can.addressable` is `write`.
    */
-  fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options?: WorkOptions): Promise<void>;
+  fill(target: NewDisk, fill: Fill, options?: WorkOptions): Promise<void>;
 
   /** Makes a raw disk larger; the new end reads as zeroes. Never smaller: a repeated call finds it done. Only where `can.mutable`. */
   resize(disk: StoredRef, virtualSizeBytes: number, options?: WorkOptions): Promise<void>;
@@ -96,6 +96,9 @@ export interface StorageDriver extends AsyncDisposable {
   /** How much of the space that the disks here take is shared between them. Reads the map of every disk: not for a request's path. Only where `can.dedup`. */
   measureSpace?(options?: WorkOptions): Promise<SharedSpace>;
 }
+
+/** Writes into a block node; `bytesPerSecondMax` is how fast it may, where the pool has a limit. */
+export type Fill = (node: BlockNode, bytesPerSecondMax?: number) => Promise<void>;
 
 /** What the planner may count on: data, decided by the driver after probing at start. `why` has the reason for each weak answer. */
 export interface Capabilities {
@@ -170,6 +173,8 @@ export interface WorkOptions {
   readonly signal?: AbortSignal | undefined;
   /** From 0 to 1, as often as the driver likes. */
   readonly onProgress?: ((fraction: number) => void) | undefined;
+  /** For programs that move bytes between disks of the pool; without it, there is no limit. */
+  readonly bytesPerSecondMax?: number | undefined;
 }
 
 export interface DedupOptions extends WorkOptions {

@@ -7,6 +7,7 @@ import type {
   Capacity,
   DedupOptions,
   DiskWriter,
+  Fill,
   Lineage,
   NewDisk,
   SharedSpace,
@@ -191,7 +192,7 @@ export class Pool implements StorageDriver {
     return this.#run("copy", doing, () => this.#driver.copy(source, target, options), [source, target]);
   }
 
-  async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options?: WorkOptions): Promise<void> {
+  async fill(target: NewDisk, fill: Fill, options?: WorkOptions): Promise<void> {
     checkDisk(target);
     const doing = `fill disk ${target.id}`;
     if (this.can.addressable !== "write") throw this.#refusal(doing, "addressable");

@@ -7,6 +7,7 @@ import type {
   Capacity,
   DedupOptions,
   DiskWriter,
+  Fill,
   Lineage,
   NewDisk,
   SharedSpace,
@@ -95,7 +96,7 @@ export abstract class DriverAround implements StorageDriver {
     return this.run(callOn("copy", target, options), () => this.inner.copy(source, target, options));
   }
 
-  async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options?: WorkOptions): Promise<void> {
+  async fill(target: NewDisk, fill: Fill, options?: WorkOptions): Promise<void> {
     return this.run(callOn("fill", target, options), () => this.inner.fill(target, fill, options));
   }
 

@@ -1,6 +1,6 @@
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { Semaphore } from "#/lib/semaphore.ts";
-import type { ByteRange, DedupOptions, DiskWriter, StorageDriver, StoredRef, WorkOptions } from "#/storage/driver.ts";
+import type { ByteRange, DedupOptions, DiskWriter, Fill, NewDisk, StorageDriver, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { type Call, DriverAround } from "#/storage/wrap/around.ts";
 import { Throttle } from "#/storage/wrap/throttle.ts";
 
@@ -11,15 +11,48 @@ export interface LimitOptions {
   readonly bytesPerSecondMax: number;
 }
 
+/** Of the bytes per second, what a program gets that moves bytes by itself; what we move meanwhile shares the rest. */
+const LENT = 7 / 8;
+
 /** The limits of one pool, however often its driver is opened. */
 export class Limits {
-  readonly heavy: Semaphore;
-  readonly throttle: Throttle | undefined;
+  readonly #heavy: Semaphore;
+  readonly #programs = new Semaphore(1);
+  readonly #bytesPerSecondMax: number;
+  readonly #throttle: Throttle | undefined;
 
   constructor({ concurrencyMax, bytesPerSecondMax }: LimitOptions) {
-    this.heavy = new Semaphore(concurrencyMax);
-    this.throttle = bytesPerSecondMax > 0 ? new Throttle(bytesPerSecondMax) : undefined;
+    this.#heavy = new Semaphore(concurrencyMax);
+    this.#bytesPerSecondMax = bytesPerSecondMax;
+    this.#throttle = bytesPerSecondMax > 0 ? new Throttle(bytesPerSecondMax) : undefined;
   }
+
+  takeHeavy(signal?: AbortSignal): Promise<Disposable> {
+    return take(this.#heavy, signal);
+  }
+
+  /** Waits until it is these bytes' turn. */
+  async pass(bytes: number, signal?: AbortSignal): Promise<void> {
+    await this.#throttle?.pass(bytes, signal);
+  }
+
+  /**
+   * Runs `work`, which has a program move bytes as fast as it is told. A program keeps its rate to its end: in a pool with a
+   * limit there is one at a time, so that all together hold it.
+   */
+  async lend<Result>(work: (bytesPerSecondMax: number | undefined) => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+    if (!this.#throttle) return work(undefined);
+    using _turn = await take(this.#programs, signal);
+    using _lent = this.#throttle.lend(LENT);
+    return await work(Math.floor(this.#bytesPerSecondMax * LENT));
+  }
+}
+
+function take(semaphore: Semaphore, signal?: AbortSignal): Promise<Disposable> {
+  return semaphore.take(signal).catch((error: unknown) => {
+    throwIfCancelled(signal);
+    throw error;
+  });
 }
 
 /** Those that move bytes or start programs. The others are quick, and some are needed inside of these. */
@@ -41,11 +74,26 @@ export class LimitedDriver extends DriverAround {
 
   protected override async run<Result>({ name, signal }: Call, work: () => Promise<Result>): Promise<Result> {
     if (!HEAVY.includes(name)) return work();
-    using _ = await this.#limits.heavy.take(signal).catch((error: unknown) => {
-      throwIfCancelled(signal);
-      throw error;
-    });
+    using _ = await this.#limits.takeHeavy(signal);
     return await work();
+  }
+
+  override async fill(target: NewDisk, fill: Fill, options: WorkOptions = {}): Promise<void> {
+    return super.fill(target, (node) => this.#limits.lend((bytesPerSecondMax) => fill(node, bytesPerSecondMax), options.signal), options);
+  }
+
+  override async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
+    return this.#lent({ name: "copy", disk: target.id }, options, (paced) => this.inner.copy(source, target, paced));
+  }
+
+  override async flatten(disk: StoredRef, options: WorkOptions = {}): Promise<void> {
+    return this.#lent({ name: "flatten", disk: disk.id }, options, (paced) => this.inner.flatten(disk, paced));
+  }
+
+  /** Both kinds of turns are always taken in this order. */
+  async #lent(call: Call, options: WorkOptions, work: (options: WorkOptions) => Promise<void>): Promise<void> {
+    const { signal } = options;
+    await this.run({ ...call, signal }, () => this.#limits.lend((bytesPerSecondMax) => work({ ...options, bytesPerSecondMax }), signal));
   }
 
   protected override async write(
@@ -53,18 +101,18 @@ export class LimitedDriver extends DriverAround {
     { block, offset }: { block: Uint8Array; offset: number },
     { signal }: Call,
   ): Promise<void> {
-    await this.#limits.throttle?.pass(block.length, signal);
+    await this.#limits.pass(block.length, signal);
     await writer.write(block, offset);
   }
 
   override async dedup(options: DedupOptions = {}): Promise<void> {
-    const pass = async (bytes: number) => this.#limits.throttle?.pass(bytes, options.signal);
+    const pass = (bytes: number) => this.#limits.pass(bytes, options.signal);
     return super.dedup({ ...options, pass });
   }
 
   override async *read(source: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<Uint8Array> {
     for await (const block of this.inner.read(source, range, options)) {
-      await this.#limits.throttle?.pass(block.length, options.signal);
+      await this.#limits.pass(block.length, options.signal);
       yield block;
     }
   }

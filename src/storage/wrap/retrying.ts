@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { BlockNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError, type ErrorCode } from "#/domain/errors.ts";
-import type { ByteRange, DiskWriter, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
+import type { ByteRange, DiskWriter, Fill, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { type Call, DriverAround } from "#/storage/wrap/around.ts";
 
 export interface RetryOptions {
@@ -31,11 +30,11 @@ export class RetryingDriver extends DriverAround {
   }
 
   /** What was begun by somebody else may not be repeatable: only the way there is tried again. */
-  override async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, options: WorkOptions = {}): Promise<void> {
+  override async fill(target: NewDisk, fill: Fill, options: WorkOptions = {}): Promise<void> {
     let begun = false;
-    const once = (node: BlockNode) => {
+    const once: Fill = (...args) => {
       begun = true;
-      return fill(node);
+      return fill(...args);
     };
     await this.#retry(() => this.inner.fill(target, once, options), { signal: options.signal, mayRepeat: () => !begun });
   }

@@ -3,12 +3,19 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 
 /** Shares a number of bytes per second among all who pass, in the order of coming. */
 export class Throttle {
-  readonly #bytesPerMs: number;
+  #bytesPerMs: number;
   /** When all bytes that were let in so far will have passed. */
   #freeAtMs = 0;
 
   constructor(bytesPerSecond: number) {
     this.#bytesPerMs = bytesPerSecond / 1000;
+  }
+
+  /** Lets only the rest pass until the answer is disposed of: `share`, from 0 to 1, is somebody else's meanwhile. */
+  lend(share: number): Disposable {
+    const lentBytesPerMs = this.#bytesPerMs * share;
+    this.#bytesPerMs -= lentBytesPerMs;
+    return { [Symbol.dispose]: () => void (this.#bytesPerMs += lentBytesPerMs) };
   }
 
   /** Waits until it is the bytes' turn. Waits shorter than a timer can tell are left to add up. */
