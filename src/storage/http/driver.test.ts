@@ -2,15 +2,99 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import type { DiskFormat } from "#/domain/disk.ts";
-import { diskId } from "#/domain/ids.ts";
+import { throwIfCancelled } from "#/domain/cancel.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
 import { silentLog } from "#/lib/log.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { assertGone, content, dense, newDisk, packed, rejectsWith } from "#/storage/contract/bench.ts";
-import type { ByteRange, StorageDriver, StoredRef } from "#/storage/driver.ts";
+import { storageDriverContract } from "#/storage/contract.ts";
+import type { ByteRange, DiskWriter, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { HttpDriver } from "#/storage/http/driver.ts";
+import { type Call, DriverAround } from "#/storage/wrap/around.ts";
 import { RetryingDriver } from "#/storage/wrap/retrying.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
-import { startWebServer, type WebFile } from "../../../test/support/web-server.ts";
+import { startWebServer, type WebFile, type WebServer } from "../../../test/support/web-server.ts";
+
+/** The driver as it is, with a server that somebody else fills: what is stored in this pool is put on that server, and read by its URL. */
+class FilledByOthers extends DriverAround {
+  protected readonly inner: HttpDriver;
+  readonly #server: WebServer;
+  readonly #uploads = new Map<DiskId, Uint8Array>();
+
+  constructor(inner: HttpDriver, server: WebServer) {
+    super();
+    this.inner = inner;
+    this.#server = server;
+  }
+
+  protected run<Result>(_: Call, work: () => Promise<Result>): Promise<Result> {
+    return work();
+  }
+
+  override async capacity() {
+    return { totalBytes: MiB, freeBytes: MiB };
+  }
+
+  override async *list(): AsyncIterable<StoredDisk> {
+    for (const path of this.#server.files.keys()) yield (await this.stat(diskId(path.slice(1)))) as StoredDisk;
+    for (const id of this.#uploads.keys()) if (!this.#server.files.has(`/${id}`)) yield { id, sizeBytes: 0, allocatedBytes: 0, partial: true };
+  }
+
+  override stat(id: DiskId, location = this.#url(id)) {
+    return super.stat(id, location);
+  }
+
+  override read(source: StoredRef, range: ByteRange, options?: WorkOptions) {
+    return super.read({ ...source, location: this.#url(source.id) }, range, options);
+  }
+
+  override open(disk: StoredRef, mode: "read" | "write") {
+    return super.open({ ...disk, location: this.#url(disk.id) }, mode);
+  }
+
+  override flatten(disk: StoredRef, options?: WorkOptions) {
+    return super.flatten({ ...disk, location: this.#url(disk.id) }, options);
+  }
+
+  override async delete(id: DiskId) {
+    this.#server.files.delete(`/${id}`);
+    this.#uploads.delete(id);
+  }
+
+  override async receive({ id }: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
+    throwIfCancelled(signal);
+    const bytes = new Uint8Array(16 * MiB);
+    this.#uploads.set(id, bytes);
+    const end = () => this.#uploads.get(id) === bytes && this.#uploads.delete(id);
+    return {
+      concurrency: 4,
+      write: async (block, offset) => {
+        throwIfCancelled(signal);
+        bytes.set(block, offset);
+      },
+      finish: async (sizeBytes) => {
+        end();
+        throwIfCancelled(signal);
+        this.#server.files.set(`/${id}`, { bytes: bytes.slice(0, sizeBytes) });
+      },
+      abort: async () => void end(),
+    };
+  }
+
+  override async [Symbol.asyncDispose]() {
+    await super[Symbol.asyncDispose]();
+    await this.#server[Symbol.asyncDispose]();
+  }
+
+  #url(id: DiskId): string {
+    return `${this.#server.url}/${id}`;
+  }
+}
+
+storageDriverContract("HttpDriver, filled by others,", async () => {
+  const server = await startWebServer();
+  return new FilledByOthers(new HttpDriver({ allowedHosts: ["127.0.0.1"], silenceMsMax: 5000 }, { log: silentLog }), server);
+});
 
 /** A driver, a server that it may read from, and disks at the server's paths. */
 async function openWorld(files: Readonly<Record<string, WebFile>>) {
