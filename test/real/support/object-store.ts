@@ -12,6 +12,8 @@ import { type CephCluster, startCeph } from "./ceph.ts";
 /** A real S3 service: Ceph's gateway on a cluster of its own, on loopback. It is gone, with all it held, when it is disposed of. */
 export interface ObjectStore extends AsyncDisposable {
   readonly endpoint: string;
+  /** The cluster that it stores in. */
+  readonly ceph: CephCluster;
   /** What a process needs in its environment to use it. */
   readonly env: { readonly AWS_ACCESS_KEY_ID: string; readonly AWS_SECRET_ACCESS_KEY: string };
   /** Runs `radosgw-admin`; returns what it printed. */
@@ -36,7 +38,7 @@ export async function startObjectStore(): Promise<ObjectStore> {
   await admin("user", "create", "--uid", OWNER, "--display-name", OWNER, "--access-key", accessKey, "--secret-key", secretKey);
   const kept = stack.move();
   const env = { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey };
-  return { endpoint, env, admin, [Symbol.asyncDispose]: () => kept.disposeAsync() };
+  return { endpoint, ceph, env, admin, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
 /** The section of a pool, with small parts; of all buckets, `images` is made at the first upload. */
