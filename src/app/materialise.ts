@@ -62,10 +62,18 @@ export class Materialise {
   /** The plan of an image of a volume. `store`: only into that pool of images, else `not_found`; `pool`: into that one, whatever its roles. */
   async planImage({ volumeId, form, store, pool }: { volumeId: string; form: ImageForm; store?: string | undefined; pool?: PoolName }): Promise<Plan> {
     const source = await this.#source("volume", volumeId);
-    const pools = pool ? [this.#pools.get(pool)] : this.#pools.takingNew("images").filter(({ name }) => store === undefined || name === store);
-    if (pools.length === 0) throw new AppError("not_found", `Store ${store} not enabled on this glance.`);
+    const pools = pool ? [this.#pools.get(pool)] : this.#storesFor(store);
     const target = { kind: "image", virtualSizeBytes: source.virtualSizeBytes, ...(await contentOf(form)) } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));
+  }
+
+  /** Pools for new images; others fill those that are read-only. */
+  #storesFor(store: string | undefined): Pool[] {
+    const pools = this.#pools.takingNew("images").filter(({ can }) => !can.readOnly);
+    if (pools.length === 0) throw new AppError("pool_unavailable", "No pool takes new images: those with the role images are read-only.");
+    const chosen = pools.filter(({ name }) => store === undefined || name === store);
+    if (chosen.length === 0) throw new AppError("not_found", `Store ${store} not enabled on this glance.`);
+    return chosen;
   }
 
   async #planVolumeIn(pool: Pool, source: SourceFacts | undefined, sizeBytes: number): Promise<Plan> {

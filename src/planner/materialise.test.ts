@@ -188,6 +188,12 @@ const CASES: readonly Case[] = [
     [["adopt", /compressed/], ["clone", /compressed/], ["clone_cached", /for volumes/], ["offload_copy", /compressed/], ["stream_convert", /a qcow2 disk cannot be compressed before it is complete/]],
   ],
   [
+    "stages a VHD for a pool of devices, which makes no files that grow",
+    { source: live(), target: toImage({ pool: slow, format: "vhd", can: { ...far, fills: ["raw", "qcow2"], why: { fills: "a device does not grow" } } }) },
+    "staged_convert",
+    [["adopt", /to be vhd/], ["clone", /to be vhd/], ["clone_cached", /for volumes/], ["offload_copy", /vhd/], ["stream_convert", /a vhd disk cannot be written in place: a device does not grow/]],
+  ],
+  [
     "streams a raw disk out of a compressed image, and keeps it in the cache",
     { source: image({ format: "opaque", packed: "raw" }), target: volume() },
     "stream_convert",

@@ -326,6 +326,7 @@ function whyNotStreamed({ source, target }: Facts): string | undefined {
   if (to === "raw") return undefined;
   if (target.stream) return `${aFormat(to)} cannot be compressed before it is complete`;
   if (target.can.addressable !== "write") return `${aFormat(to)} cannot be written in place: ${why(target.can, "addressable")}`;
+  if (target.can.fills && !target.can.fills.includes(to)) return `${aFormat(to)} cannot be written in place: ${why(target.can, "fills")}`;
   return undefined;
 }
 

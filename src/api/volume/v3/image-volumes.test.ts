@@ -138,7 +138,7 @@ describe("an image type's own store", () => {
       const extra_specs = { "image_service:store_id": store };
       await world.expect(200, "POST", "/types", { as: world.admin, body: { volume_type: { name: type, extra_specs } } });
       const id = await world.makeVolume({ volume_type: type });
-      const answer = await world.ask("POST", `/volumes/${id}/action`, { body: { "os-volume_upload_image": { image_name: "i" } } });
+      const answer = await world.ask("POST", `/volumes/${id}/action`, { body: { "os-volume_upload_image": { image_name: "i", disk_format: "qcow2" } } });
       assert.equal(answer.statusCode, status, answer.body);
       await settle(world);
       assert.equal(await world.status(id), "available");
