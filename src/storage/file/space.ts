@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import type { SharedSpace, WorkOptions } from "#/storage/driver.ts";
@@ -19,13 +20,17 @@ export async function measureFiles(paths: readonly string[], totalBytes: number,
       allocatedBytes += lengthBytes;
       if (!isShared || physicalBytes === undefined) continue;
       sharedBytes += lengthBytes;
-      shared.add(physicalBytes, lengthBytes);
+      for (let at = 0; at < lengthBytes; at += SLICE_BYTES) {
+        shared.add(physicalBytes + at, Math.min(SLICE_BYTES, lengthBytes - at));
+        await setImmediate(); // A long extent is many blocks: others get their turn in between.
+      }
     }
     onProgress?.((index + 1) / paths.length);
   }
   return { allocatedBytes, sharedBytes, physicalBytes: allocatedBytes - sharedBytes + shared.bytes };
 }
 
+const SLICE_BYTES = 64 * MiB;
 const PAGE_BITS = 32_768;
 
 /** Which places of the file system are taken, a bit for each block; pages of bits are made as they are needed. */
