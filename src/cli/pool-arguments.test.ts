@@ -36,8 +36,8 @@ describe("poolFromArguments()", () => {
 
   const WRONG: readonly [string[], RegExp][] = [
     [["name=x", "loud"], /"loud" is not KEY=VALUE/],
-    [["drivr=file"], /A pool has no "drivr": it has name, driver, path, /],
-    [["rbd.color=red"], /A pool has no "rbd.color".* rbd.pool/],
+    [["drivr=file"], /A pool has no "drivr"\. There are name, driver, path, roles, .* like rbd\.pool\.$/],
+    [["rbd.color=red"], /A pool has no "rbd\.color"\. There are rbd\.confPath, rbd\.pool, /],
     [["/etc/list.json"], /is not one pool/],
     [["/etc/broken.json"], /cannot be read as a pool/],
   ];

@@ -34,15 +34,21 @@ function poolFromFile(path: string, readFile: (path: string) => string): Record<
 /** The value that the text stands for: what the schema says of the option decides. What it is, Mica checks. */
 function readValue(key: string, text: string, cwd: string): unknown {
   const schema = key.split(".").reduce<OptionSchema | undefined>((at, name) => at?.properties?.[name], POOL_SCHEMA as OptionSchema);
-  if (!schema) return refuse(`A pool has no "${key}": it has ${keysOf(POOL_SCHEMA as OptionSchema).join(", ")}.`);
+  if (!schema) return refuse(`A pool has no "${key}". ${knownKeys(key)}`);
   if (schema.type === "array") return text.split(",").map((item) => item.trim());
   if (schema.type === "integer" || schema.type === "number") return Number.isNaN(Number(text)) || text.trim() === "" ? text : Number(text);
   if (schema.type === "boolean") return text === "true" || text === "false" ? text === "true" : text;
   return absolute(schema, text, cwd);
 }
 
-function keysOf(schema: OptionSchema, path = ""): string[] {
-  return Object.entries(schema.properties ?? {}).flatMap(([name, child]) => (child.type === "object" ? keysOf(child, `${path}${name}.`) : [`${path}${name}`]));
+/** The options of the section that was meant, else those of every pool. */
+function knownKeys(key: string): string {
+  const all = Object.entries((POOL_SCHEMA as OptionSchema).properties ?? {});
+  const sections = all.filter(([, { type }]) => type === "object");
+  const section = sections.find(([name]) => key.startsWith(`${name}.`));
+  if (section) return `There are ${Object.keys(section[1].properties ?? {}).map((name) => `${section[0]}.${name}`).join(", ")}.`;
+  const common = all.filter(([, { type }]) => type !== "object").map(([name]) => name);
+  return `There are ${common.join(", ")}, and those of the drivers ${sections.map(([name]) => name).join(", ")}, like rbd.pool.`;
 }
 
 function absolute(schema: OptionSchema | undefined, value: unknown, base: string): unknown {

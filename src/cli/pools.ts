@@ -15,9 +15,14 @@ export function addPoolsCommand(program: Command, { terminal }: CommandContext):
     for (const pool of pools) {
       if (pool.reason) terminal.line(terminal.style("red", `${pool.name}: ${pool.reason}`));
       if (pool.space) terminal.line(terminal.style("dim", `${pool.name}: ${spaceWords(pool.space)}`));
-      if (!pool.reason) for (const why of Object.values(pool.can?.why ?? {})) terminal.line(terminal.style("dim", `${pool.name}: ${why}`));
+      for (const why of reasons(pool)) terminal.line(terminal.style("dim", `${pool.name}: ${why}`));
     }
   });
+}
+
+/** Why it can not more; that most places cannot dedup is for `mica pool show`. */
+function reasons({ reason, can }: Pool): string[] {
+  return reason ? [] : Object.entries(can?.why ?? {}).flatMap(([capability, why]) => (capability === "dedup" ? [] : [why]));
 }
 
 function poolRow(pool: Pool): string[] {

@@ -35,7 +35,7 @@ export interface SchedulingLimits {
 }
 
 /** What a pool says of itself in Cinder's words: for extra specs, for functions of pools, and for operators. What is not known is left out. */
-export function capabilitiesOf({ name, driver, can, closed, room, volumes, limits }: PoolFacts): Record<string, Value> {
+export function capabilitiesOf({ name, driver, can, room, volumes, limits }: PoolFacts): Record<string, Value> {
   return {
     volume_backend_name: name,
     pool_name: name,
@@ -44,7 +44,7 @@ export function capabilitiesOf({ name, driver, can, closed, room, volumes, limit
     storage_protocol: PROTOCOLS[driver] ?? driver,
     driver,
     place: can.place,
-    backend_state: room && closed === undefined ? "up" : "down",
+    backend_state: room ? "up" : "down",
     ...(room && {
       total_capacity_gb: inGib(room.totalBytes),
       free_capacity_gb: inGib(room.freeBytes),

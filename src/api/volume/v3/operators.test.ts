@@ -112,6 +112,9 @@ describe("what operators look at", () => {
     const { pools } = await world.expect(200, "GET", "/scheduler-stats/get_pools?detail=True", { as });
     const { total_capacity_gb, provisioned_capacity_gb, volume_backend_name, storage_protocol } = pools[0].capabilities;
     assert.deepEqual([total_capacity_gb, provisioned_capacity_gb, volume_backend_name, storage_protocol], [100, 2, "local", "memory"]);
+    const { total_volumes, thin_provisioning_support, clone, dedup, driver, backend_state, filter_function, goodness_function } = pools[0].capabilities;
+    assert.deepEqual([total_volumes, thin_provisioning_support, clone, dedup, driver, backend_state], [1, true, "dependent", true, "memory", "up"]);
+    assert.deepEqual([filter_function, goodness_function], [null, null]);
     assert.deepEqual(await world.expect(200, "GET", "/scheduler-stats/get_pools?name=other", { as }), { pools: [] });
 
     const capabilities = await world.expect(200, "GET", "/capabilities/mica@local", { as });

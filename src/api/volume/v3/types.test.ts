@@ -84,8 +84,22 @@ describe("volume types", () => {
     assert.equal(volume["os-vol-host-attr:host"], "mica@local#local");
     assert.match(
       await world.refusal(400, "POST", "/volumes", { body: { volume: { size: 1, volume_type: "there" } } }),
-      /No pool fits volume type "there"/,
+      /No pool fits volume type "there": pool "local": its volume_backend_name is "local", and the type wants moon/,
     );
+  });
+
+  it("send volumes to pools with the capabilities that they ask for, by Cinder's operators", async () => {
+    await using world = await TestWorld.open();
+    await makeType(world, { name: "thin", extra_specs: { "capabilities:thin_provisioning_support": "<is> True", free_capacity_gb: ">= 1", "other:scope": "x" } });
+    await makeType(world, { name: "vast", extra_specs: { "capabilities:total_capacity_gb": ">= 100000" } });
+    await makeType(world, { name: "odd", extra_specs: { colour: "<in> red" } });
+    await world.makeVolume({ volume_type: "thin" });
+    for (const [volume_type, message] of [
+      ["vast", /its total_capacity_gb is 100, and the type wants >= 100000/],
+      ["odd", /it has no capability "colour"/],
+    ] as const) {
+      assert.match(await world.refusal(400, "POST", "/volumes", { body: { volume: { size: 1, volume_type } } }), message);
+    }
   });
 
   it("can be private to some projects", async () => {

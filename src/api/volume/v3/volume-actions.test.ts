@@ -279,6 +279,8 @@ describe("os-retype", () => {
       as,
       body: { volume_type: { name: "moon", extra_specs: { volume_backend_name: "moon" } } },
     });
+    const thick = { "capabilities:thick_provisioning_support": "<is> True" };
+    await world.expect(200, "POST", "/types", { as, body: { volume_type: { name: "thick", extra_specs: thick } } });
     await world.expect(200, "POST", "/types", { as, body: { volume_type: { name: "gold" } } });
     await world.expect(200, "PUT", `/os-quota-sets/${world.alice.projectId}`, { as, body: { quota_set: { volumes_gold: 0 } } });
     const id = await world.makeVolume();
@@ -286,6 +288,7 @@ describe("os-retype", () => {
       ["__DEFAULT__", 400, /has the type __DEFAULT__ already/],
       ["none", 404, /^Volume type none could not be found\.$/],
       ["moon", 400, /another pool/],
+      ["thick", 400, /another pool: its thick_provisioning_support is False, and the type wants <is> True/],
       ["gold", 413, /exceeded for quota 'volumes_gold'/],
     ] as const) {
       assert.match(await world.refusal(status, "POST", `/volumes/${id}/action`, { body: { "os-retype": { new_type } } }), message);
