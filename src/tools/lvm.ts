@@ -40,6 +40,7 @@ export interface VolumeGroup {
 const GROUP_FIELDS = "vg_uuid,vg_size,vg_free,vg_extent_size,lv_count";
 
 export interface ThinPoolFacts {
+  readonly group: VolumeGroup;
   readonly volume: LogicalVolume;
   /** The unit of sharing and of giving blocks. */
   readonly chunkBytes: number;
@@ -73,19 +74,14 @@ export class Lvm {
 
   async groupFacts(): Promise<VolumeGroup> {
     const [row = {}] = await this.#report("vgs", "vg", ["-o", GROUP_FIELDS, this.group]);
-    return {
-      uuid: row["vg_uuid"] ?? "",
-      sizeBytes: Number(row["vg_size"]),
-      freeBytes: Number(row["vg_free"]),
-      extentBytes: Number(row["vg_extent_size"]),
-      volumeCount: Number(row["lv_count"]),
-    };
+    return groupOf(row);
   }
 
   /** Undefined where there is no such pool. */
   async thinPool(name: string): Promise<ThinPoolFacts | undefined> {
-    const [row] = await this.#report("lvs", "lv", ["-o", `${VOLUME_FIELDS},chunk_size,zero`, "-S", `lv_name=${name} && segtype=thin-pool`, this.group]);
-    return row && { volume: volumeOf(row), chunkBytes: Number(row["chunk_size"]), zeroes: row["zero"] === "zero" };
+    const fields = `${VOLUME_FIELDS},chunk_size,zero,${GROUP_FIELDS}`;
+    const [row] = await this.#report("lvs", "lv", ["-o", fields, "-S", `lv_name=${name} && segtype=thin-pool`, this.group]);
+    return row && { group: groupOf(row), volume: volumeOf(row), chunkBytes: Number(row["chunk_size"]), zeroes: row["zero"] === "zero" };
   }
 
   /** Runs one program that changes volumes: `change("lvchange", ["--addtag", "x"], "name")`. */
@@ -111,6 +107,16 @@ export class Lvm {
       throw explain(error);
     }
   }
+}
+
+function groupOf(row: Readonly<Record<string, string>>): VolumeGroup {
+  return {
+    uuid: row["vg_uuid"] ?? "",
+    sizeBytes: Number(row["vg_size"]),
+    freeBytes: Number(row["vg_free"]),
+    extentBytes: Number(row["vg_extent_size"]),
+    volumeCount: Number(row["lv_count"]),
+  };
 }
 
 function volumeOf(row: Readonly<Record<string, string>>): LogicalVolume {

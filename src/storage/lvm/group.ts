@@ -6,7 +6,7 @@ import { SECOND_MS } from "#/lib/units.ts";
 import type { Capacity, StoredDisk, WorkOptions } from "#/storage/driver.ts";
 import { discard, zero } from "#/storage/lvm/device.ts";
 import { type DiskVolume, OURS, PARTIAL, parseVolume, roundUp, sizeTag, volumeName } from "#/storage/lvm/layout.ts";
-import { capacityOf, openThinPool, requireRoom } from "#/storage/lvm/thin-pool.ts";
+import { capacityOf, findPlace, type Place, requireRoom } from "#/storage/lvm/thin-pool.ts";
 import type { LogicalVolume, Lvm, ThinPoolFacts, VolumeGroup } from "#/tools/lvm.ts";
 
 /** Disks as logical volumes of one group, all thick or all in one thin pool. A method is one call of LVM's unless it says otherwise. */
@@ -15,44 +15,39 @@ export class DiskGroup {
   readonly facts: VolumeGroup;
   readonly pool: ThinPoolFacts | undefined;
   readonly #config: LvmConfig;
-  /** The thin pool as it was last seen. */
-  #seen: { readonly pool: LogicalVolume; readonly atMs: number } | undefined;
+  #seen: Seen | undefined;
 
-  private constructor(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, pool: ThinPoolFacts | undefined) {
+  private constructor(lvm: Lvm, config: LvmConfig, { group, pool }: Place) {
     this.lvm = lvm;
     this.#config = config;
-    this.facts = facts;
+    this.facts = group;
     this.pool = pool;
-    if (pool) this.#see(pool.volume);
+    this.#see(pool ? { pool: pool.volume } : { group });
   }
 
-  /** Two calls; four where the thin pool is made. */
+  /** One call where the thin pool is there, or disks are to be thick; up to four otherwise. */
   static async open(lvm: Lvm, config: LvmConfig, isNew: boolean): Promise<DiskGroup> {
-    const facts = await lvm.groupFacts();
-    return new DiskGroup(lvm, config, facts, await openThinPool(lvm, config, facts, isNew));
+    return new DiskGroup(lvm, config, await findPlace(lvm, config, isNew));
   }
 
+  /** As it was up to `WATCH_MS` ago. */
   async capacity(): Promise<Capacity> {
-    if (this.pool) {
-      await this.look();
-      return capacityOf(this.#lastSeen());
-    }
-    const { sizeBytes, freeBytes } = await this.lvm.groupFacts();
-    return { totalBytes: sizeBytes, freeBytes };
+    const { pool, group } = await this.#watch();
+    return pool ? capacityOf(pool) : { totalBytes: group?.sizeBytes ?? 0, freeBytes: group?.freeBytes ?? 0 };
   }
 
-  /** Throws `pool_full` or `pool_unavailable` where no more disks may be made. No call where the pool was looked at just before. */
+  /** Throws `pool_full` or `pool_unavailable` where no more disks may be made. */
   async requireRoom(): Promise<void> {
     if (!this.pool) return;
-    if (!this.#seen || performance.now() > this.#seen.atMs + WATCH_MS) await this.look();
-    requireRoom(this.lvm.group, this.#lastSeen(), this.#config);
+    const { pool } = await this.#watch();
+    if (pool) requireRoom(this.lvm.group, pool, this.#config);
   }
 
   /** The disks, whole or not, that are ours and in this pool; in the order of the ids. The thin pool is looked at too. */
   async look(...ids: DiskId[]): Promise<(DiskVolume | undefined)[]> {
     const names = [...ids.map(volumeName), ...(this.pool ? [this.pool.volume.name] : [])];
     const volumes = await this.lvm.volumes(names.map((name) => `lv_name=${name}`).join(" || "));
-    this.#see(volumes.find(({ name }) => name === this.pool?.volume.name));
+    if (this.pool) this.#see({ pool: volumes.find(({ name }) => name === this.pool?.volume.name) });
     const disks = this.#disksIn(volumes);
     return ids.map((id) => disks.find((disk) => disk.id === id));
   }
@@ -151,18 +146,29 @@ export class DiskGroup {
     return volumes.filter(({ pool }) => pool === this.pool?.volume.name).flatMap((volume) => parseVolume(volume) ?? []);
   }
 
-  #see(pool: LogicalVolume | undefined): void {
-    this.#seen = pool && { pool, atMs: performance.now() };
+  /** What is known of the pool or group, or, where that is old, what it is now. */
+  async #watch(): Promise<Seen> {
+    if (this.#seen && performance.now() < this.#seen.atMs + WATCH_MS) return this.#seen;
+    if (this.pool) await this.look();
+    else this.#see({ group: await this.lvm.groupFacts() });
+    return this.#seen as Seen;
   }
 
-  #lastSeen(): LogicalVolume {
-    if (!this.#seen) throw new AppError("pool_unavailable", `volume group "${this.lvm.group}" has no thin pool "${this.pool?.volume.name}" any more`);
-    return this.#seen.pool;
+  #see(found: Pick<Seen, "pool" | "group">): void {
+    if (this.pool && !found.pool) throw new AppError("pool_unavailable", `volume group "${this.lvm.group}" has no thin pool "${this.pool.volume.name}" any more`);
+    this.#seen = { ...found, atMs: performance.now() };
   }
 }
 
-/** How old the knowledge of a thin pool may be when a new disk is made: a fast disk writes some GiB in that time. */
-const WATCH_MS = 5 * SECOND_MS;
+/** The thin pool, or the group of thick disks, as it was last seen. */
+interface Seen {
+  readonly pool?: LogicalVolume | undefined;
+  readonly group?: VolumeGroup;
+  readonly atMs: number;
+}
+
+/** How old the knowledge of a pool may be: a fast disk writes some GiB in that time. */
+export const WATCH_MS = 5 * SECOND_MS;
 
 function tagArguments(sizeBytes: number | undefined): string[] {
   return ["--addtag", OURS, "--addtag", sizeBytes === undefined ? PARTIAL : sizeTag(sizeBytes)];

@@ -6,25 +6,30 @@ import type { LogicalVolume, Lvm, ThinPoolFacts, VolumeGroup } from "#/tools/lvm
 /** Part of the group that a new thin pool takes, as Cinder's does: the rest is for its metadata to grow. */
 const POOL_SHARE = "95%FREE";
 
-/**
- * The thin pool that the configuration asks for; undefined where disks are to be thick. A missing one is made where `isNew`.
- * Errors: `pool_unavailable` with the reason, `pool_full`.
- */
-export async function openThinPool(lvm: Lvm, config: LvmConfig, facts: VolumeGroup, isNew: boolean): Promise<ThinPoolFacts | undefined> {
-  if (config.type === "thick") return undefined;
+/** The volume group, and the thin pool that the configuration asks for; without one, disks are thick. */
+export interface Place {
+  readonly group: VolumeGroup;
+  readonly pool?: ThinPoolFacts;
+}
+
+/** Finds it, by one call where the thin pool is there. A missing one is made where `isNew`. Errors: `pool_unavailable` with the reason, `pool_full`. */
+export async function findPlace(lvm: Lvm, config: LvmConfig, isNew: boolean): Promise<Place> {
+  if (config.type === "thick") return { group: await lvm.groupFacts() };
   const name = config.thinPool ?? `${lvm.group}-pool`;
-  let pool = await lvm.thinPool(name);
-  if (!pool && config.type === "auto" && facts.volumeCount > 0) return undefined;
-  if (!pool && isNew) {
-    await lvm.change("lvcreate", ["--type", "thin-pool", "-l", POOL_SHARE, "-Zy", "-n", name]);
-    pool = await lvm.thinPool(name);
-  }
-  if (!pool) throw new AppError("pool_unavailable", `volume group "${lvm.group}" has no thin pool "${name}"`);
-  if (!pool.zeroes) {
-    const fix = `lvchange -Zy ${lvm.group}/${name}`;
-    throw new AppError("pool_unavailable", `thin pool "${name}" does not zero its blocks, so disks would show what others deleted: ${fix}`);
-  }
-  return pool;
+  const there = await lvm.thinPool(name);
+  if (there) return usable(lvm, there);
+  const group = await lvm.groupFacts();
+  if (config.type === "auto" && group.volumeCount > 0) return { group };
+  if (isNew) await lvm.change("lvcreate", ["--type", "thin-pool", "-l", POOL_SHARE, "-Zy", "-n", name]);
+  const made = isNew ? await lvm.thinPool(name) : undefined;
+  if (!made) throw new AppError("pool_unavailable", `volume group "${lvm.group}" has no thin pool "${name}"`);
+  return usable(lvm, made);
+}
+
+function usable(lvm: Lvm, pool: ThinPoolFacts): Place {
+  if (pool.zeroes) return { group: pool.group, pool };
+  const fix = `lvchange -Zy ${lvm.group}/${pool.volume.name}`;
+  throw new AppError("pool_unavailable", `thin pool "${pool.volume.name}" does not zero its blocks, so disks would show what others deleted: ${fix}`);
 }
 
 /** Throws `pool_full` where the pool has too little left for more disks; `pool_unavailable` where something is wrong with it. */

@@ -9,6 +9,7 @@ import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import * as bench from "#/storage/contract/bench.ts";
 import { LvmDriver } from "#/storage/lvm/driver.ts";
+import { WATCH_MS } from "#/storage/lvm/group.ts";
 import { volumeName } from "#/storage/lvm/layout.ts";
 import { Lvm } from "#/tools/lvm.ts";
 import { LVM_CONF, lvmConfig, makeVolumeGroup, removeVolumeGroup } from "../support/volume-group.ts";
@@ -133,6 +134,7 @@ describe("thin volumes", () => {
     withGroup("100M", async (group) => {
       const driver = await openPool({ volumeGroup: group, type: "thin", thinDataPercentMax: 10 });
       const [disk, next] = [await bench.putNew(driver, bench.dense(16 * MiB, 1)), bench.newDisk(MiB)];
+      await sleep(WATCH_MS);
       const { totalBytes, freeBytes } = await driver.capacity();
       assert.ok(totalBytes - freeBytes >= 16 * MiB);
       for (const work of [() => driver.create(next), () => driver.clone(disk, bench.newDisk(16 * MiB)), () => driver.resize(disk, 32 * MiB)]) {
@@ -141,13 +143,14 @@ describe("thin volumes", () => {
       await driver.create(disk);
       await bench.assertContent(driver, disk, bench.dense(16 * MiB, 1));
       await driver.delete(disk.id);
-      await driver.capacity();
+      await sleep(WATCH_MS);
       await driver.create(next);
     }));
 
   it("say pool_full when the pool is full in the middle, and leave nothing", () =>
     withGroup("100M", async (group, lvm) => {
-      await lvm.change("lvcreate", ["--type", "thin-pool", "-L", "16M", "--errorwhenfull", "y", "-n", "small"]);
+      await lvm.change("lvcreate", ["--type", "thin-pool", "-L", "16M", "-n", "small"]);
+      await lvm.change("lvchange", ["--errorwhenfull", "y"], "small");
       const driver = await openPool({ volumeGroup: group, type: "thin", thinPool: "small" });
       await bench.rejectsWith("pool_full", () => bench.putNew(driver, bench.dense(32 * MiB, 1)));
       const target = bench.newDisk(32 * MiB);
@@ -167,6 +170,7 @@ describe("thin volumes", () => {
       await driver.delete(disk.id);
       await bench.assertContent(driver, clone, bytes);
       await driver.delete(clone.id);
+      await sleep(WATCH_MS);
       const { totalBytes, freeBytes } = await driver.capacity();
       assert.equal(freeBytes, totalBytes);
       await lvm.change("lvchange", ["-an"], `${group}-pool`);
@@ -229,14 +233,14 @@ describe("a call of LVM's that is killed", () => {
   it("leaves a whole disk, a partial one or none, and its source usable, whenever the kill comes", () =>
     withGroup("100M", async (group) => {
       const driver = await openPool({ volumeGroup: group, type: "thin" });
-      const bytes = bench.dense(MiB, 6);
+      let bytes = bench.dense(MiB, 6);
       const source = await bench.putNew(driver, bytes);
       for (const afterMs of [100, 300, 600, 900]) {
         const clone = bench.newDisk(2 * MiB);
         await killedClone(`${group}/${volumeName(source.id)}`, clone, afterMs);
         await driver.clone(source, clone);
         await bench.assertContent(driver, clone, bench.padded(bytes, 2 * MiB));
-        await bench.scribble(driver, source, bytes, 6);
+        bytes = await bench.scribble(driver, source, bytes, afterMs % 251);
         await driver.delete(clone.id);
       }
       assert.deepEqual((await bench.listed(driver)).map(({ id }) => id), [source.id]);

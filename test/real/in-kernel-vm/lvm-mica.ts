@@ -40,7 +40,7 @@ async function beginVolume(mica: MicaProcess, imageRef: string): Promise<string>
 async function assertAvailable(mica: MicaProcess, id: string): Promise<void> {
   const look = async () => (await mica.json("GET", `/volume/v3/volumes/${id}`)).volume;
   const made = await mica.until(look, ({ status }) => status !== "creating", 3 * MINUTE_MS);
-  assert.equal(made.status, "available");
+  assert.equal(made.status, "available", JSON.stringify(await mica.json("GET", "/mica/v1/operations"), undefined, 1));
 }
 
 async function assertClean(mica: MicaProcess): Promise<void> {
