@@ -17,6 +17,9 @@ export interface ReopeningOptions {
   readonly patienceMs?: number;
 }
 
+/** Longer than drivers take to find out that their place is away: operations that are taken up at the start fail on a pool that is still being opened. */
+const PATIENCE_MS = 15 * SECOND_MS;
+
 /** Why a pool is down, and since when (ms since 1970). */
 export interface Down {
   readonly reason: string;
@@ -46,7 +49,7 @@ export class ReopeningDriver extends DriverAround {
 
   private constructor(options: ReopeningOptions) {
     super();
-    this.#options = { pauseMs: SECOND_MS, pauseMaxMs: 30 * SECOND_MS, patienceMs: 5 * SECOND_MS, ...options };
+    this.#options = { pauseMs: SECOND_MS, pauseMaxMs: 30 * SECOND_MS, patienceMs: PATIENCE_MS, ...options };
   }
 
   /** Tries to open it, and never rejects: what cannot be opened is down. */
