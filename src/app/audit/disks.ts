@@ -30,7 +30,8 @@ async function auditPool(db: Database, pool: Pool): Promise<Finding[]> {
   const rows = await recordedIn(db, pool);
   const busy = await openSubjects(db);
   const recorded = new Set(rows.map(({ id }) => id));
-  const orphans = [...stored.values()].filter(({ id }) => !recorded.has(id)).map((disk) => orphanBytes(pool, disk));
+  const registered = new Set(rows.map(({ location }) => location));
+  const orphans = [...stored.values()].filter(({ id }) => !recorded.has(id) && !registered.has(pool.locate({ id }))).map((disk) => orphanBytes(pool, disk));
   for (const row of rows) await lookAtLocation(pool, row, stored);
   return [...orphans, ...rows.flatMap((row) => auditDisk(row, { stored: stored.get(row.id), busy }))];
 }
@@ -52,12 +53,12 @@ async function recordedIn(db: Database, pool: Pool) {
     .selectFrom("disk")
     .leftJoin("disk as parent", "parent.id", "disk.parent_id")
     .selectAll("disk")
-    .select("parent.state as parent_state")
+    .select(["parent.state as parent_state", "parent.location as parent_location"])
     .where("disk.pool", "=", pool.name)
     .execute();
 }
 
-type RecordedDisk = DiskTable & { readonly parent_state: DiskState | null };
+type RecordedDisk = DiskTable & { readonly parent_state: DiskState | null; readonly parent_location: string | null };
 
 interface Known {
   readonly stored: StoredDisk | undefined;
@@ -73,7 +74,8 @@ function auditDisk(row: RecordedDisk, { stored, busy }: Known): Finding[] {
   if (row.parent_id !== null && row.parent_state !== "ready") {
     return [finding("broken_chain", subject, `Disk ${row.id} reads through disk ${row.parent_id}, which is not there.`)];
   }
-  if (stored.parent !== (row.parent_id ?? undefined)) {
+  // Registered bytes have a name of their own in the pool, which says nothing about our ids.
+  if (row.parent_location === null && stored.parent !== (row.parent_id ?? undefined)) {
     return [finding("broken_chain", subject, `Disk ${row.id} reads through ${stored.parent ?? "no disk"} in the pool, and through ${row.parent_id ?? "none"} on record.`)];
   }
   return [];
