@@ -3,7 +3,7 @@
  * disks with sectors of 4096 bytes; and a disk that is full. Needs root, since it mounts them.
  */
 import assert from "node:assert/strict";
-import { cp, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
+import { cp, mkdtemp, open, readdir, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -139,6 +139,19 @@ describe("a full disk", () => {
     await bench.rejectsWith("pool_full", () => pool.driver.flatten(clone));
     await pool.assertAsBefore(names, freeBytes);
     await bench.assertContent(pool.driver, clone, bytes);
+  });
+
+  it("is opened all the same, so that disks can be deleted", async () => {
+    await using pool = await smallPool();
+    const disk = await bench.putNew(pool.driver, bench.dense(MiB, 1));
+    const filler = await open(join(pool.directory, "..", "filler"), "w");
+    await assert.rejects(filler.writeFile(Buffer.alloc(sizeBytes, 1)), { code: "ENOSPC" });
+    await filler.close();
+    assert.equal((await pool.driver.capacity()).freeBytes, 0);
+    const again = await FileDriver.open(pool.directory);
+    await bench.assertContent(again, disk, bench.dense(MiB, 1));
+    await again.delete(disk.id);
+    assert.deepEqual(await pool.names(), []);
   });
 
   it("ends clone() and snapshot() before they change anything", async () => {

@@ -20,23 +20,46 @@ export interface FolderFacts {
 
 export type Probed = { readonly works: true } | { readonly works: false; readonly because: string };
 
-/** Tries each thing on small files, which are gone afterwards. Errors: those of the file system. */
+/**
+ * Tries each thing on small files, which are gone afterwards. Where not even these have room, the kind of file system has to do: a
+ * full pool must open, or nothing in it could be deleted. Errors: those of the file system.
+ */
 export async function probeFolder(directory: string): Promise<FolderFacts> {
   const { type } = await statfs(directory);
   const { dev: device } = await stat(directory);
+  const fileSystem = FILE_SYSTEMS.get(type) ?? `file system 0x${type.toString(16)}`;
+  const known = { directory, device, fileSystem };
+  try {
+    return { ...known, ...(await tryInside(directory)) };
+  } catch (error) {
+    if (!isFull(error)) throw error;
+    return { ...known, ...assumed(fileSystem) };
+  }
+}
+
+type Findings = Pick<FolderFacts, "reflink" | "hardLink" | "direct">;
+
+async function tryInside(directory: string): Promise<Findings> {
   const folder = await mkdtemp(join(directory, ".mica-probe-"));
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(folder, { recursive: true, force: true }));
   const [file, other] = [join(folder, "file"), join(folder, "other")];
   await writeFile(file, Buffer.alloc(ALIGNMENT_BYTES, 1));
   return {
-    directory,
-    device,
-    fileSystem: FILE_SYSTEMS.get(type) ?? `file system 0x${type.toString(16)}`,
     reflink: await attempt(() => copyFile(file, other, constants.COPYFILE_FICLONE_FORCE)),
     hardLink: await attempt(() => link(file, join(folder, "link"))),
     direct: await attempt(() => writeDirectly(file)),
   };
+}
+
+function assumed(fileSystem: string): Findings {
+  const works = { works: true } as const;
+  const reflink = ["xfs", "btrfs"].includes(fileSystem) ? works : ({ works: false, because: "it is full, and could not be tried" } as const);
+  return { reflink, hardLink: works, direct: { works: false, because: "ENOSPC" } };
+}
+
+function isFull(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
 }
 
 async function attempt(work: () => Promise<void>): Promise<Probed> {
@@ -44,6 +67,7 @@ async function attempt(work: () => Promise<void>): Promise<Probed> {
     await work();
     return { works: true };
   } catch (error) {
+    if (isFull(error)) throw error;
     const { code, message } = error as NodeJS.ErrnoException;
     return { works: false, because: code ?? message };
   }
