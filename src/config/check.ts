@@ -2,6 +2,7 @@ import Value from "typebox/value";
 import { parsePoolFunction } from "#/domain/pool-function.ts";
 import { allowedWords } from "./allowed.ts";
 import type { OptionSchema } from "./options.ts";
+import type { LvmConfig } from "./pools/lvm.ts";
 import type { Config, PoolConfig } from "./schema.ts";
 
 /** What is wrong with one value, as sentences that begin with the option's key; empty where it is right. */
@@ -22,14 +23,13 @@ export function problemsOf(key: string, schema: OptionSchema, value: unknown): s
 /** What no single option can know: names that collide, limits that cross. */
 export function crossProblems({ pools, pages, internalTenantProjectId, internalTenantUserId }: Config): string[] {
   const problems = pools.flatMap(poolProblems);
-  for (const property of ["name", "path"] as const) {
-    const seen = new Set<string>();
-    for (const { [property]: value } of pools) {
-      if (value === undefined) continue;
-      if (seen.has(value)) problems.push(`pools: two of them have the ${property} "${value}"`);
-      seen.add(value);
-    }
-  }
+  const twice = (what: string, values: readonly (string | undefined)[]) => {
+    const again = values.filter((value, i) => value !== undefined && values.indexOf(value) < i);
+    problems.push(...new Set(again.map((value) => `pools: two of them have the ${what} "${value}"`)));
+  };
+  twice("name", pools.map(({ name }) => name));
+  twice("path", pools.map(({ path }) => path));
+  twice("volumes of", pools.map(({ lvm }) => lvm && lvmPlace(lvm)));
   for (const role of ["images", "volumes"] as const) {
     if (!pools.some(({ roles }) => roles.includes(role))) problems.push(`pools: none of them has the role "${role}"`);
   }
@@ -41,6 +41,11 @@ export function crossProblems({ pools, pages, internalTenantProjectId, internalT
   if (pages.defaultLimit > pages.maxLimit)
     problems.push(`pages.defaultLimit is ${pages.defaultLimit}, but must be at most pages.maxLimit, ${pages.maxLimit}`);
   return problems;
+}
+
+/** Where a pool keeps logical volumes: each pool would take those of another one in its place for strays. */
+function lvmPlace({ volumeGroup, type, thinPool = `${volumeGroup}-pool` }: LvmConfig): string {
+  return type === "thick" ? volumeGroup : `${volumeGroup}/${thinPool}`;
 }
 
 /** What a pool needs, and cannot have, because of its driver. */

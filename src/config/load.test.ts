@@ -162,6 +162,19 @@ describe("loadConfig() refuses", () => {
       /two of them have the name "a"/,
     ],
     [
+      "two pools in one thin pool",
+      () =>
+        withFile({
+          pools: [
+            { name: "a", driver: "lvm", lvm: { volumeGroup: "vg" } },
+            { name: "b", driver: "lvm", lvm: { volumeGroup: "vg", type: "thick" } },
+            { name: "c", driver: "lvm", lvm: { volumeGroup: "vg", thinPool: "other" } },
+            { name: "d", driver: "lvm", lvm: { volumeGroup: "vg", type: "thin", thinPool: "vg-pool" } },
+          ],
+        }),
+      /two of them have the volumes of "vg\/vg-pool"/,
+    ],
+    [
       "pools that hold no images",
       () => withFile({ pools: [{ name: "a", path: "/a", roles: ["volumes"] }] }),
       /none of them has the role "images"/,

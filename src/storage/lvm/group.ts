@@ -70,8 +70,8 @@ export class DiskGroup {
   async make(id: DiskId, volumeBytes: number, sizeBytes?: number): Promise<DiskVolume> {
     const wholeBytes = this.wholeExtents(volumeBytes);
     const size = `${wholeBytes}b`;
-    const kind = this.pool ? ["--type", "thin", "--thinpool", this.pool.volume.name, "-V", size] : ["--type", "linear", "-Wn", "-Zn", "-L", size];
-    await this.lvm.change("lvcreate", [...kind, "-n", volumeName(id), ...tagArguments(sizeBytes)]);
+    const kind = this.pool ? ["--type", "thin", "--thinpool", this.pool.volume.name, "-V", size] : ["--type", "linear", "-Zn", "-L", size];
+    await this.lvm.change("lvcreate", [...kind, "-Wn", "-n", volumeName(id), ...tagArguments(sizeBytes)]);
     return made(id, wholeBytes, sizeBytes);
   }
 
