@@ -40,7 +40,7 @@ export class Share {
   static async open(path: string, { allowLocal, answerTimeoutMs, claim }: ShareOptions): Promise<Share> {
     const { mountPoint, device, nfs: mount } = mountOf(path, await mountTable());
     if (!mount && !allowLocal) throw new AppError("pool_unavailable", `${path} is not an NFS mount: mount its export first`);
-    const watch = new ShareWatch(() => ask(mountPoint, answerTimeoutMs));
+    const watch = new ShareWatch(() => ask(mountPoint, answerTimeoutMs, mount));
     return watch.guard({}, () =>
       tellingErrors(async () => {
         if (claim) await claimFolder(path, claim);
@@ -87,12 +87,13 @@ export class Share {
 }
 
 /** statfs(2) is always answered by the server, never from the client's memory. */
-async function ask(path: string, timeoutMs: number): Promise<void> {
+async function ask(path: string, timeoutMs: number, mount: NfsMount | undefined): Promise<void> {
   try {
     await run("stat", ["--file-system", "--format=%T", "--", path], { timeoutMs });
   } catch (error) {
     const known = asAppError(error);
     const because = known?.cause instanceof ToolFailure && known.code === "tool_failed" ? known.cause.stderr.trim() : `no answer in ${timeoutMs / 1000} s`;
-    throw new AppError("pool_unavailable", `the server of ${path} is away: ${because}`, { cause: error });
+    const hint = mount?.patience === "hard" ? " (it is mounted hard: what is under way waits until it is back)" : "";
+    throw new AppError("pool_unavailable", `the server of ${path} is away: ${because}${hint}`, { cause: error });
   }
 }
