@@ -53,6 +53,7 @@ export function showPool(terminal: Terminal, pool: Pool): void {
     Roles: roles.join(", "),
     Place: isUp ? can?.place : undefined,
     Room: capacity ? `${size(capacity.freeBytes)} free of ${size(capacity.totalBytes)}, ${size(capacity.provisionedBytes)} promised, ${size(capacity.reservedBytes)} of it being filled` : undefined,
+    Metadata: capacity?.metadataPercent === undefined ? undefined : `${capacity.metadataPercent} % of their space in use`,
     Space: space ? `${spaceWords(space)}, at ${formatTime(space.measuredAt)}` : undefined,
     Disks: disks ? String(disks.count) : undefined,
     Cache: cache ? `${cache.entries} images, ${formatBytes(cache.sizeBytes)}, ${cache.hits} hits` : undefined,

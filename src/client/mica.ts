@@ -183,6 +183,8 @@ export interface Pool {
     readonly freeBytes: number;
     readonly provisionedBytes: number;
     readonly reservedBytes: number;
+    /** How full the pool's own bookkeeping is, where that can run full by itself. */
+    readonly metadataPercent?: number;
   } | null;
   readonly downSince?: string;
   /** It takes no new disks. */

@@ -25,6 +25,8 @@ export interface Room {
   readonly provisionedBytes: number;
   /** Promised to operations that are filling disks now. */
   readonly reservedBytes: number;
+  /** See `Capacity`. */
+  readonly metadataPercent?: number;
 }
 
 export interface SchedulingLimits {

@@ -135,6 +135,8 @@ export interface Capabilities {
 export interface Capacity {
   readonly totalBytes: number;
   readonly freeBytes: number;
+  /** How full the place's own bookkeeping is, where that can run full before the place does (LVM's thin pools). */
+  readonly metadataPercent?: number;
 }
 
 /** As much of a disk as a driver needs to find it again. */

@@ -80,7 +80,7 @@ export class LvmDriver implements StorageDriver {
     if (target.format !== "raw") throw new AppError("not_supported", "blank disks are raw");
     const { id, virtualSizeBytes } = target;
     if (this.#group.pool) await this.#claim(id, () => this.#group.make(id, virtualSizeBytes, virtualSizeBytes), options);
-    else await this.#build(id, virtualSizeBytes, async (disk) => this.#blank(disk, virtualSizeBytes, options), options);
+    else await this.#build(id, virtualSizeBytes, (disk) => this.#blank(disk, virtualSizeBytes, options), { ...options, written: [] });
   }
 
   async receive(target: NewDisk, options: WorkOptions = {}): Promise<DiskWriter> {
@@ -197,7 +197,7 @@ export class LvmDriver implements StorageDriver {
   }
 
   /** Makes a volume and has it filled; the disk is as long as `work` says, and nothing is left where it fails. */
-  async #build(id: DiskId, volumeBytes: number, work: (disk: DiskVolume) => Promise<number>, { signal }: WorkOptions): Promise<void> {
+  async #build(id: DiskId, volumeBytes: number, work: (disk: DiskVolume) => Promise<number>, { signal, written }: Undo): Promise<void> {
     const disk = await this.#claim(id, () => this.#group.make(id, volumeBytes), { signal });
     if (!disk) return;
     try {
@@ -205,7 +205,7 @@ export class LvmDriver implements StorageDriver {
       throwIfCancelled(signal);
       await this.#group.publish(await this.#group.shrink(disk, sizeBytes), sizeBytes);
     } catch (error) {
-      await this.#removeQuietly(disk);
+      await this.#removeQuietly(disk, written);
       throw error;
     }
   }
@@ -221,7 +221,7 @@ export class LvmDriver implements StorageDriver {
       this.#writers.set(disk.id, writer);
       return this.#forgotten(disk.id, writer);
     } catch (error) {
-      await this.#removeQuietly(disk);
+      await this.#removeQuietly(disk, []);
       throw error;
     }
   }
@@ -270,9 +270,14 @@ export class LvmDriver implements StorageDriver {
   }
 
   /** What stays is partial work, and the audit finds it: the first error says more. */
-  async #removeQuietly(disk: DiskVolume): Promise<void> {
-    await this.#group.remove(disk).catch(() => {});
+  async #removeQuietly(disk: DiskVolume, written?: readonly ByteRange[]): Promise<void> {
+    await this.#group.remove(disk, { ...(written && { written }) }).catch(() => {});
   }
+}
+
+interface Undo extends Pick<WorkOptions, "signal"> {
+  /** What must be overwritten before a failed attempt is removed, where that is known. */
+  readonly written?: readonly ByteRange[];
 }
 
 function wholeOrThrow(disk: DiskVolume | undefined, id: DiskId): DiskVolume {

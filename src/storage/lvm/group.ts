@@ -3,7 +3,7 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import { SECOND_MS } from "#/lib/units.ts";
-import type { Capacity, StoredDisk, WorkOptions } from "#/storage/driver.ts";
+import type { ByteRange, Capacity, StoredDisk, WorkOptions } from "#/storage/driver.ts";
 import { discard, zero } from "#/storage/lvm/device.ts";
 import { type DiskVolume, OURS, PARTIAL, parseVolume, roundUp, sizeTag, volumeName } from "#/storage/lvm/layout.ts";
 import { capacityOf, findPlace, type Place, requireRoom } from "#/storage/lvm/thin-pool.ts";
@@ -110,16 +110,17 @@ export class DiskGroup {
   }
 
   /**
-   * Removes the disk, after what it held was overwritten (thick) or given back (thin). It is no disk any more from the first of up to three calls
-   * on: a repeated remove goes on. Errors: `conflict` while somebody has it open.
+   * Removes the disk, after what it held was overwritten (thick; only what lies in `written`, where that is known) or given back (thin). It is
+   * no disk any more from the first of up to three calls on: a repeated remove goes on. Errors: `conflict` while somebody has it open.
    */
-  async remove(disk: DiskVolume, options: WorkOptions = {}): Promise<void> {
+  async remove(disk: DiskVolume, { written, ...options }: WorkOptions & { readonly written?: readonly ByteRange[] } = {}): Promise<void> {
     if (disk.open) throw new AppError("conflict", `logical volume ${this.lvm.group}/${disk.name} is in use`);
     throwIfCancelled(options.signal);
-    if (this.#clearedBytes(disk) > 0) {
+    const ranges = this.#cleared(disk, written);
+    if (ranges.length > 0) {
       if (disk.whole) await this.lvm.change("lvchange", ["--addtag", PARTIAL], disk.name);
       await this.awaken(disk);
-      await this.#clear(disk, options);
+      await this.#clear(disk, ranges, options);
     }
     await this.lvm.change("lvremove", [], disk.name);
   }
@@ -128,14 +129,15 @@ export class DiskGroup {
     return roundUp(Math.max(1, bytes), this.facts.extentBytes);
   }
 
-  #clearedBytes({ volumeBytes, mappedPercent }: DiskVolume): number {
-    if (this.pool) return mappedPercent === 0 ? 0 : volumeBytes;
+  #cleared({ volumeBytes, mappedPercent }: DiskVolume, written: readonly ByteRange[] | undefined): readonly ByteRange[] {
+    if (this.pool) return mappedPercent === 0 ? [] : [{ start: 0, end: volumeBytes }];
     const { volumeClear, volumeClearSizeBytes } = this.#config;
-    return volumeClear === "none" ? 0 : Math.min(volumeBytes, roundUp(volumeClearSizeBytes, this.facts.extentBytes) || Infinity);
+    if (volumeClear === "none") return [];
+    return written ?? [{ start: 0, end: Math.min(volumeBytes, roundUp(volumeClearSizeBytes, this.facts.extentBytes) || Infinity) }];
   }
 
-  async #clear(disk: DiskVolume, options: WorkOptions): Promise<void> {
-    if (!this.pool) return zero(this.path(disk), [{ start: 0, end: this.#clearedBytes(disk) }], options);
+  async #clear(disk: DiskVolume, ranges: readonly ByteRange[], options: WorkOptions): Promise<void> {
+    if (!this.pool) return zero(this.path(disk), ranges, options);
     await discard(this.path(disk), options).catch((error: unknown) => {
       throwIfCancelled(options.signal); // Otherwise it stays a courtesy: the pool itself gets the blocks back in any case.
       if (!(error instanceof AppError)) throw error;

@@ -40,7 +40,7 @@ export function volumeName(id: DiskId): string {
 
 const NAME = /^mica-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
 
-export function parseName(name: string): DiskId | undefined {
+function parseName(name: string): DiskId | undefined {
   const id = NAME.exec(name)?.[1];
   return id === undefined ? undefined : diskId(id);
 }

@@ -17,6 +17,11 @@ export class Ranges {
     this.#ranges.splice(first, next - first, merged);
   }
 
+  /** Those that were added, in order. */
+  all(): readonly ByteRange[] {
+    return this.#ranges;
+  }
+
   /** What is missing of the bytes from 0 to `end`, in order. */
   gapsUpTo(end: number): ByteRange[] {
     const edges = [...this.#ranges.filter(({ start }) => start < end), { start: end, end }];

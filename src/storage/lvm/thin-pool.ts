@@ -47,6 +47,6 @@ export function requireRoom(group: string, pool: LogicalVolume, limits: Pick<Lvm
   }
 }
 
-export function capacityOf({ sizeBytes, dataPercent = 0 }: LogicalVolume): Capacity {
-  return { totalBytes: sizeBytes, freeBytes: Math.floor(sizeBytes * (1 - dataPercent / 100)) };
+export function capacityOf({ sizeBytes, dataPercent = 0, metadataPercent = 0 }: LogicalVolume): Capacity {
+  return { totalBytes: sizeBytes, freeBytes: Math.floor(sizeBytes * (1 - dataPercent / 100)), metadataPercent };
 }

@@ -26,6 +26,8 @@ export class VolumeWriter implements DiskWriter {
   readonly #signal: AbortSignal | undefined;
   readonly #written = new Ranges();
   readonly #underWay = new Set<Promise<void>>();
+  /** The first write that failed. */
+  #broken: unknown;
   #disk: DiskVolume;
   #growing: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
@@ -47,6 +49,7 @@ export class VolumeWriter implements DiskWriter {
     this.#check();
     const work = tellingErrors(() => this.#write(block, offsetBytes));
     this.#underWay.add(work);
+    work.catch((error: unknown) => (this.#broken ??= error));
     await work.finally(() => this.#underWay.delete(work));
   }
 
@@ -54,6 +57,7 @@ export class VolumeWriter implements DiskWriter {
     try {
       this.#check();
       await Promise.all(this.#underWay);
+      if (this.#broken) throw this.#broken;
       await tellingErrors(() => this.#finish(sizeBytes));
       this.#over = true;
     } catch (error) {
@@ -66,7 +70,7 @@ export class VolumeWriter implements DiskWriter {
     await this.#close().catch(() => {});
     if (this.#over) return;
     this.#over = true;
-    await this.#group.remove(this.#disk);
+    await this.#group.remove(this.#disk, { written: this.#written.all() });
   }
 
   /** Leaves the volume to another writer: LVM removes none that is open. */
@@ -80,8 +84,8 @@ export class VolumeWriter implements DiskWriter {
     await this.#reach(end);
     // Holes in a thick volume are written too: the gaps that are left to `finish()` are few and large.
     const runs = this.#group.pool ? dataRuns(block, HOLE_BYTES) : [{ start: 0, end: block.length }];
-    for (const run of runs) await this.#file.write(block.subarray(run.start, run.end), offset + run.start);
     if (!this.#group.pool) this.#written.add({ start: offset, end });
+    for (const run of runs) await this.#file.write(block.subarray(run.start, run.end), offset + run.start);
   }
 
   async #finish(sizeBytes: number): Promise<void> {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { open } from "node:fs/promises";
+import { dirname } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "#/domain/errors.ts";
@@ -265,7 +266,8 @@ describe("a call of LVM's that is killed", () => {
 /** What the driver would run, ended by SIGKILL after a while. */
 async function killedClone(source: string, { id, virtualSizeBytes }: ReturnType<typeof bench.newDisk>, afterMs: number): Promise<void> {
   const tags = ["--addtag", "mica", "--addtag", `mica.size=${virtualSizeBytes}`];
-  const child = spawn("lvcreate", ["-qq", "-y", "-s", "-kn", "-n", volumeName(id), ...tags, source], { stdio: "ignore" });
+  const command = [`LVM_SYSTEM_DIR=${dirname(LVM_CONF)}`, "lvcreate", "-qq", "-y", "-s", "-kn", "-n", volumeName(id), ...tags, source];
+  const child = spawn("env", command, { stdio: "ignore" });
   const ended = once(child, "exit");
   await sleep(afterMs);
   child.kill("SIGKILL");
