@@ -123,6 +123,25 @@ describe("ReopeningDriver", () => {
     await driver.create(newDisk(MiB));
   });
 
+  it("is down while a question for its capacity hangs, and comes back when that is answered", async () => {
+    const answer = Promise.withResolvers<void>();
+    let hangs = false;
+    class Hanging extends MemoryDriver {
+      override async capacity() {
+        if (hangs) await answer.promise;
+        return super.capacity();
+      }
+    }
+    await using driver = await ReopeningDriver.open({ ...QUICK, open: async () => new Hanging(), answerMs: 10 });
+    hangs = true;
+    await assert.rejects(driver.capacity(), { code: "pool_unavailable", message: "it did not answer within 0.01 s" });
+    await assert.rejects(driver.create(newDisk(MiB)), { code: "pool_unavailable", message: /^it is down: it did not answer/ });
+    hangs = false;
+    answer.resolve();
+    await until(() => driver.down === undefined);
+    await driver.capacity();
+  });
+
   it("waits longer and longer between attempts, and no longer than the limit", async () => {
     const pauses: number[] = [];
     const log = { ...silentLog, warn: (fields: object) => void ("pauseMs" in fields && pauses.push(Number(fields.pauseMs))) };

@@ -1,7 +1,7 @@
 import { AppError, asAppError } from "#/domain/errors.ts";
 import type { Log } from "#/lib/log.ts";
 import { SECOND_MS } from "#/lib/units.ts";
-import type { ByteRange, Capabilities, DiskWriter, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
+import type { ByteRange, Capabilities, Capacity, DiskWriter, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { type Call, DriverAround } from "#/storage/wrap/around.ts";
 
 export interface ReopeningOptions {
@@ -15,6 +15,8 @@ export interface ReopeningOptions {
   readonly pauseMaxMs?: number;
   /** How long the first attempt is waited for: a place that hangs must not keep the others from starting. */
   readonly patienceMs?: number;
+  /** How long a question for its capacity is waited for: whoever chooses a pool asks them all, and one that hangs must not hold up the others. */
+  readonly answerMs?: number;
 }
 
 /** Longer than drivers take to find out that their place is away: operations that are taken up at the start fail on a pool that is still being opened. */
@@ -49,7 +51,7 @@ export class ReopeningDriver extends DriverAround {
 
   private constructor(options: ReopeningOptions) {
     super();
-    this.#options = { pauseMs: SECOND_MS, pauseMaxMs: 30 * SECOND_MS, patienceMs: PATIENCE_MS, ...options };
+    this.#options = { pauseMs: SECOND_MS, pauseMaxMs: 30 * SECOND_MS, patienceMs: PATIENCE_MS, answerMs: 30 * SECOND_MS, ...options };
   }
 
   /** Tries to open it, and never rejects: what cannot be opened is down. */
@@ -85,6 +87,17 @@ export class ReopeningDriver extends DriverAround {
   protected override async run<Result>(_: Call, work: () => Promise<Result>): Promise<Result> {
     using _use = this.#hold();
     return await this.#watched(work);
+  }
+
+  override async capacity(): Promise<Capacity> {
+    const asked = super.capacity();
+    const { answerMs } = this.#options;
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(() => {
+      this.#leaveHanging(asked);
+      late.reject(new AppError("pool_unavailable", `it did not answer within ${answerMs / SECOND_MS} s`));
+    }, answerMs);
+    return await Promise.race([asked, late.promise]).finally(() => clearTimeout(timer));
   }
 
   /** Looks at nothing, and so works while it is down too. */
@@ -176,6 +189,15 @@ export class ReopeningDriver extends DriverAround {
       this.#options.log.warn({ because: this.#down?.reason }, "pool is down");
       await this.#reopen();
     }
+  }
+
+  /** It is down until the call comes back; then it is opened again. Meanwhile no other call is begun that might hang too. */
+  #leaveHanging(call: Promise<unknown>): void {
+    if (this.#down || this.#isClosed) return;
+    this.#goDown(`it did not answer within ${this.#options.answerMs / SECOND_MS} s`);
+    this.#options.log.warn({ because: "it hangs" }, "pool is down");
+    const reopen = () => this.#reopen();
+    void call.then(reopen, reopen);
   }
 
   #goDown(reason: string): void {
