@@ -48,7 +48,7 @@ export function asRbdError(error: unknown, doing: Doing): unknown {
 /** Ceph does not answer, or not to us. Also so where the pool is full: then writes wait until they time out. */
 export function isUnreachable(error: unknown): boolean {
   if (error instanceof AppError && error.code === "tool_timed_out") return true;
-  return exitCodeOf(error) !== undefined && /couldn't connect|error opening pool|timed out|does not exist|Input\/output error|endpoint shutdown/.test(saidBy(error));
+  return exitCodeOf(error) !== undefined && /couldn't connect|unable to open config|error opening pool|timed out|does not exist|Input\/output error|endpoint shutdown/.test(saidBy(error));
 }
 
 function whatIsMissing({ user, pool, sourcePool }: Doing): string {

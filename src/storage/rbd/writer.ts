@@ -103,8 +103,9 @@ export class RbdWriter implements DiskWriter {
   }
 
   async #reopened(sizeBytes: number): Promise<RawWriter> {
-    await (await this.#disk).flush();
-    await this.#close();
+    const disk = await this.#disk;
+    await disk.flush();
+    await disk[Symbol.asyncDispose]();
     await this.#options.resize(sizeBytes);
     this.#sizeBytes = sizeBytes;
     return openDisk(this.#options);
