@@ -194,7 +194,7 @@ function diskFilesOf(node: BlockNode): string[] {
 }
 
 /** The images in Ceph clusters that opening the node opens: they need the network, ceph.conf and a key. */
-export function rbdNodes(node: BlockNode): RbdNode[] {
+function rbdNodes(node: BlockNode): RbdNode[] {
   if (node.driver === "rbd") return [node];
   if (node.driver === "file" || node.driver === "host_device" || node.driver === "nbd") return [];
   return [...rbdNodes(node.file), ...("backing" in node && node.backing ? rbdNodes(node.backing) : [])];

@@ -2,7 +2,6 @@ import { AppError, type ErrorCode } from "#/domain/errors.ts";
 import { ToolFailure } from "#/tools/run.ts";
 
 /** Ceph's programs end with the number of the error. */
-export const EPERM = 1;
 export const ENOENT = 2;
 export const EBUSY = 16;
 export const EEXIST = 17;

@@ -272,6 +272,6 @@ export class RbdImages {
 const WATCH_MS_MAX = 35 * SECOND_MS;
 
 /** The image or its snapshot; not so the pool. */
-export function isMissing(error: unknown): boolean {
+function isMissing(error: unknown): boolean {
   return exitCodeOf(error) === ENOENT && !/error opening pool|couldn't connect|namespace/.test(saidBy(error));
 }
