@@ -3,7 +3,7 @@ import { mkdtemp, open, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import type { BlockNode } from "#/domain/block-node.ts";
+import { type BlockNode, rbdNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
@@ -12,6 +12,15 @@ import { run } from "#/tools/run.ts";
 const file = (filename: string): BlockNode => ({ driver: "file", filename });
 const raw = (filename: string): BlockNode => ({ driver: "raw", file: file(filename) });
 const qcow2 = (filename: string, backing: BlockNode | null = null): BlockNode => ({ driver: "qcow2", file: file(filename), backing });
+
+const inCeph = rbdNode({
+  pool: "p",
+  namespace: "n",
+  image: "i",
+  conf: "/etc/a:b.conf",
+  user: "u",
+  settings: { rados_osd_op_timeout: "30", keyring: "/k" },
+});
 
 describe("convertArguments()", () => {
   const direct = { source: true, target: true };
@@ -37,6 +46,14 @@ describe("convertArguments()", () => {
     assert.deepEqual(args.slice(2, 6), ["-t", "writeback", "-T", "writeback"]);
   });
 
+  it("says how an image in Ceph is reached, with its time limits", () => {
+    const into = qemuImg.convertArguments(raw("/p/a"), { driver: "raw", file: inCeph }, direct);
+    assert.deepEqual(into.slice(7, 13), ["-n", "--target-is-zero", "-m", "16", "-O", "raw"]);
+    assert.equal(into.at(-1), `json:${JSON.stringify({ driver: "raw", file: inCeph })}`);
+    const anew = qemuImg.convertArguments(raw("/p/a"), { filename: inCeph, format: "qcow2" }, direct);
+    assert.equal(anew.at(-1), "rbd:p/n/i:id=u:conf=/etc/a\\:b.conf:rados_osd_op_timeout=30:keyring=/k");
+  });
+
   it("keeps the exact size in a vpc file", () => {
     const args = qemuImg.convertArguments(raw("/p/a"), { filename: "/p/b", format: "vpc" }, direct);
     assert.ok(args.includes("subformat=dynamic,force_size=on"));
@@ -54,6 +71,14 @@ describe("createOverlayArguments()", () => {
 describe("filesOf()", () => {
   it("finds every file of a chain", () => {
     assert.deepEqual(qemuImg.filesOf(qcow2("/a", qcow2("/b", raw("/c")))), ["/a", "/b", "/c"]);
+  });
+});
+
+describe("reachOf()", () => {
+  it("lets a tool use the network only where a node is in Ceph, and then read its configuration and its key", () => {
+    assert.deepEqual(qemuImg.reachOf([qcow2("/a", raw("/b"))]), { readable: ["/a", "/b"], network: false });
+    const overlay: BlockNode = { driver: "qcow2", file: file("/a"), backing: { driver: "raw", file: inCeph } };
+    assert.deepEqual(qemuImg.reachOf([overlay]), { readable: ["/a", "/etc/a:b.conf", "/k"], network: true });
   });
 });
 
