@@ -151,7 +151,8 @@ describe("convert()", () => {
     const refused: Conversion[] = [
       { source: await putImage(pool, "qcow2"), target: { pool: disks, disk: newDisk(GUEST_BYTES) } },
       { source: { pool, disk: await putNew(pool, guest) }, target: { pool: disks, disk: newDisk(GUEST_BYTES, "qcow2") } },
-      { source: { pool: disks, disk: await putNew(disks, guest) }, target: { pool, disk: newDisk(GUEST_BYTES, "qcow2") } },
+      { source: { pool: disks, disk: await putNew(disks, guest) }, target: { pool, disk: newDisk(GUEST_BYTES, "vmdk") } },
+      { source: { pool: disks, disk: await putNew(disks, guest) }, target: { pool, disk: newDisk(GUEST_BYTES, "qcow2") }, clusters: "zstd" },
     ];
     for (const conversion of refused) {
       assert.equal(isStreamable(conversion), false);
