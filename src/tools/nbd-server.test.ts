@@ -26,7 +26,7 @@ async function serve(exports: Readonly<Record<string, Uint8Array>>): Promise<Wor
     if (name === "broken") return { sizeBytes: MiB, read: async () => Promise.reject(new AppError("pool_unavailable", "the wire is cut")) };
     const read = async (start: number, end: number) => {
       reads.push({ start, end });
-      return (bytes as Uint8Array).subarray(start, end);
+      return [(bytes as Uint8Array).subarray(start, start + 1), (bytes as Uint8Array).subarray(start + 1, end)];
     };
     return bytes && { sizeBytes: bytes.length, read };
   };

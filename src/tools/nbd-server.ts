@@ -7,8 +7,8 @@ import { ByteQueue } from "#/tools/byte-queue.ts";
 export interface NbdExport {
   /** Whole sectors of 512 bytes: QEMU 7.2 waits for ever when it reads the end of anything else through another server. */
   readonly sizeBytes: number;
-  /** Exactly the bytes from `start` up to, not with, `end`, which are inside of the export. Several may be under way at once. */
-  read(start: number, end: number): Promise<Uint8Array>;
+  /** Exactly the bytes from `start` up to, not with, `end`, which are inside of the export, in pieces. Several may be under way at once. */
+  read(start: number, end: number): Promise<readonly Uint8Array[]>;
 }
 
 /** Gives what has the name, anew for each reader; undefined where nothing has. */
@@ -96,9 +96,20 @@ async function answerRequests(socket: Socket, next: Next, reading: { shown: NbdE
     const answer = answerRequest(socket, request, reading).finally(() => underWay.delete(answer));
     underWay.add(answer);
     if (underWay.size >= REQUESTS_MAX) await Promise.race(underWay);
-    if (socket.writableNeedDrain) await Promise.race([once(socket, "drain"), once(socket, "close")]);
+    if (socket.writableNeedDrain) await drained(socket);
   }
   await Promise.all(underWay);
+}
+
+/** Until the reader has taken what it was sent, or is gone. */
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      socket.off("drain", end).off("close", end);
+      resolve();
+    };
+    socket.on("drain", end).on("close", end);
+  });
 }
 
 async function answerRequest(socket: Socket, request: Buffer, { shown, onError }: { shown: NbdExport; onError: (error: unknown) => void }): Promise<void> {
@@ -110,11 +121,12 @@ async function answerRequest(socket: Socket, request: Buffer, { shown, onError }
     return;
   }
   try {
-    const bytes = await shown.read(start, start + lengthBytes);
-    if (bytes.length !== lengthBytes) throw new Error(`Broken invariant: ${bytes.length} bytes were read instead of ${lengthBytes}`);
+    const pieces = await shown.read(start, start + lengthBytes);
+    const readBytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    if (readBytes !== lengthBytes) throw new Error(`Broken invariant: ${readBytes} bytes were read instead of ${lengthBytes}`);
     socket.cork();
     socket.write(simpleReply(handle, 0));
-    socket.write(bytes);
+    for (const piece of pieces) socket.write(piece);
     socket.uncork();
   } catch (error) {
     onError(error);

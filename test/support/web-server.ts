@@ -43,9 +43,18 @@ function answer({ files, requests }: Pick<WebServer, "files" | "requests">, requ
   if (!file) return end(response, 404);
   if (file.refusesHead && request.method === "HEAD") return end(response, 405);
   if (file.status !== undefined) return end(response, file.status, file.headers);
-  const etag = `"${createHash("md5").update(file.bytes).digest("hex")}"`;
+  const etag = etagOf(file.bytes);
   if ((request.headers["if-match"] ?? etag) !== etag) return end(response, 412);
   send(file, request, response, etag);
+}
+
+const etags = new WeakMap<Uint8Array, string>();
+
+/** Made once for each content: a large one takes a while. */
+function etagOf(bytes: Uint8Array): string {
+  const etag = etags.get(bytes) ?? `"${createHash("md5").update(bytes).digest("hex")}"`;
+  etags.set(bytes, etag);
+  return etag;
 }
 
 function send(file: WebFile, request: IncomingMessage, response: ServerResponse, etag: string): void {

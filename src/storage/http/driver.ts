@@ -146,7 +146,7 @@ async function remote(resource: Resource): Promise<RemoteBytes> {
   const { sizeBytes, etag } = await required(resource);
   return {
     sizeBytes,
-    fetch: async (range, signal) => Buffer.concat(await Array.fromAsync(resource.read(range, { etag, sizeBytes, signal }))),
+    fetch: (range, signal) => resource.read(range, { etag, sizeBytes, signal }),
   };
 }
 

@@ -7,7 +7,7 @@ import type { ByteRange } from "#/storage/driver.ts";
 /** Bytes that lie somewhere else, and that any range can be fetched of. */
 export interface RemoteBytes {
   readonly sizeBytes: number;
-  fetch(range: ByteRange, signal: AbortSignal): Promise<Uint8Array>;
+  fetch(range: ByteRange, signal: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
 /** A request takes as long as some 100 KiB more: small reads near each other are one. */
@@ -38,13 +38,15 @@ export class ChunkReader {
     this.#signal = signal;
   }
 
-  async read(start: number, end: number): Promise<Uint8Array> {
+  /** The bytes in pieces of the chunks themselves: nothing is copied, and nobody may write to them. */
+  async read(start: number, end: number): Promise<Uint8Array[]> {
     const first = Math.floor(start / CHUNK_BYTES);
     const count = Math.max(1, Math.ceil(end / CHUNK_BYTES) - first);
     const chunks = await Promise.all(Array.from({ length: count }, (_, i) => this.#chunk(first + i)));
-    const offset = start - first * CHUNK_BYTES;
-    const bytes = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks);
-    return bytes.subarray(offset, offset + end - start);
+    return chunks.map((chunk, i) => {
+      const at = (first + i) * CHUNK_BYTES;
+      return chunk.subarray(Math.max(0, start - at), end - at);
+    });
   }
 
   #chunk(number: number): Promise<Uint8Array> {
@@ -60,7 +62,7 @@ export class ChunkReader {
 
   #fetch(number: number): Promise<Uint8Array> {
     const start = number * CHUNK_BYTES;
-    const chunk = this.#fetchPatiently({ start, end: Math.min(start + CHUNK_BYTES, this.#remote.sizeBytes) }).then(wholeSectors);
+    const chunk = this.#fetchPatiently({ start, end: Math.min(start + CHUNK_BYTES, this.#remote.sizeBytes) });
     chunk.catch(() => this.#chunks.get(number) === chunk && this.#chunks.delete(number)); // The next one tries anew.
     return chunk;
   }
@@ -69,18 +71,22 @@ export class ChunkReader {
     for (let attempt = 1; ; attempt++) {
       try {
         throwIfCancelled(this.#signal);
-        return await this.#remote.fetch(range, this.#signal);
+        return await this.#assemble(range);
       } catch (error) {
         if (asAppError(error)?.code !== "pool_unavailable" || attempt === ATTEMPTS_MAX) throw error;
         await sleep(RETRY_MS * 2 ** (attempt - 1), undefined, { signal: this.#signal }).catch(() => throwIfCancelled(this.#signal));
       }
     }
   }
-}
 
-function wholeSectors(bytes: Uint8Array): Uint8Array {
-  if (bytes.length % SECTOR_BYTES === 0) return bytes;
-  const whole = new Uint8Array(Math.ceil(bytes.length / SECTOR_BYTES) * SECTOR_BYTES);
-  whole.set(bytes);
-  return whole;
+  /** Whole sectors. */
+  async #assemble(range: ByteRange): Promise<Uint8Array> {
+    const bytes = new Uint8Array(Math.ceil((range.end - range.start) / SECTOR_BYTES) * SECTOR_BYTES);
+    let filled = 0;
+    for await (const part of this.#remote.fetch(range, this.#signal)) {
+      bytes.set(part, filled);
+      filled += part.length;
+    }
+    return bytes;
+  }
 }

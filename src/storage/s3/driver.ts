@@ -152,7 +152,7 @@ export class S3Driver implements StorageDriver {
     const { sizeBytes, etag } = await this.#facts(object);
     return {
       sizeBytes,
-      fetch: async (range, signal) => Buffer.concat(await Array.fromAsync(this.#bucket.read(object, range, { etag, signal }))),
+      fetch: (range, signal) => this.#bucket.read(object, range, { etag, signal }),
     };
   }
 
