@@ -4,6 +4,7 @@ import { contractOfCloning } from "#/storage/contract/cloning.ts";
 import { neighboursContract } from "#/storage/contract/neighbours.ts";
 import { contractOfSnapshots } from "#/storage/contract/snapshots.ts";
 import { storageDriverContract } from "#/storage/contract.ts";
+import type { RbdDriver } from "#/storage/rbd/driver.ts";
 import { type CephCluster, startCeph } from "./support/ceph.ts";
 import { type RbdPools, rbdPools } from "./support/rbd-pools.ts";
 
@@ -19,7 +20,7 @@ after(() => ceph?.[Symbol.asyncDispose]());
 /** Usage is counted in whole objects: with small ones it can be told what sparse disks take. */
 const SMALL_OBJECTS = { objectSizeBytes: 64 * KiB };
 
-storageDriverContract("rbd", () => pools.open(SMALL_OBJECTS));
+storageDriverContract("rbd", (): Promise<RbdDriver> => pools.open(SMALL_OBJECTS));
 
 neighboursContract("rbd", async () => {
   const [from, to] = [await pools.open({ ...SMALL_OBJECTS, pool: "images" }), await pools.open(SMALL_OBJECTS)];

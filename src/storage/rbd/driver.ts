@@ -116,8 +116,14 @@ export class RbdDriver implements StorageDriver {
         sizeBytes,
         signal,
         resize: (length) => this.#images.setSize(image, length),
-        publish: () => this.#images.publish(target.id, { frozen: isFrozen(target) }),
-        discard: () => this.#images.discardPartial(target.id),
+        publish: async () => {
+          await this.#images.publish(target.id, { frozen: isFrozen(target) });
+          this.#writers.delete(target.id);
+        },
+        discard: async () => {
+          this.#writers.delete(target.id);
+          await this.#images.discardPartial(target.id);
+        },
         explain: (error) => this.#explain(error, this.#place.pool),
       });
       this.#writers.set(target.id, writer);
