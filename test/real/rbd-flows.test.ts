@@ -1,42 +1,28 @@
-/** Mica on a real Ceph: images in one Ceph pool, volumes in another, each with its own user; and killed in the middle of it all. */
+/** Mica on a real Ceph: images in one Ceph pool, volumes in another, each with its own user. */
 import assert from "node:assert/strict";
-import { randomFillSync, randomUUID } from "node:crypto";
+import { randomFillSync } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 import { MiB } from "#/lib/units.ts";
-import { killFlows } from "../support/kill-flows.ts";
 import { matrixRun } from "../support/matrix-run.ts";
 import { MicaProcess } from "../support/mica-process.ts";
 import { type CephCluster, startCeph } from "./support/ceph.ts";
+import { type CephPlace, freshPools } from "./support/ceph-place.ts";
 
 const ceph: CephCluster = await startCeph();
 after(() => ceph[Symbol.asyncDispose]());
 
-/** Two pools in fresh namespaces. `ownUsers`: as Glance and Cinder are set up, where each may write only to its own. */
-async function freshPools({ ownUsers }: { ownUsers: boolean }) {
-  const namespace = randomUUID();
-  for (const pool of ["images", "volumes"]) await ceph.rbd("namespace", "create", `${pool}/${namespace}`);
-  const section = (pool: string) => ({ confPath: ceph.confPath, pool, namespace, user: ownUsers ? pool : "admin" });
-  const pools = [
-    { name: "volumes", driver: "rbd", rbd: section("volumes"), roles: ["volumes", "images", "cache"] },
-    { name: "images", driver: "rbd", rbd: section("images"), roles: ["images"] },
-  ];
-  return { namespace, env: { MICA_POOLS: JSON.stringify(pools) }, async [Symbol.asyncDispose]() {} };
-}
-
 matrixRun("Ceph, with a user for each pool", {
-  start: () => freshPools({ ownUsers: true }),
+  start: () => freshPools(ceph, { ownUsers: true }),
   targets: [{ kind: "rbd", pool: "volumes", from: { "the same pool": ["volumes"], "another pool of the same place": ["images"] } }],
 });
 
-killFlows("Ceph", { start: () => freshPools({ ownUsers: false }), momentsMs: [200, 900], dataBytes: 96 * MiB });
-
 describe("on Ceph", () => {
-  let place: Awaited<ReturnType<typeof freshPools>>;
+  let place: CephPlace;
   let mica: MicaProcess;
   const content = randomFillSync(Buffer.alloc(32 * MiB));
 
   before(async () => {
-    place = await freshPools({ ownUsers: false });
+    place = await freshPools(ceph, { ownUsers: false });
     mica = await MicaProcess.start(place);
   });
   after(() => mica?.[Symbol.asyncDispose]());
