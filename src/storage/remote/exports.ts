@@ -1,11 +1,23 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type BlockNode, formatNode } from "#/domain/block-node.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import { ChunkReader, type RemoteBytes } from "#/storage/remote/chunks.ts";
 import { type NbdExport, NbdServer } from "#/tools/nbd-server.ts";
+
+/** A folder for a socket has the number of its process in its name. */
+const PREFIX = "mica-remote-";
+
+/** Removes the folders of processes that were killed: a socket without its process is of no use to anybody. */
+async function removeDeserted(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
 
 export type OpenRemote = () => Promise<RemoteBytes>;
 
@@ -43,7 +55,8 @@ export class RemoteExports implements AsyncDisposable {
   }
 
   async #listen(): Promise<NbdServer> {
-    this.#folder = await mkdtemp(join(tmpdir(), "mica-remote-")); // Only we may enter it.
+    await removeDeserted();
+    this.#folder = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`)); // Only we may enter it.
     return NbdServer.listen(join(this.#folder, "nbd"), (name) => this.#find(name), this.#onError);
   }
 
