@@ -20,6 +20,6 @@ killFlows("images in an S3 service, volumes in a folder", {
     ];
     return { startLimitMs: 2 * MINUTE_MS, env: { ...store.env, MICA_POOLS: JSON.stringify(pools) }, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
   },
-  momentsMs: [30, 250],
+  momentsMs: [200],
   dataBytes: 64 * MiB,
 });
