@@ -43,6 +43,14 @@ export class DiskGroup {
     if (pool) requireRoom(this.lvm.group, pool, this.#config);
   }
 
+  /** The error of a device, or that its pool is full: whoever wrote through the page cache hears of that only as EIO. */
+  async reasonOf(error: unknown): Promise<unknown> {
+    if (!this.pool || !(error instanceof AppError) || error.code !== "pool_unavailable") return error;
+    await this.look().catch(() => {});
+    const isFull = (this.#seen?.pool?.dataPercent ?? 0) >= 100;
+    return isFull ? new AppError("pool_full", `thin pool ${this.lvm.group}/${this.pool.volume.name} is full`, { cause: error }) : error;
+  }
+
   /** The disks, whole or not, that are ours and in this pool; in the order of the ids. The thin pool is looked at too. */
   async look(...ids: DiskId[]): Promise<(DiskVolume | undefined)[]> {
     const names = [...ids.map(volumeName), ...(this.pool ? [this.pool.volume.name] : [])];
@@ -123,6 +131,7 @@ export class DiskGroup {
       await this.#clear(disk, ranges, options);
     }
     await this.lvm.change("lvremove", [], disk.name);
+    this.#seen = undefined; // There may be room again.
   }
 
   wholeExtents(bytes: number): number {

@@ -61,8 +61,9 @@ export class VolumeWriter implements DiskWriter {
       await tellingErrors(() => this.#finish(sizeBytes));
       this.#over = true;
     } catch (error) {
+      const reason = await this.#group.reasonOf(error);
       await this.abort();
-      throw error;
+      throw reason;
     }
   }
 
