@@ -323,7 +323,7 @@ function whyNotStreamed({ source, target }: Facts): string | undefined {
   if (from === to && !target.clusters) return undefined;
   if (source.packed) return `${aFormat(from)} cannot be read out of a compressed stream in any order`;
   if (source.can.addressable === "none") return `${aFormat(from)} cannot be read in place: ${why(source.can, "addressable")}`;
-  if (to === "raw" || (to === "qcow2" && !target.clusters && source.can.sparse)) return undefined; // We write these in order.
+  if (to === "raw") return undefined;
   if (target.stream) return `${aFormat(to)} cannot be compressed before it is complete`;
   if (target.can.addressable !== "write") return `${aFormat(to)} cannot be written in place: ${why(target.can, "addressable")}`;
   if (target.can.fills && !target.can.fills.includes(to)) return `${aFormat(to)} cannot be written in place: ${why(target.can, "fills")}`;

@@ -9,7 +9,6 @@ import { counted } from "#/transfer/blocks.ts";
 import { compressionEngine } from "#/transfer/compress.ts";
 import { type BeforeBytes, type Content, copyInto } from "#/transfer/copy.ts";
 import { measureNode } from "#/transfer/measure.ts";
-import { qcow2Content } from "#/transfer/qcow2-stream.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
 import { dataBytes, formatOf, isPlain, isReadable, isSameContent, openSource, type Source, statSource, withFacts } from "#/transfer/source.ts";
 import { type Staging, StagingFile } from "#/transfer/staging.ts";
@@ -71,15 +70,11 @@ export async function stageThenConvert(given: Conversion & { readonly staging: S
   };
 }
 
-/** Whether one pass is enough: the bytes stay the same, or QEMU reaches the source, and the target unless we can write that in order. */
+/** Whether one pass is enough: the bytes stay the same, or QEMU reaches the source, and the target unless that is plain bytes. */
 export function isStreamable(conversion: Conversion): boolean {
   const { source, target } = conversion;
-  return isSame(conversion) || (isReadable(source) && (isWritable(target) || isSequential(conversion)));
+  return isSame(conversion) || (isReadable(source) && (isWritable(target) || isPlain(formatOf(target))));
 }
-
-/** Plain bytes; and qcow2, of a source whose map says where its data is, unless clusters are compressed: their places show only as they are written. */
-const isSequential = ({ source, target, clusters }: Conversion): boolean =>
-  isPlain(formatOf(target)) || (formatOf(target) === "qcow2" && !clusters && source.pool.can.sparse);
 
 const isSame = (conversion: Conversion): boolean => keepsStream(conversion) || (isSameContent(formatOf(conversion.source), formatOf(conversion.target)) && !conversion.clusters);
 /** Nobody looks into what is opaque at both ends. */
@@ -98,7 +93,7 @@ async function moveContent(conversion: Conversion): Promise<number> {
   }
   const content = isSame(conversion) ? await sourceContent(conversion) : await guestContent(await openSource(source), conversion);
   const readBytes = await receive(content, conversion);
-  return source.disk.packed || target.disk.packed ? dataBytes(source) : readBytes;
+  return source.disk.packed ? dataBytes(source) : readBytes;
 }
 
 /** Has QEMU write the target in its pool. */
@@ -148,7 +143,7 @@ async function putConverted(node: BlockNode, conversion: Conversion & { readonly
   const { source, target, staging, clusters, signal } = conversion;
   if (source.disk.packed) await checkUnpacked(node, conversion);
   if (isWritable(target)) await fill(node, conversion);
-  else if (isSequential(conversion)) await receive(await guestContent(node, conversion), conversion);
+  else if (isPlain(formatOf(target))) await receive(await guestContent(node, conversion), conversion);
   else {
     const [converting, leaving] = halves(conversion);
     const neededBytes = await measureNode(node, { format: formatOf(target), virtualSizeBytes: source.disk.virtualSizeBytes }, { signal });
@@ -177,10 +172,9 @@ async function sourceContent(conversion: Conversion): Promise<Content> {
   return { blocks: unpack(counted(blocks, { totalBytes: sizeBytes, onProgress }), { format: packed, virtualSizeBytesMax: target.disk.virtualSizeBytes }), sizeBytes: undefined };
 }
 
-/** What a guest would see, as the target's format has it. */
+/** What a guest would see. */
 async function guestContent(node: BlockNode, { target, signal }: Omit<Conversion, "source">): Promise<Content> {
   const virtualSizeBytes = await checkFits(node, target, signal);
-  if (!isPlain(formatOf(target))) return qcow2Content(node, virtualSizeBytes, signal);
   return { blocks: readNode(node, { start: 0, end: virtualSizeBytes }, signal), sizeBytes: virtualSizeBytes };
 }
 

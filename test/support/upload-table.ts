@@ -48,7 +48,7 @@ const ROWS: readonly Row[] = [
   { form: { diskFormat: "vhdx" }, inPool: CONVERTED },
   { form: { diskFormat: "raw", stream: "gzip" }, inPool: ["stream_convert"] },
   { form: { diskFormat: "raw", stream: "zstd" }, inPool: ["stream_convert"] },
-  { form: { diskFormat: "qcow2", stream: "gzip" }, inPool: CONVERTED },
+  { form: { diskFormat: "qcow2", stream: "gzip" }, inPool: ["staged_convert"] },
   { form: { diskFormat: "vhdx", stream: "zstd" }, inPool: ["staged_convert"] },
 ];
 
