@@ -36,7 +36,7 @@ test-real: install ## the tests with real file systems and the stock OpenStack c
 	./scripts/test-real.sh 'test/real/**/*.test.ts' 'test/openstack/**/*.test.ts'
 
 bench: install ## the numbers, as ratios in one run; those on Ceph too
-	@./scripts/install.sh real
+	@./scripts/install.sh bench
 	npm run --silent bench
 
 docs: install ## make docs/errors.md and docs/configuration.md anew

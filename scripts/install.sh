@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the programs that Mica runs, as far as they are missing: scripts/install.sh [real|bench]
-# With "real" also what test/real and test/openstack need, with "bench" what the numbers are held against. Does nothing, quickly, when all is there.
+# With "real" also what test/real and test/openstack need, with "bench" also what the numbers are held against. Does nothing, quickly, when all is there.
 set -eu
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" # where Debian keeps mke2fs, and users do not look
 
@@ -50,7 +50,7 @@ is_there() {
 }
 
 [ "${1:-}" = real ] && needed="$needed$real"
-[ "${1:-}" = bench ] && needed="$needed$bench"
+[ "${1:-}" = bench ] && needed="$needed$real$bench"
 packages=$(missing "$needed")
 [ -n "$packages" ] || exit 0
 

@@ -231,7 +231,7 @@ export class MemoryDriver implements StorageDriver {
     if (location === undefined) return this.#find(id);
     const [index, at] = location.slice(this.can.place.length + 1).split("/");
     const pool = location.startsWith(`${this.can.place}/`) ? this.#neighbours[Number(index)] : undefined;
-    const disk = pool && pool.#disks.get(at as DiskId);
+    const disk = pool === undefined ? undefined : pool.#disks.get(at as DiskId);
     if (!disk) throw new AppError("disk_not_found", `there is no disk at ${location}`);
     return disk;
   }

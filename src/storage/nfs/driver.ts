@@ -70,7 +70,7 @@ export class NfsDriver implements StorageDriver {
   async capacity(): Promise<Capacity> {
     const exports = [...new Map(this.#shares.map((share) => [share.device, share])).values()];
     const capacities = await Promise.all(exports.map((share) => share.capacity()));
-    const sum = (part: keyof Capacity) => capacities.reduce((bytes, capacity) => bytes + capacity[part], 0);
+    const sum = (part: "totalBytes" | "freeBytes") => capacities.reduce((bytes, capacity) => bytes + capacity[part], 0);
     return { totalBytes: sum("totalBytes"), freeBytes: sum("freeBytes") };
   }
 
