@@ -190,7 +190,7 @@ export class LvmDriver implements StorageDriver {
       const mayBeThere = isTaken(error) || (error instanceof AppError && error.code === "pool_full");
       const [there] = mayBeThere ? await this.#group.look(id) : [];
       if (!there) throw error; // A volume of that name without our tag is somebody else's.
-      if (there.whole && !replace) return undefined;
+      if (there.whole && !replace && (await this.#group.works(there))) return undefined;
       await tellingErrors(() => this.#group.remove(there, { signal }));
       return attempt();
     });

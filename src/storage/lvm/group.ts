@@ -117,6 +117,17 @@ export class DiskGroup {
     else if (disk.suspended) await this.lvm.change("lvchange", ["--refresh"], disk.name);
   }
 
+  /** Whether the disk can be used: where an `lvcreate` was killed, LVM may know of a thin volume that its pool does not. */
+  async works(disk: DiskVolume): Promise<boolean> {
+    return this.awaken(disk).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof AppError && error.code === "tool_failed") return false;
+        throw error;
+      },
+    );
+  }
+
   /**
    * Removes the disk, after what it held was overwritten (thick; only what lies in `written`, where that is known) or given back (thin). It is
    * no disk any more from the first of up to three calls on: a repeated remove goes on. Errors: `conflict` while somebody has it open.
@@ -127,7 +138,6 @@ export class DiskGroup {
     const ranges = this.#cleared(disk, written);
     if (ranges.length > 0) {
       if (disk.whole) await this.lvm.change("lvchange", ["--addtag", PARTIAL], disk.name);
-      await this.awaken(disk);
       await this.#clear(disk, ranges, options);
     }
     await this.lvm.change("lvremove", [], disk.name);
@@ -146,11 +156,17 @@ export class DiskGroup {
   }
 
   async #clear(disk: DiskVolume, ranges: readonly ByteRange[], options: WorkOptions): Promise<void> {
-    if (!this.pool) return zero(this.path(disk), ranges, options);
-    await discard(this.path(disk), options).catch((error: unknown) => {
+    if (!this.pool) {
+      await this.awaken(disk);
+      return zero(this.path(disk), ranges, options);
+    }
+    try {
+      await this.awaken(disk);
+      await discard(this.path(disk), options);
+    } catch (error) {
       throwIfCancelled(options.signal); // Otherwise it stays a courtesy: the pool itself gets the blocks back in any case.
       if (!(error instanceof AppError)) throw error;
-    });
+    }
   }
 
   #disksIn(volumes: readonly LogicalVolume[]): DiskVolume[] {
