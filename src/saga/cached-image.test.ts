@@ -41,7 +41,8 @@ describe("cachedImage()", () => {
     await world.services.pools.get(plan.target.pool).delete(first?.id ?? source);
     await world.db.deleteFrom("disk").where("id", "=", first?.id ?? "").execute();
     const second = await cachedImage(context, plan, source, scope);
-    assert.ok(second && second.isFilled && second.id !== first?.id);
+    assert.ok(second?.isFilled);
+    assert.notEqual(second.id, first?.id);
   });
 
   it("stops waiting when its own operation is cancelled, and leaves the fill to the others", async () => {
