@@ -1,3 +1,4 @@
+import { FrozenStats } from "#/app/frozen-stats.ts";
 import { poolFacts, roomOf } from "#/app/pool-facts.ts";
 import type { Config } from "#/config/schema.ts";
 import { findCacheEntry } from "#/db/cache-entries.ts";
@@ -36,6 +37,7 @@ export class Materialise {
   readonly #db: Database;
   readonly #pools: Pools;
   readonly #scheduler: Config["scheduler"];
+  readonly #stats = new FrozenStats();
 
   constructor({ db, pools, config }: { db: Database; pools: Pools; config?: Pick<Config, "scheduler"> }) {
     this.#db = db;
@@ -94,7 +96,7 @@ export class Materialise {
 
   async #sourceFacts(kind: SourceFacts["kind"], id: string, disk: Disk): Promise<SourceFacts> {
     const pool = this.#pools.get(disk.pool);
-    const stored = await pool.stat(disk.id, disk.location);
+    const stored = await this.#stats.stat(pool, disk);
     if (!stored) throw new AppError("disk_not_found", `The bytes of ${kind} ${id} (disk ${disk.id}) are not in pool "${disk.pool}".`);
     return {
       kind,
@@ -115,7 +117,7 @@ export class Materialise {
     let depth = 0;
     for (let parent = disk.parent; parent; depth++) {
       const ancestor = await findDisk(this.#db, parent);
-      const stored = ancestor && (await this.#pools.get(ancestor.pool).stat(parent, ancestor.location));
+      const stored = ancestor && (await this.#stats.stat(this.#pools.get(ancestor.pool), ancestor));
       allocatedBytes += stored?.allocatedBytes ?? 0;
       parent = ancestor?.parent;
     }
