@@ -62,14 +62,16 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   stack.defer(() => runner.close(CLOSE_LIMIT_MS));
   const context: AppContext = { db, clock: systemClock, log, config, pools, runner };
 
-  // Hashing the administrator's password takes a third of a second of a thread: meanwhile the rest is built.
-  const bootstrapping = bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword });
+  // Hashing the administrator's password takes a third of a second of a processor: the first answers come before.
+  const listening = Promise.withResolvers<void>();
+  const bootstrapping = listening.promise.then(() => bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword }));
   bootstrapping.catch(() => {}); // It is awaited below; a failure in between is not unhandled.
   const app = await buildServer(context, open, log, bootstrapping);
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
   stack.use(new CacheCleaner(context));
   const url = await listen(app, config);
+  listening.resolve();
   const { generatedPassword } = await bootstrapping;
   const cloudsFile = await writeClouds(config, url, generatedPassword);
   greet({ url, cloudsFile, takenUp, where: sources.get("dataDir") === "default" ? "" : ` --data-dir ${config.dataDir}` });
