@@ -11,6 +11,7 @@ import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts"
 import { reserveSpace } from "#/saga/reserve-space.ts";
 import { convert, stageThenConvert } from "#/transfer/convert.ts";
 import { measure } from "#/transfer/measure.ts";
+import type { Source } from "#/transfer/source.ts";
 
 /** A disk to be made, and the disk whose content it gets. */
 export interface Materialisation {
@@ -63,7 +64,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   const from = await getDisk(services.db, mustHave(source));
   const reservation = new ReservationAhead(services, target, null);
   const conversion = {
-    source: { pool: services.pools.get(from.pool), disk: from },
+    source: await sourceOf(services, from),
     target: { pool, disk: made },
     clusters,
     compress,
@@ -128,6 +129,17 @@ async function finish(services: SagaServices, disk: Disk, parent: DiskId | undef
   return actual;
 }
 
+/** The disk, and those that it reads through: they may lie in other pools. */
+async function sourceOf({ db, pools }: Pick<SagaServices, "db" | "pools">, disk: Disk): Promise<Source> {
+  const ancestors: Pick<Source, "pool" | "disk">[] = [];
+  for (let parent = disk.parent; parent; ) {
+    const ancestor = await getDisk(db, parent);
+    ancestors.push({ pool: pools.get(ancestor.pool), disk: ancestor });
+    parent = ancestor.parent;
+  }
+  return { pool: pools.get(disk.pool), disk, ancestors };
+}
+
 /** A source in another pool of the same place is found by its location. */
 function seenFrom({ pools }: SagaServices, source: Disk, target: NewDiskRecord): Disk {
   return source.pool === target.pool ? source : { ...source, location: pools.get(source.pool).locate(source) };
@@ -139,7 +151,7 @@ async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, targ
   if (from.packed || target.packed) return firstReservation(null); // How much it comes to shows on the way.
   const stored = await pools.get(from.pool).stat(source, from.location);
   if (strategy === "offload_copy") return stored?.allocatedBytes ?? 0;
-  return measure({ source: { pool: pools.get(from.pool), disk: from }, targetFormat: target.format });
+  return measure({ source: await sourceOf({ db, pools }, from), targetFormat: target.format });
 }
 
 async function copied({ pools }: SagaServices, target: NewDiskRecord): Promise<Actual> {

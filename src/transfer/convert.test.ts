@@ -118,11 +118,23 @@ describe("convert()", () => {
       const { target: parent } = await driver.clone(base, top);
       for (const target of [new MemoryDriver(), await files()]) {
         const made = newDisk(GUEST_BYTES);
-        const moved = await convert({ source: { pool: driver, disk: { ...top, parent } }, target: { pool: target, disk: made } });
+        const source = { pool: driver, disk: { ...top, parent }, ancestors: [{ pool: driver, disk: base }] };
+        const moved = await convert({ source, target: { pool: target, disk: made } });
         await assertContent(target, made, guest);
         assert.ok(moved.bytesRead > 2 * MiB, `${moved.bytesRead} bytes were read`);
       }
     }
+  });
+
+  it("counts what it reads of a disk in another pool", async () => {
+    const images = new MemoryDriver({ clone: "dependent" });
+    const volumes = new MemoryDriver({ beside: images });
+    const base = await putNew(images, guest);
+    const top = newDisk(GUEST_BYTES);
+    await volumes.clone({ ...base, location: images.locate(base) }, top);
+    const source = { pool: volumes, disk: { ...top, parent: base.id }, ancestors: [{ pool: images, disk: base }] };
+    const moved = await convert({ source, target: { pool: new MemoryDriver(), disk: newDisk(GUEST_BYTES) } });
+    assert.ok(moved.bytesRead > 2 * MiB, `${moved.bytesRead} bytes were read`);
   });
 
   it("takes ISO and LUKS images as the plain bytes that they are", async () => {

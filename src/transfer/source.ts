@@ -7,6 +7,8 @@ import type { StorageDriver, StoredDisk, StoredRef } from "#/storage/driver.ts";
 export interface Source {
   readonly pool: StorageDriver;
   readonly disk: StoredRef & Pick<Disk, "packed">;
+  /** The disks that it reads through, wherever they lie. */
+  readonly ancestors?: readonly Pick<Source, "pool" | "disk">[] | undefined;
   /** Why it can only be read from the first byte to the last, if so; `withFacts()` knows. */
   readonly onlyInOrder?: string | undefined;
 }
@@ -51,11 +53,7 @@ export async function statSource({ pool, disk }: Pick<Source, "pool"> & { readon
 /** What reading all of the disk costs at most: the space that it and the disks that it reads through take. */
 export async function dataBytes(source: Source): Promise<number> {
   const stored = await statSource(source);
-  let bytes = stored.allocatedBytes;
-  for (let { parent } = stored; parent !== undefined; ) {
-    const ancestor = await source.pool.stat(parent);
-    bytes += ancestor?.allocatedBytes ?? 0;
-    parent = ancestor?.parent;
-  }
+  const ancestors = await Promise.all((source.ancestors ?? []).map(({ pool, disk }) => pool.stat(disk.id, disk.location)));
+  const bytes = ancestors.reduce((sum, ancestor) => sum + (ancestor?.allocatedBytes ?? 0), stored.allocatedBytes);
   return Math.min(bytes, stored.sizeBytes);
 }
