@@ -15,7 +15,7 @@ import type { Finding } from "#/app/audit/finding.ts";
 import { Audits } from "#/app/audits.ts";
 import { CacheCleaner } from "#/app/cache-cleaner.ts";
 import type { AppContext } from "#/app/context.ts";
-import { bootstrapIdentity } from "#/app/identity/bootstrap.ts";
+import { bootstrapIdentity, firstPassword } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
 import { Lineages } from "#/app/lineage.ts";
 import { Operations } from "#/app/operations.ts";
@@ -64,16 +64,17 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
 
   // Hashing the administrator's password takes a third of a second of a processor: the first answers come before.
   const listening = Promise.withResolvers<void>();
-  const bootstrapping = listening.promise.then(() => bootstrapIdentity(db, { clock: systemClock, adminPassword: config.adminPassword }));
+  const adminPassword = config.adminPassword ?? (await firstPassword(db));
+  const bootstrapping = listening.promise.then(() => bootstrapIdentity(db, { clock: systemClock, adminPassword }));
   bootstrapping.catch(() => {}); // It is awaited below; a failure in between is not unhandled.
   const app = await buildServer(context, open, log, bootstrapping);
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
   stack.use(new CacheCleaner(context));
   const url = await listen(app, config);
+  const cloudsFile = await writeClouds(config, url, adminPassword);
   listening.resolve();
-  const { generatedPassword } = await bootstrapping;
-  const cloudsFile = await writeClouds(config, url, generatedPassword);
+  await bootstrapping;
   greet({ url, cloudsFile, takenUp, where: sources.get("dataDir") === "default" ? "" : ` --data-dir ${config.dataDir}` });
   const signal = await ended;
   log.info({ signal }, "ending");
@@ -129,9 +130,8 @@ async function listen(app: Server, config: Config): Promise<string> {
 }
 
 /** The password is known only when it is given or has just been made: else the one in the file stays, beside what may be a new address. */
-async function writeClouds(config: Config, url: string, generatedPassword: string | undefined): Promise<string> {
+async function writeClouds(config: Config, url: string, password: string | undefined): Promise<string> {
   const path = join(config.dataDir, "clouds.yaml");
-  const password = config.adminPassword ?? generatedPassword;
   const authUrl = `${config.publicUrl ?? url}/identity/v3`;
   await writeCloudsFile(path, { name: "mica", authUrl, username: "admin", password, projectName: "admin", region: REGION });
   return path;

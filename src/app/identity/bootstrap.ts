@@ -24,22 +24,24 @@ const GENERATED_PASSWORD_BYTES = 18;
 
 interface BootstrapOptions {
   readonly clock: Clock;
-  /** What the administrator's password shall be; undefined: as it is, or, at the first start, a generated one. */
+  /** What the administrator's password shall be; undefined: as it is. */
   readonly adminPassword?: string | undefined;
   readonly passwords?: Passwords;
+}
+
+/** A password for the administrator at the first start; undefined where there is one already. */
+export async function firstPassword(db: Database): Promise<string | undefined> {
+  return (await isFirstStart(db)) ? randomBytes(GENERATED_PASSWORD_BYTES).toString("base64url") : undefined;
 }
 
 /**
  * Makes the first domain, projects, roles and the administrator where they are missing. A given password is set if it
  * differs from the present one, and an administrator who was deleted or disabled comes back with it: so nobody locks
- * himself out for good. `generatedPassword` is told once, at the first start.
+ * himself out for good. The first start needs one.
  */
-export async function bootstrapIdentity(db: Database, options: BootstrapOptions): Promise<{ generatedPassword?: string }> {
-  const { clock, adminPassword, passwords = new Passwords() } = options;
-  const first = (await findDomain(db, DEFAULT_DOMAIN_ID)) === undefined;
-  if (!first && adminPassword === undefined) return {};
-  const generatedPassword = randomBytes(GENERATED_PASSWORD_BYTES).toString("base64url");
-  const password = adminPassword ?? generatedPassword;
+export async function bootstrapIdentity(db: Database, { clock, adminPassword: password, passwords = new Passwords() }: BootstrapOptions): Promise<void> {
+  if (password === undefined) return;
+  const first = await isFirstStart(db);
   const admin = await findUserByName(db, DEFAULT_DOMAIN_ID, ADMIN);
   const same = admin?.enabled && (await passwords.verify(password, await findPasswordHash(db, admin.id)));
   const passwordHash = same ? undefined : await passwords.hash(password);
@@ -49,7 +51,10 @@ export async function bootstrapIdentity(db: Database, options: BootstrapOptions)
     if (passwordHash !== undefined) await restoreAdmin(trx, user, passwordHash, clock.nowMs());
     await assignAdmin(trx, user);
   });
-  return adminPassword === undefined ? { generatedPassword } : {};
+}
+
+async function isFirstStart(db: Database): Promise<boolean> {
+  return (await findDomain(db, DEFAULT_DOMAIN_ID)) === undefined;
 }
 
 async function makeBeginning(trx: Database): Promise<void> {
