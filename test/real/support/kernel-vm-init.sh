@@ -23,6 +23,10 @@ for folder in /run /tmp /dev/shm; do mkdir -p $folder && mount -t tmpfs -o size=
 mkdir -p /run/lock /run/lvm /run/kernel-vm /dev/pts && chmod 755 /run
 mount -t devpts devpts /dev/pts
 mount -t hostfs -o "$VM_RUN" none /run/kernel-vm
+folder=$(cat /run/kernel-vm/folder)
+case $folder in
+  /tmp/* | /run/* | /dev/shm/*) mkdir -p "$folder" && mount -r -t hostfs -o "$folder" none "$folder" ;;
+esac
 ln -sfn /proc/self/fd /dev/fd
 ln -sfn ../proc/self/mounts /etc/mtab
 ip link set lo up 2>/dev/null || busybox ip link set lo up

@@ -10,7 +10,7 @@
 #   -t  the guest is ended after so many seconds (300)
 #
 # The guest sees this machine's files at the same paths through a layer in memory: it may write anywhere, and nothing stays.
-# /tmp, /run and /dev/shm are empty. Its only network is its own loopback. It starts in the current folder.
+# /tmp, /run and /dev/shm are empty, but for the current folder, should it be in there: that can be read. Its only network is its own loopback. It starts in the current folder.
 # Output and exit status are the command's; 124: its time was up; 125: the guest could not be started, or died.
 #
 # What the guest needs beyond this machine's programs is unpacked into a folder of the user's cache, never installed: no
@@ -92,6 +92,7 @@ done
   printf ' %q' "$@"
   echo
 } >"$run/command"
+printf %s "$PWD" >"$run/folder"
 
 # Output and errors leave through two consoles of the guest; the kernel's own messages go to a file.
 exec 3> >(exec cat) 4> >(exec cat >&2)
