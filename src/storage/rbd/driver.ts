@@ -162,7 +162,7 @@ export class RbdDriver implements StorageDriver {
 
   async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
     requireSameFormat(source, target);
-    const from = this.#at(source);
+    const from = unfrozen(this.#at(source));
     return this.#make(target, options.signal, from.pool, async () => {
       options.onProgress?.(0); // Whoever cancels now needn't wait for the lock of a program that was killed.
       throwIfCancelled(options.signal);
@@ -319,6 +319,13 @@ export class RbdDriver implements StorageDriver {
     }
     throw known;
   }
+}
+
+/** A location names the snapshot for clones, which only what never changes has: all others are copied as they are now. */
+function unfrozen(at: RbdImage | RbdSnapshot): RbdImage | RbdSnapshot {
+  if (!isSnapshot(at) || at.snapshot !== FROZEN) return at;
+  const { pool, namespace, image } = at;
+  return { pool, namespace, image };
 }
 
 /** QEMU and librbd read raw bytes alike. */
