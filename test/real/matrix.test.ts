@@ -1,4 +1,4 @@
-/** The matrix of strategies on real storage: ext4, XFS, Ceph RBD, S3 and the web here; LVM and NFS in a kernel of their own. */
+/** The matrix of strategies on real storage: ext4, XFS, Ceph RBD, S3 and the web. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
@@ -7,10 +7,7 @@ import { GiB } from "#/lib/units.ts";
 import { mountNew } from "../support/file-systems.ts";
 import { matrixRun } from "../support/matrix-run.ts";
 import { startWebServer } from "../support/web-server.ts";
-import { describeInKernelVm } from "./support/kernel-vm.ts";
 import { sectionOf, startObjectStore } from "./support/object-store.ts";
-
-await describeInKernelVm("the matrix", join(import.meta.dirname, "in-kernel-vm/matrix.ts"), { disks: ["4G", "4G", "8G"], timeLimitSeconds: 1200 });
 
 await using starting = new AsyncDisposableStack();
 const ext4 = starting.use(await mountNew("ext4", { sizeBytes: 4 * GiB }));

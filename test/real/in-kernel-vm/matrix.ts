@@ -1,4 +1,4 @@
-/** The matrix of strategies on NFS and LVM. Runs inside the guest of `kernel-vm.sh`: `matrix.test.ts` starts it. */
+/** The matrix of strategies on NFS and LVM. Runs inside the guest of `kernel-vm.sh`: `matrix-in-kernel.test.ts` starts it. */
 import { mkdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { MINUTE_MS } from "#/lib/units.ts";
@@ -34,11 +34,11 @@ matrixRun("NFS and LVM", {
     {
       kind: "nfs, the server clones",
       pool: "nfs-xfs",
-      from: { "the same pool": ["nfs-xfs"], "another pool of the same place": ["nfs-xfs-images"], "a pool elsewhere": ["files"], "an object store or a web server": objects },
+      from: { "the same pool": ["nfs-xfs"], "another pool of the same place": ["nfs-xfs-images"], "a pool elsewhere": ["files"] },
     },
-    { kind: "nfs, the server does not clone", pool: "nfs-ext4", from: { "the same pool": ["nfs-ext4"], "a pool elsewhere": ["files"], "an object store or a web server": objects } },
+    { kind: "nfs, the server does not clone", pool: "nfs-ext4", from: { "the same pool": ["nfs-ext4"], "a pool elsewhere": ["files"] } },
     { kind: "lvm thin", pool: "lvm-thin", from: { "the same pool": ["lvm-thin"], "a pool elsewhere": ["files"], "an object store or a web server": objects } },
-    { kind: "lvm thick", pool: "lvm-thick", from: { "the same pool": ["lvm-thick"], "a pool elsewhere": ["files"], "an object store or a web server": objects } },
+    { kind: "lvm thick", pool: "lvm-thick", from: { "the same pool": ["lvm-thick"], "a pool elsewhere": ["files"] } },
   ],
   async urlOf(pool, file) {
     if (pool !== "web") return undefined;
