@@ -2,5 +2,9 @@
 import { join } from "node:path";
 import { describeInKernelVm } from "./support/kernel-vm.ts";
 
-const inner = join(import.meta.dirname, "in-kernel-vm/matrix.ts");
-await describeInKernelVm("the matrix", inner, { disks: ["4G", "4G", "8G"], timeLimitSeconds: 850 });
+const inner = (name: string) => join(import.meta.dirname, "in-kernel-vm", name);
+
+await Promise.all([
+  describeInKernelVm("the matrix on NFS", inner("matrix-nfs.ts"), { disks: ["4G", "4G"], memory: "2G", timeLimitSeconds: 850 }),
+  describeInKernelVm("the matrix on LVM", inner("matrix-lvm.ts"), { disks: ["8G"], memory: "2G", timeLimitSeconds: 850 }),
+]);
