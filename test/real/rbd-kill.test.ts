@@ -7,4 +7,4 @@ import { freshPools } from "./support/ceph-place.ts";
 const ceph: CephCluster = await startCeph();
 after(() => ceph[Symbol.asyncDispose]());
 
-killFlows("Ceph", { start: () => freshPools(ceph, { ownUsers: false }), momentsMs: [200, 900], dataBytes: 96 * MiB });
+killFlows("Ceph", { start: () => freshPools(ceph, { ownUsers: false }), momentsMs: [200, 900], dataBytes: 48 * MiB });

@@ -9,10 +9,13 @@ import { Readable } from "node:stream";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { GiB, MiB } from "#/lib/units.ts";
+import { GiB, MiB, MINUTE_MS } from "#/lib/units.ts";
 import { MicaProcess, type MicaProcessOptions } from "./mica-process.ts";
 
 const run = promisify(execFile);
+
+/** Storage may wait half a minute for a client that was killed, more than once. */
+const SETTLE_MS = 4 * MINUTE_MS;
 
 /** A configuration of pools to be killed on, and how hard. */
 export interface KillFlows {
@@ -52,7 +55,7 @@ export function killFlows(name: string, { start, momentsMs, dataBytes = 384 * Mi
         const uploading = upload(mica, id, files.qcow2).catch(() => "cut off");
         await killAndRestart(mica, afterMs);
         await uploading;
-        const { status } = await mica.until(() => image(mica, id), (found) => found.status !== "saving");
+        const { status } = await mica.until(() => image(mica, id), (found) => found.status !== "saving", SETTLE_MS);
         assert.match(status, /queued|active/);
         await assertClean(mica);
         if (status === "queued") assert.equal(await upload(mica, id, files.qcow2), 204);
@@ -120,7 +123,7 @@ async function killAndRestart(mica: MicaProcess, afterMs: number): Promise<void>
 async function createVolumeAndKill(mica: MicaProcess, source: object, afterMs: number): Promise<string> {
   const { volume: requested } = await mica.json("POST", "/volume/v3/volumes", { body: { volume: { size: 1, ...source } } });
   await killAndRestart(mica, afterMs);
-  const made = await mica.until(() => volume(mica, requested.id), ({ status }) => status !== "creating");
+  const made = await mica.until(() => volume(mica, requested.id), ({ status }) => status !== "creating", SETTLE_MS);
   assert.equal(made.status, "available", "what was begun is finished");
   await assertClean(mica);
   return made.id;
@@ -130,9 +133,9 @@ async function uploadVolumeAndKill(mica: MicaProcess, volumeId: string, form: ob
   const action = { "os-volume_upload_image": { image_name: "captured", ...form } };
   const { "os-volume_upload_image": begun } = await mica.json("POST", `/volume/v3/volumes/${volumeId}/action`, { body: action });
   await killAndRestart(mica, afterMs);
-  const found = await mica.until(() => volume(mica, volumeId), ({ status }) => status !== "uploading");
+  const found = await mica.until(() => volume(mica, volumeId), ({ status }) => status !== "uploading", SETTLE_MS);
   assert.equal(found.status, "available");
-  const captured = await mica.until(() => image(mica, begun.image_id), ({ status }) => status !== "saving" && status !== "queued");
+  const captured = await mica.until(() => image(mica, begun.image_id), ({ status }) => status !== "saving" && status !== "queued", SETTLE_MS);
   assert.equal(captured.status, "active");
   await assertClean(mica);
   await mica.json("DELETE", `/image/v2/images/${begun.image_id}`);
@@ -142,12 +145,12 @@ async function snapshotAndKill(mica: MicaProcess, volumeId: string, afterMs: num
   const { snapshot } = await mica.json("POST", "/volume/v3/snapshots", { body: { snapshot: { volume_id: volumeId } } });
   await killAndRestart(mica, afterMs);
   const look = async () => (await mica.json("GET", `/volume/v3/snapshots/${snapshot.id}`)).snapshot;
-  const { status } = await mica.until(look, (found) => found.status !== "creating");
+  const { status } = await mica.until(look, (found) => found.status !== "creating", SETTLE_MS);
   assert.equal(status, "available");
   await removeVolume(mica, await createVolumeAndKill(mica, { snapshot_id: snapshot.id }, afterMs));
 }
 
 async function removeVolume(mica: MicaProcess, id: string): Promise<void> {
   await mica.json("DELETE", `/volume/v3/volumes/${id}?cascade=true`, { status: 202 });
-  await mica.until(async () => (await mica.ask("GET", `/volume/v3/volumes/${id}`)).status, (code) => code === 404);
+  await mica.until(async () => (await mica.ask("GET", `/volume/v3/volumes/${id}`)).status, (code) => code === 404, SETTLE_MS);
 }
