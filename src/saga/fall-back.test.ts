@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import { AppError, type ErrorCode } from "#/domain/errors.ts";
 import { MiB } from "#/lib/units.ts";
 import { createVolume } from "#/saga/create-volume.ts";
+import { takeFirstThatWorks } from "#/saga/fall-back.ts";
 import { sagaContract } from "#/saga/engine/contract.ts";
 import { fillCache } from "#/saga/fill-cache.ts";
 import { flattenDisk } from "#/saga/flatten-disk.ts";
@@ -112,6 +113,21 @@ describe("a way that breaks", () => {
     assert.deepEqual([ended.state, ended.error_code, actual.fellBack], ["undone", "bad_request", undefined]);
     await world.assertAuditClean();
   });
+});
+
+it("takeFirstThatWorks() clears what a broken way left before it takes the next one", async () => {
+  await using world = await SagaWorld.open();
+  const done: string[] = [];
+  const ways = (["clone", "offload_copy", "stream_convert"] as const).map((strategy) => ({ strategy, viaCache: false }));
+  await takeFirstThatWorks(world.context({}), ways, {
+    signal: new AbortController().signal,
+    clear: async () => void done.push("clear"),
+    async take({ strategy }) {
+      done.push(strategy);
+      if (strategy !== "stream_convert") throw new AppError("tool_failed", "it broke");
+    },
+  });
+  assert.deepEqual(done, ["clone", "clear", "offload_copy", "clear", "stream_convert"]);
 });
 
 sagaContract("createVolume where every clone breaks", createVolume, async () => {
