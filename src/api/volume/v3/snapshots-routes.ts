@@ -1,11 +1,11 @@
 import type { FastifyRequest } from "fastify";
+import { parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
 import { invalidInput } from "#/domain/volume.ts";
 import { either, type Flag, flag, IdKeyParams, IdParams, MetaBody, MetadataBody, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
 import { onePair } from "./metadata.ts";
-import { parserOf } from "./parse.ts";
 import type { VolumeApi } from "./routes.ts";
 import { snapshotListRequest } from "./snapshots-filter.ts";
 import { CreateSnapshot, ResetSnapshotStatus, UpdateSnapshot } from "./snapshots-schema.ts";

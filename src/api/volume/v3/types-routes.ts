@@ -1,3 +1,4 @@
+import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import type { VolumeTypeListRequest } from "#/app/volume-types.ts";
 import { type Caller, isAdmin } from "#/domain/caller.ts";
@@ -5,11 +6,9 @@ import { AppError } from "#/domain/errors.ts";
 import { flag, IdKeyParams, IdParams, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
 import { onePair } from "./metadata.ts";
-import { parserOf } from "./parse.ts";
 import type { VolumeApi } from "./routes.ts";
 import { CreateVolumeType, ExtraSpecBody, ExtraSpecsBody, ProjectAccess, UpdateVolumeType } from "./types-schema.ts";
 import { volumeTypeDetailView, volumeTypePageView } from "./types-view.ts";
-import { oneAction } from "./volume-actions-routes.ts";
 
 export function addVolumeTypeRoutes(app: Server, { volumeTypes, viewers, limitMax }: VolumeApi): void {
   app.get("/types", async (request) => {

@@ -1,10 +1,10 @@
 import type { FastifyRequest } from "fastify";
 import type { Static, TSchema } from "typebox";
+import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import type { ImageOfVolume } from "#/app/volume-uploads.ts";
 import { AppError } from "#/domain/errors.ts";
 import { flag, IdParams } from "./fields.ts";
-import { parserOf } from "./parse.ts";
 import type { VolumeApi } from "./routes.ts";
 import {
   Extend,
@@ -96,14 +96,6 @@ export function addVolumeActionRoutes(app: Server, api: VolumeApi): void {
     const { status, body } = await run({ api, request, volumeId: request.params.id }, argument);
     return reply.code(status).send(body);
   });
-}
-
-/** The name and the argument of the one action that a body asks for. */
-export function oneAction(body: unknown): [string, unknown] {
-  const actions = body !== null && typeof body === "object" && !Array.isArray(body) ? Object.entries(body) : [];
-  const [only, ...others] = actions;
-  if (!only || others.length > 0) throw new AppError("bad_request", "The body must have one key: the name of an action.");
-  return only;
 }
 
 function action<Schema extends TSchema>(schema: Schema, run: (call: Call, argument: Static<Schema>) => Promise<Answer>): Action {

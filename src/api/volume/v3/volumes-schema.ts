@@ -1,6 +1,6 @@
 import Type, { type Static } from "typebox";
+import { type Parse, parserOf } from "#/api/parse.ts";
 import { Description, Flag, Name, OptionalId, Pairs, SizeGib } from "./fields.ts";
-import { type Parse, parserOf } from "./parse.ts";
 
 const FIELDS_3_0 = {
   size: Type.Optional(Type.Union([SizeGib, Type.Null()])),
