@@ -1,5 +1,5 @@
 import type { FastifyRequest } from "fastify";
-import { parserOf } from "#/api/parse.ts";
+import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
 import { invalidInput } from "#/domain/volume.ts";
@@ -10,7 +10,6 @@ import type { VolumeApi } from "./routes.ts";
 import { snapshotListRequest } from "./snapshots-filter.ts";
 import { CreateSnapshot, ResetSnapshotStatus, UpdateSnapshot } from "./snapshots-schema.ts";
 import { snapshotDetailView, snapshotPageView, snapshotView } from "./snapshots-view.ts";
-import { oneAction } from "./volume-actions-routes.ts";
 
 export function addSnapshotRoutes(app: Server, api: VolumeApi): void {
   const { snapshots, viewers } = api;
