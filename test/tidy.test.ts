@@ -20,7 +20,7 @@ import { MADE_DOCS } from "../scripts/docs.ts";
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ["app", "config", "db (types)"],
-  app: ["planner", "saga", "storage", "db", "transfer", "format", "config"],
+  app: ["planner", "saga", "storage", "vm", "db", "transfer", "format", "config"],
   cli: ["client", "config"],
   client: ["api (types)"],
   config: [],
@@ -29,11 +29,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   format: [],
   lib: [],
   planner: ["storage (types)"],
-  saga: ["saga/engine", "storage", "transfer", "db", "format", "planner (types)"],
+  saga: ["saga/engine", "storage", "vm", "transfer", "db", "format", "planner (types)"],
   "saga/engine": [],
   storage: ["tools", "transfer", "format", "config (types)"],
   tools: [],
   transfer: ["format", "tools", "storage (types)"],
+  vm: ["tools", "config (types)"],
 };
 
 const BUILDERS = ["main.ts", "serve.ts"];
