@@ -14,7 +14,7 @@ export class FrozenStats {
   readonly #known = new Map<DiskId, StoredDisk>();
 
   async stat(pool: Pool, disk: Disk): Promise<StoredDisk | undefined> {
-    if (disk.holder.kind === "volume" || disk.location !== undefined) return pool.stat(disk.id, disk.location);
+    if (disk.holder.kind === "volume" || disk.holder.kind === "server" || disk.location !== undefined) return pool.stat(disk.id, disk.location);
     const known = this.#known.get(disk.id);
     if (known && pool.down === undefined) return known;
     const stored = await pool.stat(disk.id);

@@ -5,7 +5,7 @@ import type { Tables } from "./tables.ts";
 /** Names with values, as text. */
 export type KeyValuePairs = Readonly<Record<string, string>>;
 
-type KeyValueTableName = "volume_metadata" | "volume_image_metadata" | "snapshot_metadata" | "volume_type_extra_spec" | "image_property";
+type KeyValueTableName = "volume_metadata" | "volume_image_metadata" | "snapshot_metadata" | "volume_type_extra_spec" | "image_property" | "server_metadata" | "flavor_extra_spec" | "aggregate_metadata";
 
 /** The names with values that belong to the records of one kind: a table with the columns `<owner>`, name and value. */
 export class KeyValues {
@@ -70,6 +70,8 @@ export class KeyValues {
 export const volumeMetadata = new KeyValues("volume_metadata", "volume_id");
 export const volumeImageMetadata = new KeyValues("volume_image_metadata", "volume_id");
 export const snapshotMetadata = new KeyValues("snapshot_metadata", "snapshot_id");
+export const flavorExtraSpecs = new KeyValues("flavor_extra_spec", "flavor_id");
+export const aggregateMetadata = new KeyValues("aggregate_metadata", "aggregate_id");
 export const volumeTypeExtraSpecs = new KeyValues("volume_type_extra_spec", "volume_type_id");
 
 /** The tables here have alike columns under different names, which Kysely's types cannot say. */

@@ -1,11 +1,13 @@
 /**
  * The tables, as TypeScript sees them. Flags are 0 or 1, times are milliseconds since 1970 UTC, sizes are bytes, JSON is text.
- * Identity's tables are in `identity-tables.ts`.
+ * Identity's tables are in `identity-tables.ts`, those of servers in `server-tables.ts`, and what servers are made of and run on in `compute-tables.ts`.
  */
 import type { DiskFormat, DiskState, HolderKind } from "#/domain/disk.ts";
+import type { ComputeTables } from "./compute-tables.ts";
 import type { IdentityTables } from "./identity-tables.ts";
+import type { ServerTables } from "./server-tables.ts";
 
-export interface Tables extends IdentityTables {
+export interface Tables extends IdentityTables, ServerTables, ComputeTables {
   setting: SettingTable;
   disk: DiskTable;
   pool: PoolTable;

@@ -33,7 +33,7 @@ export interface Holder {
   readonly kind: HolderKind;
   readonly id: string;
 }
-export const HOLDER_KINDS = ["image", "volume", "snapshot", "cache", "ancestor"] as const;
+export const HOLDER_KINDS = ["image", "volume", "snapshot", "server", "cache", "ancestor"] as const;
 export type HolderKind = (typeof HOLDER_KINDS)[number];
 
 /** `filling`: an operation is writing it. `ready`: whole. `deleting`: an operation is removing it. */

@@ -172,7 +172,7 @@ const CASES: readonly Case[] = [
     "does not clone a volume into an image where its own pool cannot freeze it",
     { source: live({ can: { ...overlay, snapshot: false } }), target: toImage({ pool: slow }) },
     "offload_copy",
-    [["adopt", /leaves the bytes/], ["clone", /its pool|the pool cannot freeze it/], ["clone_cached", /for volumes from images/]],
+    [["adopt", /leaves the bytes/], ["clone", /its pool|the pool cannot freeze it/], ["clone_cached", /for volumes and servers from images/]],
   ],
   [
     "streams a raw volume into a compressed image",

@@ -29,7 +29,7 @@ export interface SourceFacts {
 }
 
 export interface TargetFacts {
-  readonly kind: "volume" | "image";
+  readonly kind: "volume" | "server" | "image";
   readonly pool: PoolName;
   readonly can: Capabilities;
   readonly format: DiskFormat;
@@ -40,6 +40,8 @@ export interface TargetFacts {
   readonly cloneDepthMax: number;
   /** A volume from a snapshot is not to keep the snapshot's volume. */
   readonly flattenFromSnapshot?: boolean | undefined;
+  /** A server's disk that is not to read through another (Nova's `use_cow_images` = False). */
+  readonly standsAlone?: boolean | undefined;
   readonly cache: CacheFacts;
 }
 
@@ -68,10 +70,10 @@ export function planMaterialise(facts: Facts): Plan {
 }
 
 /** The plan of a new disk that reads as zeroes. */
-export function planBlank(target: { pool: PoolName; virtualSizeBytes: number }): Plan {
+export function planBlank({ kind = "volume", ...target }: { kind?: "volume" | "server"; pool: PoolName; virtualSizeBytes: number }): Plan {
   return {
     source: { kind: "blank" },
-    target: { kind: "volume", format: "raw", ...target },
+    target: { kind, format: "raw", ...target },
     strategy: "blank",
     reason: "There is no source: the disk is made empty and takes space only as it is written.",
     steps: [{ name: "create", description: `Make a sparse disk of ${formatBytes(target.virtualSizeBytes)}.` }],
@@ -110,7 +112,7 @@ function obstacle(strategy: Strategy, facts: Facts): string | undefined {
  * to an image. Where clones are independent, a clone costs as little and leaves the volume as it is.
  */
 function whyNotAdopt({ source, target }: Facts): string | undefined {
-  if (target.kind === "volume") return `the ${source.kind} keeps its disk`;
+  if (target.kind !== "image") return `the ${source.kind} keeps its disk`;
   const unshared = whyNotShared({ source, target });
   if (unshared) return unshared;
   if (source.pool !== target.pool) return `${elsewhere({ source, target })}, and adopting leaves the bytes where they are`;
@@ -132,7 +134,7 @@ function whyNotClone({ source, target }: Facts): string | undefined {
 }
 
 function whyNotCloneCached({ source, target }: Facts): string | undefined {
-  if (target.kind !== "volume" || source.kind !== "image") return `the cache is for volumes from images, not for ${a(target.kind)} from ${a(source.kind)}`;
+  if (target.kind === "image" || source.kind !== "image") return `the cache is for volumes and servers from images, not for ${a(target.kind)} from ${a(source.kind)}`;
   const unable = whyPoolCannotClone(target);
   if (unable) return unable;
   if (target.cache.entry) return undefined;
@@ -173,7 +175,8 @@ function whyNotFormat(source: DiskFormat, target: DiskFormat): string {
   return `the source is ${source}, and the image is to be ${target}`;
 }
 
-function whyPoolCannotClone({ can, cloneDepthMax }: TargetFacts): string | undefined {
+function whyPoolCannotClone({ can, cloneDepthMax, standsAlone }: TargetFacts): string | undefined {
+  if (standsAlone && can.clone === "dependent") return "servers.useCowImages is off: the disk is not to read through another";
   if (can.clone === "none") return `the pool cannot clone: ${why(can, "clone")}`;
   if (can.clone === "dependent" && cloneDepthMax <= 0) return "the pool's cloneDepthMax is 0: disks are always copied";
   return undefined;
@@ -204,7 +207,7 @@ function depthMax(source: SourceFacts, { kind, cloneDepthMax, flattenFromSnapsho
 
 /** A conversion of an image is worth keeping where later volumes can be clones of it. */
 function fillsTheCache(source: SourceFacts, target: TargetFacts): boolean {
-  const useful = source.kind === "image" && target.kind === "volume" && whyPoolCannotClone(target) === undefined;
+  const useful = source.kind === "image" && target.kind !== "image" && whyPoolCannotClone(target) === undefined;
   return useful && target.cache.closed === undefined;
 }
 
@@ -235,7 +238,7 @@ function bytesOf(strategy: Strategy, { allocatedBytes }: SourceFacts): PlanBytes
 }
 
 function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): string {
-  const kept = fillsCache ? " The result is kept in the pool's cache, so that the next volume of this image is a clone." : "";
+  const kept = fillsCache ? ` The result is kept in the pool's cache, so that the next ${target.kind} of this image is a clone.` : "";
   switch (strategy) {
     case "adopt":
       return "The volume's bytes, frozen, become the image's; the volume goes on as an overlay on them. Nothing is moved.";

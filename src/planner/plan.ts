@@ -50,7 +50,7 @@ export interface PlanSource {
 }
 
 export interface PlanTarget {
-  readonly kind: "volume" | "image" | "snapshot";
+  readonly kind: "volume" | "server" | "image" | "snapshot";
   readonly pool: PoolName;
   readonly format: DiskFormat;
   readonly virtualSizeBytes: number;

@@ -2,14 +2,12 @@ import { findDisk } from "#/db/disks.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
-import { dropCacheEntry } from "#/saga/cache-room.ts";
-import { cachedImage, conversionOf } from "#/saga/cached-image.ts";
-import type { Actual, SagaContext } from "#/saga/context.ts";
+import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
-import { takeFirstThatWorks, type Way, waysOf } from "#/saga/fall-back.ts";
 import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
-import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
+import { makeDisk } from "#/saga/make-disk.ts";
+import { discardTarget, type Materialisation, planOf, sourceDisk } from "#/saga/materialise.ts";
 import { tellUser } from "#/saga/tell-user.ts";
 
 export interface CreateVolume {
@@ -49,49 +47,9 @@ export const createVolume: Saga<Context> = {
 };
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
-  const target = targetOf(context);
-  if ((await findDisk(context.db, target.id))?.state === "ready") return;
-  await takeFirstThatWorks(context, waysOf(planOf(context)), {
-    signal: scope.signal,
-    take: (way) => takeWay(context, way, scope),
-    clear: () => discardTarget(context, target),
-  });
-}
-
-async function takeWay(context: Context, way: Way, scope: StepScope): Promise<void> {
-  const source = way.strategy === "blank" ? undefined : ((await frozenSource(context)) ?? (await sourceDisk(context, planOf(context))));
-  if (source && way.viaCache) return throughCache(context, way, source, scope);
-  await makeTarget(context, { strategy: way.strategy, source }, scope);
-}
-
-/** A clone of the image's cached disk, which is filled first where it is missing. */
-async function throughCache(context: Context, way: Way, source: DiskId, scope: StepScope): Promise<void> {
   const plan = planOf(context);
-  for (let attempt = 1; ; attempt++) {
-    const cached = await cachedImage(context, plan, source, scope);
-    if (!cached) return makeTarget(context, { strategy: conversionOf(plan), source }, scope);
-    try {
-      const moved = await makeBytes(context, { strategy: "clone_cached", source: cached.id }, scope);
-      // The bytes that a fill moved are on record already: the filler reported them.
-      const isFilled = cached.isFilled || way.strategy !== "clone_cached";
-      return await context.report(isFilled ? { strategy: conversionOf(plan) } : { ...moved, strategy: "clone_cached" });
-    } catch (error) {
-      if (attempt > 1 || !(error instanceof AppError) || error.code !== "clone_limit") throw error;
-      // Cinder's rule (cinder/volume/flows/manager/create_volume.py, SnapshotLimitReached): a new entry, and once more.
-      await discardTarget(context, targetOf(context));
-      await dropCacheEntry(context, plan.source.id ?? "", plan.target.pool);
-    }
-  }
-}
-
-async function makeTarget(context: Context, way: Pick<Materialisation, "strategy" | "source">, scope: StepScope): Promise<void> {
-  await context.report({ ...(await makeBytes(context, way, scope)), strategy: way.strategy });
-}
-
-async function makeBytes(context: Context, way: Pick<Materialisation, "strategy" | "source">, scope: StepScope): Promise<Actual> {
-  const materialisation: Materialisation = { ...way, target: targetOf(context) };
-  await recordTarget(context, materialisation);
-  return fillTarget(context, materialisation, scope);
+  const source = async () => (await frozenSource(context)) ?? (await sourceDisk(context, plan));
+  await makeDisk(context, { plan, target: targetOf(context), source }, scope);
 }
 
 /** A clone that reads through its parent needs one that never changes again: a volume's disk is frozen first. */

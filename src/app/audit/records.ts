@@ -54,8 +54,9 @@ async function auditHolders(db: Database, busy: ReadonlySet<string>): Promise<Fi
     .leftJoin("image", (join) => join.onRef("image.disk_id", "=", "disk.id"))
     .leftJoin("volume", (join) => join.onRef("volume.disk_id", "=", "disk.id"))
     .leftJoin("snapshot", (join) => join.onRef("snapshot.disk_id", "=", "disk.id"))
+    .leftJoin("block_device", (join) => join.onRef("block_device.disk_id", "=", "disk.id"))
     .leftJoin("cache_entry", (join) => join.onRef("cache_entry.disk_id", "=", "disk.id"))
-    .select(["disk.id as id", "holder_kind", "holder_id", "image.id as image", "volume.id as volume", "snapshot.id as snapshot", "cache_entry.image_id as cache"])
+    .select(["disk.id as id", "holder_kind", "holder_id", "image.id as image", "volume.id as volume", "snapshot.id as snapshot", "block_device.server_id as server", "cache_entry.image_id as cache"])
     .select((eb) => eb.exists(eb.selectFrom("disk as child").select("child.id").whereRef("child.parent_id", "=", "disk.id")).as("isParent"))
     .execute();
   const isHeld = (row: (typeof rows)[number]) => {
@@ -63,6 +64,7 @@ async function auditHolders(db: Database, busy: ReadonlySet<string>): Promise<Fi
       image: row.image === row.holder_id,
       volume: row.volume === row.holder_id,
       snapshot: row.snapshot === row.holder_id,
+      server: row.server === row.holder_id,
       cache: row.cache === row.holder_id,
       ancestor: Boolean(row.isParent),
     };

@@ -1,0 +1,73 @@
+import type { VmState } from "#/domain/server.ts";
+import type { Database } from "./database.ts";
+import type { BlockDeviceTable, ServerActionTable, ServerTable } from "./server-tables.ts";
+
+export async function insertServer(trx: Database, row: ServerTable, devices: readonly BlockDeviceTable[]): Promise<void> {
+  await trx.insertInto("server").values(row).execute();
+  if (devices.length > 0) await trx.insertInto("block_device").values([...devices]).execute();
+}
+
+export async function findServer(db: Database, id: string): Promise<ServerTable | undefined> {
+  return db.selectFrom("server").selectAll().where("id", "=", id).executeTakeFirst();
+}
+
+/** The server, which the caller knows to be recorded. */
+export async function getServer(db: Database, id: string): Promise<ServerTable> {
+  const server = await findServer(db, id);
+  if (!server) throw new Error(`Broken invariant: server ${id} is not recorded`);
+  return server;
+}
+
+export async function updateServer(db: Database, id: string, changes: Partial<ServerTable>): Promise<void> {
+  await db.updateTable("server").set(changes).where("id", "=", id).execute();
+}
+
+/** Changes the server only while it is in one of the states and nothing is being done to it; the changed row, or undefined where it is not so. */
+export async function changeServerIn(
+  trx: Database,
+  id: string,
+  { from, changes }: { from: readonly VmState[]; changes: Partial<ServerTable> },
+): Promise<ServerTable | undefined> {
+  return trx.updateTable("server").set(changes).where("id", "=", id).where("vm_state", "in", from).where("task_state", "is", null).returningAll().executeTakeFirst();
+}
+
+export async function removeServer(db: Database, id: string): Promise<ServerTable | undefined> {
+  return db.deleteFrom("server").where("id", "=", id).returningAll().executeTakeFirst();
+}
+
+/** Whether the image has been given to a server that is still there. */
+export async function hasServerOfImage(db: Database, imageId: string): Promise<boolean> {
+  return (await db.selectFrom("server").select("id").where("image_id", "=", imageId).limit(1).executeTakeFirst()) !== undefined;
+}
+
+/** The tags of the servers, in order; one query. */
+export async function serverTags(db: Database, ids: readonly string[]): Promise<Map<string, string[]>> {
+  const tags = new Map<string, string[]>();
+  if (ids.length === 0) return tags;
+  const rows = await db.selectFrom("server_tag").selectAll().where("server_id", "in", ids).orderBy("tag").execute();
+  for (const { server_id, tag } of rows) tags.getOrInsertComputed(server_id, () => []).push(tag);
+  return tags;
+}
+
+export async function replaceServerTags(trx: Database, id: string, tags: readonly string[]): Promise<void> {
+  await trx.deleteFrom("server_tag").where("server_id", "=", id).execute();
+  if (tags.length > 0) await trx.insertInto("server_tag").values(tags.map((tag) => ({ server_id: id, tag }))).execute();
+}
+
+export async function recordAction(trx: Database, row: ServerActionTable): Promise<void> {
+  await trx.insertInto("server_action").values(row).onConflict((conflict) => conflict.columns(["server_id", "request_id"]).doNothing()).execute();
+}
+
+/** How the newest action of the request ended. */
+export async function finishAction(
+  db: Database,
+  { serverId, requestId }: { serverId: string; requestId: string },
+  changes: Pick<ServerActionTable, "result" | "message" | "finished_at">,
+): Promise<void> {
+  await db.updateTable("server_action").set(changes).where("server_id", "=", serverId).where("request_id", "=", requestId).execute();
+}
+
+/** The history of a server, newest first. */
+export async function actionsOfServer(db: Database, id: string): Promise<ServerActionTable[]> {
+  return db.selectFrom("server_action").selectAll().where("server_id", "=", id).orderBy("started_at", "desc").orderBy("request_id").execute();
+}
