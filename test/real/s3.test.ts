@@ -17,6 +17,7 @@ import { openClient } from "#/storage/s3/client.ts";
 import { S3Driver } from "#/storage/s3/driver.ts";
 import { RetryingDriver } from "#/storage/wrap/retrying.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
+import { collectGarbage } from "../support/collect-garbage.ts";
 import { startCuttingProxy } from "./support/cutting-proxy.ts";
 import { OWNER, sectionOf, startObjectStore } from "./support/object-store.ts";
 
@@ -124,7 +125,7 @@ describe("S3Driver", () => {
     let mostBytes = 0;
     for (let start = 0; start < 96 * MiB; start += MiB) {
       await writer.write(block, start);
-      globalThis.gc?.();
+      collectGarbage();
       mostBytes = Math.max(mostBytes, process.memoryUsage().arrayBuffers - before);
     }
     await writer.finish(96 * MiB);
