@@ -62,7 +62,7 @@ export class Flavors {
     throw flavorNotFound(id);
   }
 
-  /** A private flavor is for its maker's project at first, as in Nova. */
+  /** A private flavor is nobody's at first, not even of its maker's project, as in Nova. */
   async create(caller: Caller, { id = randomUUID(), ...fields }: NewFlavor): Promise<Flavor> {
     requireRole(caller, "admin", "create flavors");
     const now = this.#context.clock.nowMs();
@@ -70,7 +70,6 @@ export class Flavors {
     await this.#context.db.transaction().execute(async (trx) => {
       await refuseTaken(trx, flavor);
       await insertFlavor(trx, flavor);
-      if (!flavor.isPublic) await grantFlavor(trx, id, caller.projectId);
     });
     return flavor;
   }

@@ -5,8 +5,11 @@ import { clearQuotaLimits, type Limits, quotaLimits, setQuotaLimits } from "#/db
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import {
+  COMPUTE_QUOTA_RESOURCES,
+  type ComputeQuotaResource,
   QUOTA_RESOURCES,
   type QuotaAmounts,
+  type QuotaFamily,
   type QuotaResource,
   refuseLargerVolume,
   refuseOverQuota,
@@ -27,9 +30,12 @@ const DEFAULT_CLASS = "class:default";
 /** How much a project may have: its own limits, else the default quota class's, else the configured ones. */
 export class Quotas {
   readonly #context: AppContext;
+  readonly #family: QuotaFamily;
 
-  constructor(context: AppContext) {
+  /** `family`: whose resources are shown and set. Amounts of all of them can be taken. */
+  constructor(context: AppContext, family: QuotaFamily = "volumes") {
     this.#context = context;
+    this.#family = family;
   }
 
   /** Takes the amounts for the project, or throws `quota_exceeded`; in the transaction that makes the record. */
@@ -45,6 +51,11 @@ export class Quotas {
     const limitOf = await this.#limits(db, projectId);
     refuseLargerVolume(sizeGib, limitOf("per_volume_gigabytes"));
     refuseLargerVolume(sizeGib, Math.floor(this.#context.config.volumeSizeBytesMax / GiB));
+  }
+
+  /** What one resource may be at most in the project; −1 is without a limit. */
+  async limit(db: Database, projectId: string, resource: string): Promise<number> {
+    return (await this.#limits(db, projectId))(resource);
   }
 
   /** Every resource's limit and use. Only of the caller's own project, unless it is an admin. */
@@ -79,7 +90,7 @@ export class Quotas {
   /** Gives a project the default limits again. */
   async reset(caller: Caller, projectId: string): Promise<void> {
     requireRole(caller, "admin", "change quotas");
-    await clearQuotaLimits(this.#context.db, projectId);
+    await clearQuotaLimits(this.#context.db, projectId, await this.#resources());
   }
 
   /** Sets the limits of all projects that have none of their own. */
@@ -97,7 +108,17 @@ export class Quotas {
 
   #configured(resource: string): number {
     const { quotas } = this.#context.config;
-    const limits: Record<QuotaResource, number> = {
+    const limits: Record<QuotaResource | ComputeQuotaResource, number> = {
+      instances: quotas.instances,
+      cores: quotas.cores,
+      ram: quotas.ramMib,
+      key_pairs: quotas.keyPairs,
+      metadata_items: quotas.metadataItems,
+      server_groups: 0,
+      server_group_members: 0,
+      injected_files: quotas.injectedFiles,
+      injected_file_content_bytes: quotas.injectedFileContentBytes,
+      injected_file_path_bytes: quotas.injectedFilePathBytes,
       volumes: quotas.volumes,
       snapshots: quotas.snapshots,
       gigabytes: quotas.gigabytes,
@@ -106,10 +127,11 @@ export class Quotas {
       backup_gigabytes: 0,
       groups: 0,
     };
-    return limits[resource as QuotaResource] ?? UNLIMITED;
+    return limits[resource as keyof typeof limits] ?? UNLIMITED;
   }
 
   async #resources(): Promise<string[]> {
+    if (this.#family === "servers") return [...COMPUTE_QUOTA_RESOURCES];
     const types = await this.#context.db.selectFrom("volume_type").select("name").orderBy("name").execute();
     const typed = types.flatMap(({ name }) => TYPED_QUOTA_RESOURCES.map((resource) => `${resource}_${name}`));
     return [...QUOTA_RESOURCES, ...typed];

@@ -3,7 +3,7 @@ import Type from "typebox";
 /** What an option says about itself beside JSON Schema's own words. */
 export interface OptionNotes {
   readonly description: string;
-  readonly unit?: "bytes" | "ms" | "GiB" | "bytes/s" | "CPU seconds" | "%" | "records";
+  readonly unit?: "bytes" | "ms" | "GiB" | "MiB" | "bytes/s" | "CPU seconds" | "%" | "records";
   /** The default in words, where it depends on something else. */
   readonly derived?: string;
   /** A file or folder: made absolute, from where the value was written. */

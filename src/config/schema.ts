@@ -9,13 +9,14 @@
 import Type from "typebox";
 import { CLUSTER_COMPRESSIONS, COMPRESSIONS } from "#/domain/compression.ts";
 import { DIRECT_URL_SCHEMES } from "#/domain/cinder-location.ts";
-import { DAY_MS, HOUR_MS, SECOND_MS, GiB, TiB } from "#/lib/units.ts";
+import { DAY_MS, HOUR_MS, SECOND_MS, GiB, KiB, TiB } from "#/lib/units.ts";
 import { text, whole } from "./option-types.ts";
 import { HTTP_SCHEMA } from "./pools/http.ts";
 import { LVM_SCHEMA } from "./pools/lvm.ts";
 import { NFS_SCHEMA } from "./pools/nfs.ts";
 import { RBD_SCHEMA } from "./pools/rbd.ts";
 import { S3_SCHEMA } from "./pools/s3.ts";
+import { SERVERS_SCHEMA } from "./servers.ts";
 
 /** What a pool may be used for. Uploaded images go to the first pool with `images`; caches are kept in pools with `cache`. */
 export const POOL_ROLES = ["images", "volumes", "servers", "cache"] as const;
@@ -233,6 +234,14 @@ export const CONFIG_SCHEMA = Type.Object({
     snapshots: whole(10, -1, { description: "As above. Cinder's `quota_snapshots`." }),
     gigabytes: whole(1000, -1, { unit: "GiB", description: "Volumes and snapshots together. Cinder's `quota_gigabytes`." }),
     perVolumeGigabytes: whole(-1, -1, { unit: "GiB", description: "One volume. Cinder's `per_volume_size_limit`." }),
+    instances: whole(10, -1, { description: "Servers of a project without quotas of its own; −1 for no limit. Nova's `quota_instances`, as all of these." }),
+    cores: whole(20, -1, { description: "The virtual processors of its servers together." }),
+    ramMib: whole(51_200, -1, { unit: "MiB", description: "Their memory together." }),
+    keyPairs: whole(100, -1, { description: "The key pairs of a user." }),
+    metadataItems: whole(128, -1, { description: "The metadata of one server." }),
+    injectedFiles: whole(5, -1, { description: "Files given to a new server, as microversions up to 2.56 can." }),
+    injectedFileContentBytes: whole(10 * KiB, -1, { unit: "bytes", description: "The content of one of them." }),
+    injectedFilePathBytes: whole(255, -1, { unit: "bytes", description: "The path of one of them." }),
   }),
   tools: Type.Object({
     addressSpaceBytesMax: whole(2 * GiB, GiB, {
@@ -274,6 +283,7 @@ export const CONFIG_SCHEMA = Type.Object({
         "Above 0, a volume goes where most is left to promise, among pools that are equal otherwise; below 0, where least is; at 0, to the first of them. Cinder's `capacity_weight_multiplier`.",
     }),
   }),
+  servers: SERVERS_SCHEMA,
   pools: Type.Array(POOL_SCHEMA, {
     minItems: 1,
     derived: "one pool `local` in `<dataDir>/pools/local`",

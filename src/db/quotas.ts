@@ -21,8 +21,9 @@ export async function setQuotaLimits(trx: Database, projectId: string, limits: R
     .execute();
 }
 
-export async function clearQuotaLimits(trx: Database, projectId: string): Promise<void> {
-  await trx.deleteFrom("quota").where("project_id", "=", projectId).execute();
+/** Takes away the limits that were set for these resources. */
+export async function clearQuotaLimits(trx: Database, projectId: string, resources: readonly string[]): Promise<void> {
+  await trx.deleteFrom("quota").where("project_id", "=", projectId).where("resource", "in", resources).execute();
 }
 
 /** A resource gets another name, as when a volume type is renamed: limits and usage of all projects follow. */

@@ -18,6 +18,7 @@ export const ERRORS = {
   too_many_requests: { status: 429, retry: true, fix: "Wait as long as the Retry-After header says, then repeat the request." },
   too_large: { status: 413, retry: false, fix: "Send less, or have the limit raised." },
   quota_exceeded: { status: 413, retry: false, fix: "Delete something of the project, or have its quota raised." },
+  server_quota_exceeded: { status: 403, retry: false, fix: "Delete servers or key pairs of the project, or have its quota raised." },
   unsupported_media: { status: 415, retry: false, fix: "Send the media type or disk format that the message names." },
   range_not_satisfiable: { status: 416, retry: false, fix: "Ask for bytes inside the size of the image." },
   not_acceptable: { status: 406, retry: false, fix: "Ask for a microversion between the minimum and the maximum that GET of the version shows." },

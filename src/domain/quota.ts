@@ -1,7 +1,7 @@
 import { GiB } from "#/lib/units.ts";
 import { AppError } from "./errors.ts";
 
-/** Amounts by resource: `volumes`, `gigabytes`, `snapshots`, and the same with `_<volume type>`. */
+/** Amounts by resource: `volumes`, `gigabytes`, `snapshots`, and the same with `_<volume type>`; `instances`, `cores`, `ram` (MiB). */
 export type QuotaAmounts = Readonly<Record<string, number>>;
 
 /** The resources that are counted for every volume type as well, under `<resource>_<type>`. */
@@ -10,7 +10,30 @@ export const TYPED_QUOTA_RESOURCES = ["volumes", "snapshots", "gigabytes"] as co
 export const QUOTA_RESOURCES = [...TYPED_QUOTA_RESOURCES, "per_volume_gigabytes", "backups", "backup_gigabytes", "groups"] as const;
 export type QuotaResource = (typeof QUOTA_RESOURCES)[number];
 
+/** The resources of servers, as Nova's quota sets name them. */
+export const COMPUTE_QUOTA_RESOURCES = [
+  "instances",
+  "cores",
+  "ram",
+  "key_pairs",
+  "metadata_items",
+  "server_groups",
+  "server_group_members",
+  "injected_files",
+  "injected_file_content_bytes",
+  "injected_file_path_bytes",
+] as const;
+export type ComputeQuotaResource = (typeof COMPUTE_QUOTA_RESOURCES)[number];
+
+/** Whose resources a quota set names: Block Storage's or Compute's. */
+export type QuotaFamily = "volumes" | "servers";
+
 export const UNLIMITED = -1;
+
+/** What a server takes of its project's quota: a server, processors, and MiB of memory. */
+export function serverQuota({ vcpus, ramMib }: { readonly vcpus: number; readonly ramMib: number }): Record<string, number> {
+  return { instances: 1, cores: vcpus, ram: ramMib };
+}
 
 /** What a volume of a type takes of its project's quota. Cinder counts each resource twice: in all, and by type. */
 export function volumeQuota(sizeBytes: number, volumeType: string): Record<string, number> {
@@ -47,8 +70,8 @@ export function giveBack(amounts: QuotaAmounts): Record<string, number> {
 }
 
 /**
- * Throws `quota_exceeded` where `wanted` would take the project beyond a limit, in Cinder's words (exception.py). Sizes are
- * looked at first, as Cinder does.
+ * Throws `quota_exceeded` where `wanted` would take the project beyond a limit, in Cinder's words (exception.py), and
+ * `server_quota_exceeded` in Nova's for the resources of servers. Sizes are looked at first, as Cinder does.
  */
 export function refuseOverQuota(wanted: QuotaAmounts, limitOf: (resource: string) => number, usedOf: (resource: string) => number): void {
   const bySizeFirst = Object.entries(wanted).toSorted(([a], [b]) => Number(isSize(b)) - Number(isSize(a)));
@@ -66,7 +89,12 @@ export function refuseLargerVolume(sizeGib: number, limitGib: number): void {
 
 const isSize = (resource: string): boolean => resource.startsWith("gigabytes");
 
+const isCompute = (resource: string): boolean => COMPUTE_QUOTA_RESOURCES.includes(resource as ComputeQuotaResource);
+
 function overQuota(resource: string, { amount, limit, used }: { amount: number; limit: number; used: number }): AppError {
+  if (isCompute(resource)) {
+    return new AppError("server_quota_exceeded", `Quota exceeded for ${resource}: Requested ${amount}, but already used ${used} of ${limit} ${resource}`);
+  }
   return new AppError("quota_exceeded", overQuotaMessage(resource, { amount, limit, used }));
 }
 
