@@ -41,7 +41,7 @@ export const onRbd: OpenStorage = async (bed, name) => {
   const ceph = bed.use(await startCeph());
   const pools = [
     { name: "images", driver: "rbd", roles: ["images"], rbd: { confPath: ceph.confPath, pool: "images" } },
-    { name: "volumes", driver: "rbd", roles: ["volumes", "cache"], rbd: { confPath: ceph.confPath, pool: "volumes" } },
+    { name: "volumes", driver: "rbd", roles: ["volumes", "cache"], rbd: { confPath: ceph.confPath, pool: "volumes" }, overSubscriptionRatioMax: 1000 },
   ];
   const mica = await bed.mica(name, { env: { ...QUIET, MICA_POOLS: JSON.stringify(pools) } });
   return {

@@ -12,10 +12,14 @@ export function* randomBlocks(sizeBytes: number): Generator<Uint8Array> {
   for (let left = sizeBytes; left > 0; left -= block.length) yield left < block.length ? block.subarray(0, left) : block;
 }
 
-/** Sends a body by PUT, and resolves when the answer is complete. Throws where it is no success. */
+/** Sends a body by PUT, and resolves when the answer is complete. Throws where it is no success; who refuses need not take all of the body. */
 export async function put(url: string, headers: Record<string, string>, body: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
   const { sent, answered } = begin(url, { method: "PUT", headers: { "content-type": "application/octet-stream", ...headers } });
-  await pipeline(Readable.from(body, { objectMode: true, highWaterMark: 2 }), sent, { signal: AbortSignal.timeout(LIMIT_MS) });
+  const sending = pipeline(Readable.from(body, { objectMode: true, highWaterMark: 2 }), sent, { signal: AbortSignal.timeout(LIMIT_MS) });
+  await sending.catch(async (error: unknown) => {
+    requireSuccess(await answered);
+    throw error;
+  });
   await read(await answered);
 }
 
@@ -34,7 +38,11 @@ function begin(url: string, options: RequestOptions) {
 
 async function read(answer: IncomingMessage): Promise<number> {
   let sizeBytes = 0;
+  requireSuccess(answer);
   for await (const chunk of answer) sizeBytes += (chunk as Buffer).length;
-  if ((answer.statusCode ?? 500) >= 300) throw new Error(`The answer is ${answer.statusCode}.`);
   return sizeBytes;
+}
+
+function requireSuccess(answer: IncomingMessage): void {
+  if ((answer.statusCode ?? 500) >= 300) throw new Error(`The answer is ${answer.statusCode}.`);
 }

@@ -10,8 +10,8 @@ import { NbdClient } from "#/tools/nbd.ts";
 import { changedFiles, jsonFilename, reachOf } from "#/tools/qemu-img.ts";
 import { type RunOptions, run } from "#/tools/run.ts";
 
-/** A day: the slowest download must end some time. */
-const SERVE_LIMITS = { timeoutMs: 24 * HOUR_MS, addressSpaceBytes: GiB, cpuSeconds: 24 * 3600 };
+/** A day: the slowest download must end some time. With 1 GiB of address space librbd fails writes, with EINVAL, when many are under way. */
+const SERVE_LIMITS = { timeoutMs: 24 * HOUR_MS, addressSpaceBytes: 2 * GiB, cpuSeconds: 24 * 3600 };
 /** It is ready after 30 ms, in a crowd after some hundred. */
 const READY_MS_MAX = 30 * SECOND_MS;
 /** It ends some milliseconds after its client; where the storage does not answer, never. */
