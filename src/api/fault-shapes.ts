@@ -6,7 +6,7 @@ export function keystoneFault({ status, title, message }: Fault): FaultBody {
   return json({ error: { code: status, title, message } });
 }
 
-/** Block Storage: `{"itemNotFound":{"code":404,"message":"…"}}`; cinder/api/openstack/wsgi.py `Fault`. */
+/** Block Storage and Compute: `{"itemNotFound":{"code":404,"message":"…"}}`; `Fault` in wsgi.py of both. */
 export function cinderFault({ status, message }: Fault): FaultBody {
   const name = CINDER_FAULT_NAMES[status] ?? "computeFault";
   return json({ [name]: { code: status, message, ...(name === "overLimit" && { retryAfter: "0" }) } });

@@ -9,6 +9,8 @@ export interface Microversions {
   /** The first and the last number after the dot. */
   readonly min: number;
   readonly max: number;
+  /** A header from before there was one for all services, which has the bare version: `X-OpenStack-Nova-API-Version: 2.12`. */
+  readonly legacyHeader?: string;
 }
 
 declare module "fastify" {
@@ -27,10 +29,13 @@ declare module "fastify" {
 export function useMicroversions(app: Server, versions: Microversions): void {
   app.decorateRequest("microversion", versions.min);
   app.addHook("onRequest", async (request, reply) => {
-    const minor = requestedMicroversion(request.headers["openstack-api-version"], versions);
+    const { legacyHeader } = versions;
+    const legacy = legacyHeader === undefined ? undefined : request.headers[legacyHeader.toLowerCase()];
+    const minor = requestedMicroversion(request.headers["openstack-api-version"], versions, legacy);
     request.microversion = minor;
     reply.header("openstack-api-version", `${versions.service} ${versions.major}.${minor}`);
-    reply.header("vary", "OpenStack-API-Version");
+    if (legacyHeader !== undefined) reply.header(legacyHeader, `${versions.major}.${minor}`);
+    reply.header("vary", ["OpenStack-API-Version", legacyHeader ?? []].flat().join(", "));
     const { since = versions.min, until = versions.max } = request.routeOptions.config;
     if (minor < since || minor > until) throw new AppError("not_found", `Microversion ${versions.major}.${minor} does not have this call.`);
   });
@@ -38,19 +43,24 @@ export function useMicroversions(app: Server, versions: Microversions): void {
 
 /**
  * The number after the dot that the header asks for. It may name several services, separated by commas
- * (https://specs.openstack.org/openstack/api-sig/guidelines/microversion_specification.html). `bad_request` where it is
- * malformed, `not_acceptable` where it is out of range.
+ * (https://specs.openstack.org/openstack/api-sig/guidelines/microversion_specification.html). Where it does not name this one, the
+ * value of the legacy header counts. `bad_request` where it is malformed, `not_acceptable` where it is out of range.
  */
-export function requestedMicroversion(header: string | readonly string[] | undefined, { service, major, min, max }: Microversions): number {
+export function requestedMicroversion(
+  header: string | readonly string[] | undefined,
+  { service, major, min, max }: Microversions,
+  legacy?: string | readonly string[],
+): number {
   const wanted = [header ?? []]
     .flat()
     .join(",")
     .split(",")
     .map((part) => part.trim().split(/\s+/));
-  const version = wanted
+  const named = wanted
     .find(([name]) => name?.toLowerCase() === service)
     ?.slice(1)
     .join(" ");
+  const version = named ?? [legacy ?? []].flat()[0]?.trim();
   if (version === undefined) return min;
   if (version === "latest") return max;
   const match = /^([1-9]\d{0,3})\.(0|[1-9]\d{0,3})$/.exec(version);

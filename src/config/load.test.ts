@@ -43,7 +43,8 @@ describe("loadConfig()", () => {
       ],
     );
     assert.equal(config.adminPassword, undefined);
-    assert.deepEqual(config.quotas, { volumes: 10, snapshots: 10, gigabytes: 1000, perVolumeGigabytes: -1 });
+    const { volumes, snapshots, gigabytes, perVolumeGigabytes } = config.quotas;
+    assert.deepEqual([volumes, snapshots, gigabytes, perVolumeGigabytes], [10, 10, 1000, -1]);
     assert.deepEqual([...new Set(sources.values())], ["default"]);
     assert.equal(file, undefined);
     assert.deepEqual(warnings, []);
@@ -57,7 +58,7 @@ describe("loadConfig()", () => {
     const file = { quotas: { volumes: 1, snapshots: 1, gigabytes: 1 } };
     const env = { ...HOME, MICA_QUOTAS_VOLUMES: "2", MICA_QUOTAS_SNAPSHOTS: "2" };
     const { config, sources } = withFile(file, { env, flags: { "quotas.volumes": "3" } });
-    assert.deepEqual(config.quotas, { volumes: 3, snapshots: 2, gigabytes: 1, perVolumeGigabytes: -1 });
+    assert.deepEqual(config.quotas, { ...load().config.quotas, volumes: 3, snapshots: 2, gigabytes: 1 });
     assert.deepEqual(
       ["volumes", "snapshots", "gigabytes", "perVolumeGigabytes"].map((name) => sources.get(`quotas.${name}`)),
       ["flag", "environment", "file", "default"],

@@ -18,6 +18,7 @@ export const SERVICES: readonly Service[] = [
   { type: "image", name: "glance", description: "Image v2", path: "/image" },
   { type: "volumev3", name: "cinderv3", description: "Block Storage v3", path: "/volume/v3/$(project_id)s" },
   { type: "block-storage", name: "cinder", description: "Block Storage v3", path: "/volume/v3/$(project_id)s" },
+  { type: "compute", name: "nova", description: "Compute v2.1", path: "/compute/v2.1" },
 ];
 
 export const INTERFACES = ["public", "internal", "admin"] as const;

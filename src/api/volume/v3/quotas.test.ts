@@ -1,13 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { loadConfig } from "#/config/load.ts";
 import { TestWorld } from "./test-world.ts";
-
-const DEFAULTS = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined }).config.quotas;
 
 describe("quotas", () => {
   it("are never passed, however many ask at once", async () => {
-    await using world = await TestWorld.open({ quotas: { ...DEFAULTS, volumes: 5 } });
+    await using world = await TestWorld.open({ quotas: { volumes: 5 } });
     const answers = await Promise.all(Array.from({ length: 20 }, () => world.ask("POST", "/volumes", { body: { volume: { size: 1 } } })));
     const statuses = answers.map(({ statusCode }) => statusCode);
     assert.equal(statuses.filter((status) => status === 202).length, 5);
@@ -21,7 +18,7 @@ describe("quotas", () => {
   });
 
   it("limit the size of one volume", async () => {
-    await using world = await TestWorld.open({ quotas: { ...DEFAULTS, perVolumeGigabytes: 2 } });
+    await using world = await TestWorld.open({ quotas: { perVolumeGigabytes: 2 } });
     const message = await world.refusal(413, "POST", "/volumes", { body: { volume: { size: 3 } } });
     assert.equal(message, "Requested volume size 3G is larger than maximum allowed limit 2G.");
     const id = await world.makeVolume({ size: 2 });

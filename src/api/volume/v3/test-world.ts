@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { tmpdir } from "node:os";
 import type { LightMyRequestResponse } from "fastify";
+import type { Server } from "#/api/server.ts";
 import { type Session, TestServer } from "#/api/test-server.ts";
 import { audit } from "#/app/audit/audit.ts";
 import { type BlockStorage, openBlockStorage } from "#/app/block-storage.ts";
@@ -34,6 +35,18 @@ export interface Call {
   readonly body?: object | string;
 }
 
+/** Changes of the default configuration; quotas that are not named keep theirs. */
+export type ConfigChanges = Partial<Omit<Config, "quotas">> & { readonly quotas?: Partial<Config["quotas"]> };
+
+interface WorldOptions {
+  /** Images have a pool of that name of their own, elsewhere. */
+  readonly store?: string;
+  /** Of the pool of volumes, `local`. */
+  readonly limits?: Partial<PoolLimits>;
+  /** Adds another API beside this one. */
+  readonly mount?: (app: Server, context: AppContext, storage: BlockStorage) => void;
+}
+
 /** Requests against the Block Storage API, with everything real below it: database, sagas, and a pool in memory. */
 export class TestWorld implements AsyncDisposable {
   readonly server: TestServer;
@@ -44,8 +57,7 @@ export class TestWorld implements AsyncDisposable {
   /** While `broken`, the pool fails whenever bytes are to be written. */
   readonly faults: { broken: boolean };
 
-  /** `store`: images have a pool of that name of their own, elsewhere; `limits`: of the pool of volumes, `local`. */
-  static async open(changes: Partial<Config> = {}, { store, limits = {} }: { store?: string; limits?: Partial<PoolLimits> } = {}): Promise<TestWorld> {
+  static async open({ quotas, ...changes }: ConfigChanges = {}, { store, limits = {}, mount }: WorldOptions = {}): Promise<TestWorld> {
     const db = await openDatabase(":memory:");
     const { config } = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined });
     const faults = { broken: false };
@@ -66,9 +78,13 @@ export class TestWorld implements AsyncDisposable {
     const staging = { dir: tmpdir(), sizeBytesMax: 64 * MiB };
     const services = { db, pools, clock, log: silentLog, locks: new KeyedLocks(), limits: { staging } };
     const runner = new SagaRunner(services, SAGAS, { leaseMs: 30_000, retentionMs: 1000 });
-    const context: AppContext = { db, clock, log: silentLog, config: { ...config, ...changes }, pools, runner };
+    const context: AppContext = { db, clock, log: silentLog, config: { ...config, ...changes, quotas: { ...config.quotas, ...quotas } }, pools, runner };
     const storage = await openBlockStorage(context);
-    const server = await TestServer.start({ db, register: (app) => mountVolumes(app, context, storage) });
+    const register = (app: Server) => {
+      mountVolumes(app, context, storage);
+      mount?.(app, context, storage);
+    };
+    const server = await TestServer.start({ db, register });
     const [alice, admin] = [await server.login("alice", "wonderland"), await server.login("admin", "admin")];
     return new TestWorld({ server, context, storage, alice, admin, faults });
   }

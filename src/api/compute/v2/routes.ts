@@ -1,0 +1,57 @@
+import { BaseUrls } from "#/api/base-urls.ts";
+import { cinderFault } from "#/api/fault-shapes.ts";
+import { type Microversions, useMicroversions } from "#/api/microversion.ts";
+import { type Server, useFaultShape, useRequestIdHeader } from "#/api/server.ts";
+import { type Compute, openCompute } from "#/app/compute.ts";
+import type { AppContext } from "#/app/context.ts";
+import type { Clock } from "#/lib/clock.ts";
+import { addExtensionRoutes } from "./extensions.ts";
+import { addFlavorAccessRoutes, addFlavorRoutes, addFlavorSpecRoutes } from "./flavors-routes.ts";
+import { addKeypairRoutes } from "./keypairs-routes.ts";
+import { addLimitRoutes, addQuotaClassRoutes, addQuotaRoutes } from "./quotas-routes.ts";
+import { addVersionRoutes } from "./versions-routes.ts";
+import { Viewers } from "./viewer.ts";
+
+/** Up to what Nova has in 2026.2. */
+export const MICROVERSIONS: Microversions = { service: "compute", major: 2, min: 1, max: 104, legacyHeader: "X-OpenStack-Nova-API-Version" };
+
+/** What the routes work with. */
+export interface ComputeApi extends Compute {
+  readonly viewers: Viewers;
+  readonly clock: Clock;
+  readonly availabilityZone: string;
+  /** The longest page, and the one of a list without `limit`. */
+  readonly limitMax: number;
+}
+
+/** The Compute API v2.1 under `/compute`, https://docs.openstack.org/api-ref/compute/. */
+export function registerCompute(app: Server, context: AppContext): Compute {
+  const compute = openCompute(context);
+  mountCompute(app, context, compute);
+  return compute;
+}
+
+export function mountCompute(app: Server, { clock, config }: Pick<AppContext, "clock" | "config">, compute: Compute): void {
+  const viewers = new Viewers(new BaseUrls(config.publicUrl));
+  const api: ComputeApi = { ...compute, viewers, clock, availabilityZone: config.availabilityZone, limitMax: config.pages.maxLimit };
+  app.register(async (scope: Server) => addVersionedRoutes(scope, api), { prefix: "/compute" });
+}
+
+function addVersionedRoutes(app: Server, api: ComputeApi): void {
+  useFaultShape(app, cinderFault);
+  useRequestIdHeader(app, "x-compute-request-id");
+  useMicroversions(app, MICROVERSIONS);
+  addVersionRoutes(app, api);
+  app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/v2.1" });
+}
+
+function addRoutes(app: Server, api: ComputeApi): void {
+  addExtensionRoutes(app);
+  addFlavorRoutes(app, api);
+  addFlavorSpecRoutes(app, api);
+  addFlavorAccessRoutes(app, api);
+  addKeypairRoutes(app, api);
+  addQuotaRoutes(app, api);
+  addQuotaClassRoutes(app, api);
+  addLimitRoutes(app, api);
+}

@@ -1,0 +1,58 @@
+import type { FastifyRequest } from "fastify";
+import type { BaseUrls } from "#/api/base-urls.ts";
+import { isAdmin } from "#/domain/caller.ts";
+
+/** Who looks at a record, with which microversion, and from where: what the views depend on. */
+export interface Viewer {
+  /** The microversion's number after the dot. */
+  readonly minor: number;
+  readonly isAdmin: boolean;
+  readonly projectId: string;
+  /** The `links` of a record. */
+  links(collection: string, id: string): Link[];
+  /** The one `bookmark` link of a record that another record names. */
+  bookmark(collection: string, id: string): Link[];
+  /** Where the record is. */
+  url(collection: string, id: string): string;
+  /** The `<collection>_links` of a page that has more behind it; undefined on the last. */
+  nextLinks(lastId: string | undefined): Link[] | undefined;
+}
+
+export interface Link {
+  readonly rel: "self" | "bookmark" | "next";
+  readonly href: string;
+}
+
+export class Viewers {
+  readonly #baseUrls: BaseUrls;
+
+  constructor(baseUrls: BaseUrls) {
+    this.#baseUrls = baseUrls;
+  }
+
+  of(request: FastifyRequest): Viewer {
+    const baseUrl = this.#baseUrls.of(request);
+    const bookmark = (collection: string, id: string): Link[] => [{ rel: "bookmark", href: `${baseUrl}/compute/${collection}/${id}` }];
+    const url = (collection: string, id: string) => `${baseUrl}/compute/v2.1/${collection}/${id}`;
+    return {
+      minor: request.microversion,
+      isAdmin: isAdmin(request.caller),
+      projectId: request.caller.projectId,
+      links: (collection, id) => [{ rel: "self", href: url(collection, id) }, ...bookmark(collection, id)],
+      bookmark,
+      url,
+      nextLinks: (lastId) => (lastId === undefined ? undefined : [{ rel: "next", href: nextHref(request.url, baseUrl, lastId) }]),
+    };
+  }
+
+  /** For documents that link to themselves. */
+  baseUrl(request: FastifyRequest): string {
+    return this.#baseUrls.of(request);
+  }
+}
+
+function nextHref(url: string, baseUrl: string, lastId: string): string {
+  const next = new URL(url, baseUrl);
+  next.searchParams.set("marker", lastId);
+  return baseUrl + next.pathname + next.search;
+}
