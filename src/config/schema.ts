@@ -10,6 +10,7 @@ import Type from "typebox";
 import { CLUSTER_COMPRESSIONS, COMPRESSIONS } from "#/domain/compression.ts";
 import { DIRECT_URL_SCHEMES } from "#/domain/cinder-location.ts";
 import { DAY_MS, HOUR_MS, SECOND_MS, GiB, KiB, TiB } from "#/lib/units.ts";
+import { HYPERVISOR_SCHEMA } from "./hypervisor.ts";
 import { text, whole } from "./option-types.ts";
 import { HTTP_SCHEMA } from "./pools/http.ts";
 import { LVM_SCHEMA } from "./pools/lvm.ts";
@@ -284,6 +285,7 @@ export const CONFIG_SCHEMA = Type.Object({
     }),
   }),
   servers: SERVERS_SCHEMA,
+  hypervisor: HYPERVISOR_SCHEMA,
   pools: Type.Array(POOL_SCHEMA, {
     minItems: 1,
     derived: "one pool `local` in `<dataDir>/pools/local`",
