@@ -5,10 +5,13 @@ import { type Server, useFaultShape, useRequestIdHeader } from "#/api/server.ts"
 import { type Compute, openCompute } from "#/app/compute.ts";
 import type { AppContext } from "#/app/context.ts";
 import type { Clock } from "#/lib/clock.ts";
+import { addAggregateRoutes } from "./aggregates-routes.ts";
 import { addExtensionRoutes } from "./extensions.ts";
 import { addFlavorAccessRoutes, addFlavorRoutes, addFlavorSpecRoutes } from "./flavors-routes.ts";
+import { addHypervisorRoutes } from "./hypervisors-routes.ts";
 import { addKeypairRoutes } from "./keypairs-routes.ts";
 import { addLimitRoutes, addQuotaClassRoutes, addQuotaRoutes } from "./quotas-routes.ts";
+import { addServiceRoutes, addZoneRoutes } from "./services-routes.ts";
 import { addVersionRoutes } from "./versions-routes.ts";
 import { Viewers } from "./viewer.ts";
 
@@ -19,7 +22,6 @@ export const MICROVERSIONS: Microversions = { service: "compute", major: 2, min:
 export interface ComputeApi extends Compute {
   readonly viewers: Viewers;
   readonly clock: Clock;
-  readonly availabilityZone: string;
   /** The longest page, and the one of a list without `limit`. */
   readonly limitMax: number;
 }
@@ -33,7 +35,7 @@ export function registerCompute(app: Server, context: AppContext): Compute {
 
 export function mountCompute(app: Server, { clock, config }: Pick<AppContext, "clock" | "config">, compute: Compute): void {
   const viewers = new Viewers(new BaseUrls(config.publicUrl));
-  const api: ComputeApi = { ...compute, viewers, clock, availabilityZone: config.availabilityZone, limitMax: config.pages.maxLimit };
+  const api: ComputeApi = { ...compute, viewers, clock, limitMax: config.pages.maxLimit };
   app.register(async (scope: Server) => addVersionedRoutes(scope, api), { prefix: "/compute" });
 }
 
@@ -54,4 +56,8 @@ function addRoutes(app: Server, api: ComputeApi): void {
   addQuotaRoutes(app, api);
   addQuotaClassRoutes(app, api);
   addLimitRoutes(app, api);
+  addZoneRoutes(app, api);
+  addServiceRoutes(app, api);
+  addHypervisorRoutes(app, api);
+  addAggregateRoutes(app, api);
 }
