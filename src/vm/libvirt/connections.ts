@@ -29,7 +29,7 @@ export class Connections implements Disposable {
     const dueMs = performance.now() + timeoutMs;
     using _turn = await this.#turn(timeoutMs, signal);
     const connection = await this.#withRoom();
-    return connection.call(procedure, args, { signal, timeoutMs: Math.max(1, dueMs - performance.now()) });
+    return await connection.call(procedure, args, { signal, timeoutMs: Math.max(1, dueMs - performance.now()) });
   }
 
   [Symbol.dispose](): void {

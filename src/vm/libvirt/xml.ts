@@ -38,7 +38,7 @@ export function parseXml(source: string): XmlElement {
   for (const match of source.matchAll(TOKEN)) {
     const [all, closing, name, attributes, selfClosing, text] = match;
     const top = open.at(-1) as Unfinished;
-    if (text !== undefined) top.text += unescape(text);
+    if (text !== undefined) top.text += unescapeXml(text);
     else if (closing) finish(open, closing, source, match.index + all.length);
     else if (name) {
       open.push({ name, attributes: parseAttributes(attributes ?? ""), children: [], text: "", start: match.index });
@@ -69,7 +69,7 @@ const TOKEN = /<!--[\s\S]*?-->|<\?[\s\S]*?\?>|<\/([^\s>]+)\s*>|<([^\s/>!?]+)((?:
 const ATTRIBUTE = /([^\s=]+)\s*=\s*(?:'([^']*)'|"([^"]*)")/g;
 
 function parseAttributes(text: string): Record<string, string> {
-  return Object.fromEntries([...text.matchAll(ATTRIBUTE)].map(([, name = "", single, double]) => [name, unescape(single ?? double ?? "")]));
+  return Object.fromEntries([...text.matchAll(ATTRIBUTE)].map(([, name = "", single, double]) => [name, unescapeXml(single ?? double ?? "")]));
 }
 
 function finish(open: Unfinished[], name: string, source: string, end: number): void {
@@ -82,7 +82,7 @@ function finish(open: Unfinished[], name: string, source: string, end: number): 
 
 const ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
 
-function unescape(text: string): string {
+function unescapeXml(text: string): string {
   return text.replace(/&(#x[0-9a-f]+|#\d+|\w+);/gi, (all, entity: string) => {
     if (entity.startsWith("#x")) return String.fromCodePoint(Number.parseInt(entity.slice(2), 16));
     if (entity.startsWith("#")) return String.fromCodePoint(Number(entity.slice(1)));
