@@ -2,4 +2,9 @@
 import { join } from "node:path";
 import { describeInKernelVm } from "./support/kernel-vm.ts";
 
-await describeInKernelVm("the lvm driver on thin volumes", join(import.meta.dirname, "in-kernel-vm/lvm-thin.ts"), { disks: ["4G"], timeLimitSeconds: 850 });
+const inner = (name: string) => join(import.meta.dirname, "in-kernel-vm", name);
+
+await Promise.all([
+  describeInKernelVm("the lvm driver on thin volumes", inner("lvm-thin-content.ts"), { timeLimitSeconds: 850 }),
+  describeInKernelVm("the lvm driver on thin volumes", inner("lvm-thin-sharing.ts"), { timeLimitSeconds: 850 }),
+]);

@@ -85,8 +85,8 @@ export async function putNew(driver: StorageDriver, bytes: Uint8Array): Promise<
 
 export async function get(driver: StorageDriver, ref: StoredRef, range?: ByteRange): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
-  const stored = await driver.stat(ref.id);
-  for await (const part of driver.read(ref, range ?? { start: 0, end: stored?.sizeBytes ?? 0 })) parts.push(part.slice());
+  const all = async () => ({ start: 0, end: (await driver.stat(ref.id))?.sizeBytes ?? 0 });
+  for await (const part of driver.read(ref, range ?? (await all()))) parts.push(part.slice());
   return Buffer.concat(parts);
 }
 

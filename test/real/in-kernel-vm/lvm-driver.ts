@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { open, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,7 +16,7 @@ import { WATCH_MS } from "#/storage/lvm/group.ts";
 import { volumeName } from "#/storage/lvm/layout.ts";
 import { Lvm } from "#/tools/lvm.ts";
 import { convert } from "#/tools/qemu-img.ts";
-import { FOLDER, LVM_CONF, lvmConfig, makeVolumeGroup, removeVolumeGroup } from "../support/volume-group.ts";
+import { FOLDER, lvmConfig, makeVolumeGroup, removeVolumeGroup } from "../support/volume-group.ts";
 
 let groups = 0;
 
@@ -24,7 +24,7 @@ let groups = 0;
 async function withGroup(size: string, test: (group: string, lvm: Lvm) => Promise<void>): Promise<void> {
   const group = `vg-${++groups}`;
   await makeVolumeGroup(group, size);
-  const failed = await test(group, new Lvm(group, LVM_CONF)).then(
+  const failed = await test(group, new Lvm(group)).then(
     () => undefined,
     (error: unknown) => ({ error }),
   );
@@ -230,6 +230,16 @@ describe("a volume group with others' volumes", () => {
       assert.equal((await lvm.volumes(`lv_name=${volumeName(disk.id)}`)).length, 1);
     }));
 
+  it("is looked for as the pool's own lvm.conf says", () =>
+    withGroup("20M", async (group) => {
+      const confPath = join(FOLDER, "conf", "lvm.conf");
+      await mkdir(dirname(confPath));
+      await copyFile("/etc/lvm/lvm.conf", confPath);
+      await openPool({ volumeGroup: group, type: "thick", confPath });
+      await writeFile(confPath, 'devices { use_devicesfile=0 filter=["r|.*|"] }\n');
+      assert.match(await messageOf("pool_unavailable", openPool({ volumeGroup: group, type: "thick", confPath })), /not found/);
+    }));
+
   it("refuses to delete a disk that somebody has open, and leaves it whole", () =>
     withGroup("100M", async (group, lvm) => {
       const driver = await openPool({ volumeGroup: group, type: "thin" });
@@ -248,7 +258,7 @@ describe("a call of LVM's that is killed", () => {
       const driver = await openPool({ volumeGroup: group, type: "thin" });
       let bytes = bench.dense(MiB, 6);
       const source = await bench.putNew(driver, bytes);
-      for (const afterMs of [100, 300, 600, 900]) {
+      for (const afterMs of [50, 100, 200, 300]) {
         const clone = bench.newDisk(2 * MiB);
         await killedClone(`${group}/${volumeName(source.id)}`, clone, afterMs);
         await driver.clone(source, clone);
@@ -278,8 +288,7 @@ describe("a call of LVM's that is killed", () => {
 /** What the driver would run, ended by SIGKILL after a while. */
 async function killedClone(source: string, { id, virtualSizeBytes }: ReturnType<typeof bench.newDisk>, afterMs: number): Promise<void> {
   const tags = ["--addtag", "mica", "--addtag", `mica.size=${virtualSizeBytes}`];
-  const command = [`LVM_SYSTEM_DIR=${dirname(LVM_CONF)}`, "lvcreate", "-qq", "-y", "-s", "-kn", "-n", volumeName(id), ...tags, source];
-  const child = spawn("env", command, { stdio: "ignore" });
+  const child = spawn("lvcreate", ["-qq", "-y", "-s", "-kn", "-n", volumeName(id), ...tags, source], { stdio: "ignore" });
   const ended = once(child, "exit");
   await sleep(afterMs);
   child.kill("SIGKILL");

@@ -32,9 +32,12 @@ ln -sfn ../proc/self/mounts /etc/mtab
 ip link set lo up 2>/dev/null || busybox ip link set lo up
 busybox hostname kernel-vm
 echo '127.0.0.1 localhost kernel-vm' >/etc/hosts
-# There is no udev here: the LVM tools make the device nodes themselves.
-printf '%s\n' 'activation { udev_sync=0 udev_rules=0 monitoring=0 }' 'devices { use_devicesfile=0 }' \
-  'backup { backup=0 archive=0 }' >/etc/lvm/lvm.conf
+# There is no udev here: the LVM tools make the device nodes themselves. Touching memory takes long: they are not to reserve any, nor to
+# look at more devices than there can be volume groups on. 500 terminals of the old kind they would look at each time.
+printf '%s\n' 'activation { udev_sync=0 udev_rules=0 monitoring=0 reserved_memory=0 reserved_stack=0 }' \
+  'devices { use_devicesfile=0 filter=["a|^/dev/loop|", "r|.*|"] md_component_detection=0 multipath_component_detection=0 }' \
+  'backup { backup=0 archive=0 }' 'global { use_aio=0 thin_check_executable="" }' >/etc/lvm/lvm.conf
+rm -f /dev/pty* /dev/tty[a-zA-Z]* /dev/vcs*
 
 # A command that ends may leave daemons behind, which hold its output open: they are ended, then the two copiers end.
 mkfifo /run/output /run/errors

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Semaphore } from "#/lib/semaphore.ts";
 import { type Outcome, RECORD_START } from "./event-reporter.ts";
 
 const SCRIPT = join(import.meta.dirname, "kernel-vm.sh");
@@ -17,7 +19,8 @@ export interface KernelVmOptions {
 
 /**
  * Runs a test file in a kernel of its own (`kernel-vm.sh`) and tells of each of its tests as if it had run here: the same names
- * and failures. One test more says that the run as a whole ended well, with all of its output where it did not.
+ * and failures. One test more says that the run as a whole ended well, with all of its output where it did not. Guests beyond the
+ * machine's processors wait for each other.
  */
 export async function describeInKernelVm(name: string, file: string, options: KernelVmOptions = {}): Promise<void> {
   const { status, output } = await runTests(file, options);
@@ -29,7 +32,11 @@ export async function describeInKernelVm(name: string, file: string, options: Ke
   });
 }
 
+/** A guest keeps one processor busy. */
+const processors = new Semaphore(availableParallelism());
+
 async function runTests(file: string, options: KernelVmOptions): Promise<{ status: number | null; output: string }> {
+  using _processor = await processors.take();
   const { disks = [], memory = "1G", timeLimitSeconds = 300 } = options;
   const flags = ["-m", memory, "-t", String(timeLimitSeconds), ...disks.flatMap((size) => ["-d", size])];
   const command = [process.execPath, `--test-reporter=${REPORTER}`, "--test-reporter-destination=stdout", file];
