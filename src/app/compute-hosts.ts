@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
 import type { AppContext } from "#/app/context.ts";
 import { roomOf } from "#/app/pool-facts.ts";
 import { listAggregates } from "#/db/aggregates.ts";
@@ -51,7 +52,7 @@ export class ComputeHosts {
     this.#context = context;
   }
 
-  /** Every host that is or was known. A host becomes known when its hypervisor first answers. */
+  /** Every host that is or was known, by the name that its servers have it by. The hypervisor may call it otherwise. */
   async list(caller: Caller): Promise<ComputeHost[]> {
     requireRole(caller, "admin", "see the hosts of servers");
     return this.#all();
@@ -100,7 +101,7 @@ export class ComputeHosts {
     return changed;
   }
 
-  /** Forgets a host, which must have no servers. One whose hypervisor answers is known again when it is looked at next. */
+  /** Forgets a host, which must have no servers. The one that this process runs on is known again when it is looked at next. */
   async remove(caller: Caller, { service }: ComputeHost): Promise<void> {
     requireRole(caller, "admin", "delete compute services");
     const { db } = this.#context;
@@ -113,10 +114,10 @@ export class ComputeHosts {
   async #all(): Promise<ComputeHost[]> {
     const { db, clock, config, hypervisor } = this.#context;
     const facts = await hypervisor.facts().catch(ignoreDown);
-    if (facts) await ensureComputeService(db, facts.hostname, { id: randomUUID(), nowMs: clock.nowMs() });
+    await ensureComputeService(db, hostname(), { id: randomUUID(), nowMs: clock.nowMs() });
     const aggregates = await listAggregates(db);
     return (await listComputeServices(db)).map((service) => {
-      const own = service.host === facts?.hostname ? facts : undefined;
+      const own = service.host === hostname() ? facts : undefined;
       const isUp = own !== undefined && service.forced_down === 0;
       return { service, facts: own, isUp, zone: zoneOfHost(service.host, aggregates, config.availabilityZone) };
     });

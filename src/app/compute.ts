@@ -1,12 +1,25 @@
-import type { AppContext } from "#/app/context.ts";
 import { Aggregates } from "#/app/aggregates.ts";
+import type { BlockStorage } from "#/app/block-storage.ts";
 import { ComputeHosts } from "#/app/compute-hosts.ts";
+import type { AppContext } from "#/app/context.ts";
 import { Flavors } from "#/app/flavors.ts";
 import { Keypairs } from "#/app/keypairs.ts";
+import { Materialise } from "#/app/materialise.ts";
 import { Quotas } from "#/app/quotas.ts";
+import { ServerCreation } from "#/app/server-creation.ts";
+import { ServerDevices } from "#/app/server-devices.ts";
+import { ServerLimits } from "#/app/server-limits.ts";
+import { ServerOperations } from "#/app/server-operations.ts";
+import { Servers } from "#/app/servers.ts";
+import { ServerVolumes } from "#/app/server-volumes.ts";
 
 /** The use cases of servers and what belongs to them. */
 export interface Compute {
+  readonly servers: Servers;
+  readonly serverCreation: ServerCreation;
+  readonly serverOperations: ServerOperations;
+  readonly serverVolumes: ServerVolumes;
+  readonly serverLimits: ServerLimits;
   readonly flavors: Flavors;
   readonly keypairs: Keypairs;
   readonly quotas: Quotas;
@@ -14,8 +27,25 @@ export interface Compute {
   readonly aggregates: Aggregates;
 }
 
-export function openCompute(context: AppContext): Compute {
+/** Builds the use cases. Servers take their volumes from Block Storage, as its own users do. */
+export function openCompute(context: AppContext, { volumes, volumeCreation }: Pick<BlockStorage, "volumes" | "volumeCreation">): Compute {
   const quotas = new Quotas(context, "servers");
+  const flavors = new Flavors(context);
+  const keypairs = new Keypairs(context, quotas);
   const hosts = new ComputeHosts(context);
-  return { flavors: new Flavors(context), keypairs: new Keypairs(context, quotas), quotas, hosts, aggregates: new Aggregates(context, hosts) };
+  const servers = new Servers(context);
+  const serverOperations = new ServerOperations(context, servers);
+  const devices = new ServerDevices(context, { volumes, volumeCreation, materialise: new Materialise(context) });
+  return {
+    servers,
+    serverCreation: new ServerCreation(context, { flavors, keypairs, quotas, devices }),
+    serverOperations,
+    serverVolumes: new ServerVolumes(context, { servers, volumes, operations: serverOperations }),
+    serverLimits: new ServerLimits(context, quotas),
+    flavors,
+    keypairs,
+    quotas,
+    hosts,
+    aggregates: new Aggregates(context, hosts),
+  };
 }

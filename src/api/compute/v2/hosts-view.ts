@@ -12,6 +12,9 @@ export const hostId = ({ service }: ComputeHost, minor: number): string | number
 export const statusView = ({ service }: ComputeHost): string => (service.disabled ? "disabled" : "enabled");
 export const stateView = ({ isUp }: ComputeHost): string => (isUp ? "up" : "down");
 
+/** As the hypervisor says; by the host's own name while it says nothing. */
+export const hypervisorHostname = ({ service, facts }: ComputeHost): string => facts?.hostname ?? service.host;
+
 export function serviceView(host: ComputeHost, minor: number, nowMs: number): object {
   const { service, zone, isUp } = host;
   return {
@@ -28,7 +31,7 @@ export function serviceView(host: ComputeHost, minor: number, nowMs: number): ob
 }
 
 export function hypervisorView(host: ComputeHost, minor: number): object {
-  return { id: hostId(host, minor), hypervisor_hostname: host.service.host, state: stateView(host), status: statusView(host) };
+  return { id: hostId(host, minor), hypervisor_hostname: hypervisorHostname(host), state: stateView(host), status: statusView(host) };
 }
 
 /** What this process knows of its own machine. */

@@ -5,7 +5,7 @@ import type { ComputeHost } from "#/app/compute-hosts.ts";
 import type { Caller } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { IdParams } from "./fields.ts";
-import { hostId, hypervisorDetailView, hypervisorView, resourcesView } from "./hosts-view.ts";
+import { hostId, hypervisorDetailView, hypervisorHostname, hypervisorView, resourcesView } from "./hosts-view.ts";
 import { machineNow } from "./machine.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
 import type { ComputeApi } from "./routes.ts";
@@ -78,7 +78,7 @@ function takeWithServers(query: Query, minor: number): boolean {
 }
 
 function matching(all: readonly ComputeHost[], pattern: string): ComputeHost[] {
-  const found = all.filter(({ service }) => service.host.includes(pattern));
+  const found = all.filter((host) => hypervisorHostname(host).includes(pattern));
   if (found.length === 0) throw new AppError("not_found", `No hypervisor matching '${pattern}' could be found.`);
   return found;
 }

@@ -2,6 +2,7 @@ import { BaseUrls } from "#/api/base-urls.ts";
 import { cinderFault } from "#/api/fault-shapes.ts";
 import { type Microversions, useMicroversions } from "#/api/microversion.ts";
 import { type Server, useFaultShape, useRequestIdHeader } from "#/api/server.ts";
+import type { BlockStorage } from "#/app/block-storage.ts";
 import { type Compute, openCompute } from "#/app/compute.ts";
 import type { AppContext } from "#/app/context.ts";
 import type { Clock } from "#/lib/clock.ts";
@@ -11,6 +12,7 @@ import { addFlavorAccessRoutes, addFlavorRoutes, addFlavorSpecRoutes } from "./f
 import { addHypervisorRoutes } from "./hypervisors-routes.ts";
 import { addKeypairRoutes } from "./keypairs-routes.ts";
 import { addLimitRoutes, addQuotaClassRoutes, addQuotaRoutes } from "./quotas-routes.ts";
+import { addServerMetadataRoutes, addServerRoutes, addServerTagRoutes } from "./servers-routes.ts";
 import { addServiceRoutes, addZoneRoutes } from "./services-routes.ts";
 import { addVersionRoutes } from "./versions-routes.ts";
 import { Viewers } from "./viewer.ts";
@@ -27,8 +29,8 @@ export interface ComputeApi extends Compute {
 }
 
 /** The Compute API v2.1 under `/compute`, https://docs.openstack.org/api-ref/compute/. */
-export function registerCompute(app: Server, context: AppContext): Compute {
-  const compute = openCompute(context);
+export function registerCompute(app: Server, context: AppContext, storage: BlockStorage): Compute {
+  const compute = openCompute(context, storage);
   mountCompute(app, context, compute);
   return compute;
 }
@@ -49,6 +51,9 @@ function addVersionedRoutes(app: Server, api: ComputeApi): void {
 
 function addRoutes(app: Server, api: ComputeApi): void {
   addExtensionRoutes(app);
+  addServerRoutes(app, api);
+  addServerMetadataRoutes(app, api);
+  addServerTagRoutes(app, api);
   addFlavorRoutes(app, api);
   addFlavorSpecRoutes(app, api);
   addFlavorAccessRoutes(app, api);

@@ -24,8 +24,8 @@ export class ComputeWorld implements AsyncDisposable {
   static async open(changes: ConfigChanges = {}): Promise<ComputeWorld> {
     let compute: Compute | undefined;
     const base = await TestWorld.open(changes, {
-      mount: (app, context) => {
-        compute = openCompute(context);
+      mount: (app, context, storage) => {
+        compute = openCompute(context, storage);
         mountCompute(app, context, compute);
       },
     });
