@@ -31,7 +31,7 @@ test: install ## the above, and all tests that need no heavy parts
 	npm run --silent check
 	npm run --silent test
 
-test-real: install ## the tests with real file systems and the stock OpenStack client
+test-real: install ## the tests on real file systems, Ceph, S3, LVM and NFS, and with the stock clients; as root
 	@./scripts/install.sh real
 	./scripts/test-real.sh 'test/real/**/*.test.ts' 'test/openstack/**/*.test.ts'
 

@@ -33,7 +33,7 @@ async function demo({ terminal, signal }: CommandContext, keep: boolean, options
   terminal.line(
     keep
       ? "The images and volumes of the demonstration are still there: mica-demo…"
-      : "Cleaned up. `mica demo --keep` leaves the images and volumes there.",
+      : "Cleaned up. `./bin/mica demo --keep` leaves the images and volumes there.",
   );
-  terminal.line("Next: mica operations list, mica pools, mica audit");
+  terminal.line("Next: ./bin/mica operations list, ./bin/mica pools, ./bin/mica audit");
 }
