@@ -7,7 +7,9 @@ if [ "$(id -u)" != 0 ]; then
   exit 1
 fi
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+export MICA_TEST_CEPH_DIR
+MICA_TEST_CEPH_DIR=$(mktemp -d) # The first test that needs Ceph starts it there: test/real/support/ceph.ts.
+trap 'rm -f "$log"; bash test/real/support/ceph-down.sh "$MICA_TEST_CEPH_DIR"' EXIT
 node_modules/.bin/node --test --test-concurrency=1 --test-timeout=900000 "$@" 2>&1 | tee "$log"
 status=$?
 if grep -qE '^ℹ (skipped|todo) [1-9]' "$log"; then

@@ -1,19 +1,14 @@
-import { after, before, describe } from "node:test";
+import { after, describe } from "node:test";
 import { KiB } from "#/lib/units.ts";
 import { contractOfCloning } from "#/storage/contract/cloning.ts";
 import { neighboursContract } from "#/storage/contract/neighbours.ts";
 import { contractOfSnapshots } from "#/storage/contract/snapshots.ts";
-import { type CephCluster, startCeph } from "./support/ceph.ts";
-import { type RbdPools, rbdPools } from "./support/rbd-pools.ts";
+import { sharedCeph } from "./support/ceph.ts";
+import { rbdPools } from "./support/rbd-pools.ts";
 
-let ceph: CephCluster;
-let pools: RbdPools;
-
-before(async () => {
-  ceph = await startCeph();
-  pools = rbdPools(ceph);
-});
-after(() => ceph?.[Symbol.asyncDispose]());
+const ceph = await sharedCeph();
+after(() => ceph[Symbol.asyncDispose]());
+const pools = rbdPools(ceph);
 
 const SMALL_OBJECTS = { objectSizeBytes: 64 * KiB };
 

@@ -1,23 +1,19 @@
 /** What goes wrong with a real Ceph: rights that are missing, quotas, daemons that hang, clones elsewhere; and its trash. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { after, before, describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import { assertContent, assertGone, dense, newDisk, padded, put, putNew, rejectsWith, scribble } from "#/storage/contract/bench.ts";
 import type { RbdDriver } from "#/storage/rbd/driver.ts";
-import { type CephCluster, startCeph } from "./support/ceph.ts";
-import { type RbdPools, rbdPools } from "./support/rbd-pools.ts";
+import { startCeph } from "./support/ceph.ts";
+import { rbdPools } from "./support/rbd-pools.ts";
 
-let ceph: CephCluster;
-let pools: RbdPools;
-
-before(async () => {
-  ceph = await startCeph();
-  pools = rbdPools(ceph);
-});
-after(() => ceph?.[Symbol.asyncDispose]());
+/** Its own: it is broken here. */
+const ceph = await startCeph();
+after(() => ceph[Symbol.asyncDispose]());
+const pools = rbdPools(ceph);
 
 const frozen = (sizeBytes: number) => ({ ...newDisk(sizeBytes), frozen: true });
 

@@ -11,12 +11,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { MiB } from "#/lib/units.ts";
 import { dense, newDisk, put } from "#/storage/contract/bench.ts";
 import type { RbdDriver } from "#/storage/rbd/driver.ts";
-import { type CephCluster, startCeph } from "./support/ceph.ts";
+import { type CephCluster, sharedCeph } from "./support/ceph.ts";
 import { rbdPools } from "./support/rbd-pools.ts";
 
 const SIZE_BYTES = 192 * MiB;
 /** How often it is shown. */
-const ROUNDS = 5;
+const ROUNDS = 3;
 
 let ceph: CephCluster;
 let driver: RbdDriver;
@@ -25,7 +25,7 @@ const source: ReturnType<typeof newDisk> = { ...newDisk(SIZE_BYTES), frozen: tru
 let expected: string;
 
 before(async () => {
-  ceph = await startCeph();
+  ceph = await sharedCeph();
   await ceph.rbd("namespace", "create", `volumes/${namespace}`);
   driver = await rbdPools(ceph).open({ namespace });
   const bytes = dense(SIZE_BYTES, 1);
@@ -42,7 +42,7 @@ describe("a flatten after one that was killed", () => {
   it(`keeps every byte, ${ROUNDS} times of ${ROUNDS}`, async () => {
     for (let round = 1; round <= ROUNDS; round++) {
       const clone = await halfFlattened();
-      if (round > 1) await breakLock(clone.id); // Once it is waited for: half a minute.
+      if (round > 1) await breakLock(clone.id); // Once it is waited for.
       assert.equal((await driver.stat(clone.id))?.parent, source.id, "the killed one did not get to its end");
       await driver.flatten(clone);
       assert.equal((await driver.stat(clone.id))?.parent, undefined);

@@ -5,10 +5,10 @@ import { after, before, describe, it } from "node:test";
 import { MiB } from "#/lib/units.ts";
 import { matrixRun } from "../support/matrix-run.ts";
 import { MicaProcess } from "../support/mica-process.ts";
-import { type CephCluster, startCeph } from "./support/ceph.ts";
+import { sharedCeph } from "./support/ceph.ts";
 import { type CephPlace, freshPools } from "./support/ceph-place.ts";
 
-const ceph: CephCluster = await startCeph();
+const ceph = await sharedCeph();
 after(() => ceph[Symbol.asyncDispose]());
 
 matrixRun("Ceph, with a user for each pool", {

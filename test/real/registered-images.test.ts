@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { MiB } from "#/lib/units.ts";
 import { MicaProcess } from "../support/mica-process.ts";
-import { startCeph } from "./support/ceph.ts";
+import { sharedCeph } from "./support/ceph.ts";
 
 await using starting = new AsyncDisposableStack();
-const ceph = starting.use(await startCeph());
+const ceph = starting.use(await sharedCeph());
 const pools = ["images", "volumes"].map((pool) => ({ name: pool, driver: "rbd", rbd: { confPath: ceph.confPath, pool }, roles: [pool] }));
 const mica = starting.use(await MicaProcess.start({ env: { MICA_POOLS: JSON.stringify(pools) } }));
 const world = starting.move();

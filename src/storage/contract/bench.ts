@@ -21,6 +21,23 @@ export type OpenDriver = () => Promise<StorageDriver>;
 /** Lengths around every boundary that a driver could trip over. */
 export const ODD_SIZES_BYTES = [0, 1, 511, 512, 513, 4095, 4096, 4097, 64 * KiB, 64 * KiB + 1, 256 * KiB - 1, 5 * MiB + 777];
 
+/** Several at once: on storage over a network every call waits. */
+const SIZES_AT_ONCE = 4;
+
+/** The same for each of the sizes. */
+export async function forOddSizes(check: (sizeBytes: number, index: number) => Promise<void>): Promise<void> {
+  const sizes = ODD_SIZES_BYTES.entries();
+  await together(SIZES_AT_ONCE, async () => {
+    for (const [index, sizeBytes] of sizes) await check(sizeBytes, index);
+  });
+}
+
+/** The same work several times at once; waits for all, also when one has failed. */
+export async function together(count: number, work: () => Promise<void>): Promise<void> {
+  const ended = await Promise.allSettled(Array.from({ length: count }, work));
+  for (const result of ended) if (result.status === "rejected") throw result.reason;
+}
+
 export function newDisk(virtualSizeBytes: number, format: DiskFormat = "raw"): NewDisk & StoredRef {
   return { id: diskId(randomUUID()), format, virtualSizeBytes };
 }

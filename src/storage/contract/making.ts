@@ -27,11 +27,11 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
   it("create() makes a disk of any size that reads as zeroes", async () => {
     await using driver = await openDriver();
     if (!driver.can.mutable) return;
-    for (const sizeBytes of bench.ODD_SIZES_BYTES) {
+    await bench.forOddSizes(async (sizeBytes) => {
       const disk = bench.newDisk(sizeBytes);
       await driver.create(disk);
       await bench.assertContent(driver, disk, new Uint8Array(sizeBytes));
-    }
+    });
   });
 
   it("create() takes nearly no space where holes take none", async () => {
@@ -64,10 +64,10 @@ export function contractOfMaking(openDriver: bench.OpenDriver): void {
 
   it("receive() stores content of any size, and shows nothing of it before it is whole", async () => {
     await using driver = await openDriver();
-    for (const [i, sizeBytes] of bench.ODD_SIZES_BYTES.entries()) {
+    await bench.forOddSizes(async (sizeBytes, i) => {
       const bytes = bench.content(sizeBytes, i);
       await bench.assertContent(driver, await bench.putNew(driver, bytes), bytes);
-    }
+    });
     const unfinished = bench.newDisk(MiB);
     const writer = await driver.receive(unfinished);
     await writer.write(page(1), 0);

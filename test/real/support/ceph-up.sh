@@ -101,6 +101,8 @@ osd_memory_target = 939524096
 osd_scrub_begin_hour = 0
 osd_scrub_end_hour = 0
 osd_mclock_skip_benchmark = true
+# How long a client that was killed keeps its locks; 30 s by default. Clients are heard of every 5 s.
+osd_client_watch_timeout = 12
 # A sparse file, which grows with use.
 bluestore_block_size = ${CEPH_OSD_BYTES:-12884901888}
 bluestore_block_create = true
