@@ -11,7 +11,7 @@ after(() => kept.disposeAsync());
 
 killFlows("the default pool", {
   start: async () => ({ async [Symbol.asyncDispose]() {} }),
-  momentsMs: [5, 60, 150, 300, 500],
+  momentsMs: [5, 150, 400],
 });
 
 killFlows("two pools on one XFS", {
@@ -23,5 +23,5 @@ killFlows("two pools on one XFS", {
     ];
     return { env: { MICA_POOLS: JSON.stringify(pools) }, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
   },
-  momentsMs: [20, 200],
+  momentsMs: [60],
 });

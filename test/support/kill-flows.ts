@@ -34,7 +34,7 @@ export interface KillFlows {
  * snapshot and of a volume from it, at each of the moments; after the restart the operation is finished or cleanly failed, and
  * the audit finds nothing.
  */
-export function killFlows(name: string, { start, momentsMs, dataBytes = 384 * MiB, withoutSnapshots }: KillFlows): void {
+export function killFlows(name: string, { start, momentsMs, dataBytes = 256 * MiB, withoutSnapshots }: KillFlows): void {
   describe(`on ${name}, after kill -9 and a restart`, () => {
     let folder: string;
     const files: Record<"raw" | "qcow2", string> = { raw: "", qcow2: "" };
