@@ -10,7 +10,7 @@ import { timed } from "./figure.ts";
 /** What a measurement runs on: a Mica with its pools, and what the storage's own tools do without Mica. */
 export interface BenchStorage {
   readonly mica: MicaProcess;
-  /** How long `qemu-img convert` takes from a qcow2 file straight into the storage, ms. What it made is gone afterwards. */
+  /** How long `qemu-img convert` takes from the qcow2 where images are straight into the storage, ms. What it made is gone afterwards. */
   convertAlone(path: string, flags: readonly string[], sizeBytes?: number): Promise<number>;
   /** What volumes and caches take. */
   usedBytes(): Promise<number>;
@@ -51,24 +51,18 @@ export const onRbd: OpenStorage = async (bed, name) => {
   };
 };
 
-/** Without `-n` qemu-img makes the image itself, and then writes the zeroes too: the fair peer knows that a new image is empty. */
+/**
+ * From an image in the same cluster, as Mica does it. Without `-n` qemu-img makes the image itself, and then writes the zeroes too: the fair
+ * peer knows that a new image is empty.
+ */
 async function convertIntoRbd(ceph: CephCluster, path: string, flags: readonly string[], sizeBytes: number): Promise<number> {
+  const at = (image: string) => `rbd:${image}:conf=${ceph.confPath}`;
+  await ceph.rbd("import", "--no-progress", path, "images/alone");
   const ms = await timed(async () => {
     await ceph.rbd("create", "volumes/alone", "--size", `${sizeBytes}B`);
-    await qemuImg(
-      "convert",
-      "-f",
-      "qcow2",
-      "-O",
-      "raw",
-      "-n",
-      "--target-is-zero",
-      ...flags,
-      path,
-      `rbd:volumes/alone:conf=${ceph.confPath}`,
-    );
+    await qemuImg("convert", "-f", "qcow2", "-O", "raw", "-n", "--target-is-zero", ...flags, at("images/alone"), at("volumes/alone"));
   });
-  await ceph.rbd("rm", "--no-progress", "volumes/alone");
+  for (const image of ["images/alone", "volumes/alone"]) await ceph.rbd("rm", "--no-progress", image);
   return ms;
 }
 

@@ -149,8 +149,7 @@ async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, targ
   if (strategy === "blank" || strategy === "clone" || strategy === "clone_cached" || !source) return 0;
   const from = await getDisk(db, source);
   if (from.packed || target.packed) return firstReservation(null); // How much it comes to shows on the way.
-  const stored = await pools.get(from.pool).stat(source, from.location);
-  if (strategy === "offload_copy") return stored?.allocatedBytes ?? 0;
+  if (strategy === "offload_copy") return (await pools.get(from.pool).stat(source, from.location))?.allocatedBytes ?? 0;
   return measure({ source: await sourceOf({ db, pools }, from), targetFormat: target.format });
 }
 

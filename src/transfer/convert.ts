@@ -46,8 +46,9 @@ export interface Moved {
  */
 export async function convert(given: Conversion): Promise<Moved> {
   const conversion = await withFacts(given);
-  const bytesRead = await moveContent(conversion);
-  return { bytesRead, bytesWritten: (await statSource(conversion.target)).allocatedBytes };
+  const readBytes = await moveContent(conversion);
+  const [bytesRead, { allocatedBytes }] = await Promise.all([readBytes ?? dataBytes(conversion.source), statSource(conversion.target)]);
+  return { bytesRead, bytesWritten: allocatedBytes };
 }
 
 /**
@@ -82,18 +83,18 @@ const keepsStream = ({ source, target, compress }: Conversion): boolean => sourc
 const isWritable = ({ pool, disk }: Target): boolean =>
   pool.can.addressable === "write" && !disk.packed && (pool.can.fills?.includes(disk.format) ?? true);
 
-/** Returns the bytes that were read. */
-async function moveContent(conversion: Conversion): Promise<number> {
+/** Returns the bytes that were read; undefined where that is all that the source has. */
+async function moveContent(conversion: Conversion): Promise<number | undefined> {
   const { source, target } = conversion;
   if (!isStreamable(conversion)) throw notStreamable(conversion);
   const bothAddressable = isReadable(source) && isWritable(target);
   if (bothAddressable && (!isSame(conversion) || target.disk.format === "raw")) {
     await fill(await openSource(source), conversion);
-    return dataBytes(source);
+    return undefined;
   }
   const content = isSame(conversion) ? await sourceContent(conversion) : await guestContent(await openSource(source), conversion);
   const readBytes = await receive(content, conversion);
-  return source.disk.packed ? dataBytes(source) : readBytes;
+  return source.disk.packed ? undefined : readBytes;
 }
 
 /** Has QEMU write the target in its pool. */

@@ -13,8 +13,9 @@ export interface Source {
   readonly onlyInOrder?: string | undefined;
 }
 
-/** The source with what only its pool can say of it. */
+/** The source with what only its pool can say of it. That is asked only of bytes that others registered: it takes a process with Ceph and LVM. */
 export async function withFacts<Work extends { readonly source: Source }>(work: Work): Promise<Work> {
+  if (work.source.disk.location === undefined) return work;
   const { onlyInOrder } = await statSource(work.source);
   return { ...work, source: { ...work.source, onlyInOrder } };
 }
