@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { LightMyRequestResponse } from "fastify";
 import type { Session } from "#/api/test-server.ts";
 import { type ConfigChanges, TestWorld } from "#/api/volume/v3/test-world.ts";
 import { type Compute, openCompute } from "#/app/compute.ts";
+import { FileDriver } from "#/storage/file/driver.ts";
 import { mountCompute } from "./routes.ts";
 
 type Method = "GET" | "POST" | "PUT" | "DELETE";
@@ -15,27 +19,34 @@ export interface Call {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Requests against the Compute API, beside Block Storage and with everything real below both. */
+/** Requests against the Compute API, beside Block Storage and with everything real below both: a pool in a folder, and the twin of a hypervisor. */
 export class ComputeWorld implements AsyncDisposable {
   /** Its volumes, images, people, and operations. */
   readonly base: TestWorld;
   readonly compute: Compute;
+  readonly #dir: string;
 
   static async open(changes: ConfigChanges = {}): Promise<ComputeWorld> {
+    const dir = await mkdtemp(join(tmpdir(), "mica-compute-"));
+    const pool = join(dir, "pool");
+    await mkdir(pool);
     let compute: Compute | undefined;
     const base = await TestWorld.open(changes, {
+      base: await FileDriver.open(pool),
+      dir,
       mount: (app, context, storage) => {
         compute = openCompute(context, storage);
         mountCompute(app, context, compute);
       },
     });
     assert.ok(compute);
-    return new ComputeWorld(base, compute);
+    return new ComputeWorld(base, compute, dir);
   }
 
-  private constructor(base: TestWorld, compute: Compute) {
+  private constructor(base: TestWorld, compute: Compute, dir: string) {
     this.base = base;
     this.compute = compute;
+    this.#dir = dir;
   }
 
   get alice(): Session {
@@ -71,7 +82,17 @@ export class ComputeWorld implements AsyncDisposable {
     return fault?.message ?? "";
   }
 
+  /** A server of an image, at rest; 192 MiB, without a network, or what `fields` say. */
+  async makeServer(fields: object = {}, call: Call = {}): Promise<string> {
+    const imageRef = "imageRef" in fields ? undefined : await this.base.makeImage();
+    const server = { name: "one", imageRef, flavorRef: "42", networks: "none", ...fields };
+    const { server: made } = await this.expect(202, "POST", "/servers", { ...call, body: { server } });
+    await this.base.settle();
+    return made.id;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.base[Symbol.asyncDispose]();
+    await rm(this.#dir, { recursive: true, force: true });
   }
 }

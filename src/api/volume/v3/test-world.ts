@@ -19,11 +19,14 @@ import { silentLog } from "#/lib/log.ts";
 import { GiB, KiB, MiB } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
+import type { StorageDriver } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool, type PoolLimits } from "#/storage/pool.ts";
 import { POOL_LIMITS } from "../../../../test/support/pool-limits.ts";
 import { Pools } from "#/storage/pools.ts";
 import { FaultyDriver } from "#/storage/wrap/faulty.ts";
+import { MemoryHypervisor } from "#/vm/memory/driver.ts";
+import { sagaLimits } from "../../../../test/support/saga-limits.ts";
 import { mountVolumes } from "./routes.ts";
 
 type Method = "GET" | "POST" | "PUT" | "DELETE";
@@ -43,6 +46,10 @@ interface WorldOptions {
   readonly store?: string;
   /** Of the pool of volumes, `local`. */
   readonly limits?: Partial<PoolLimits>;
+  /** What the pool of volumes stands on, instead of this process's memory. */
+  readonly base?: StorageDriver;
+  /** For what is staged, and what hosts keep of servers. */
+  readonly dir?: string;
   /** Adds another API beside this one. */
   readonly mount?: (app: Server, context: AppContext, storage: BlockStorage) => void;
 }
@@ -57,17 +64,16 @@ export class TestWorld implements AsyncDisposable {
   /** While `broken`, the pool fails whenever bytes are to be written. */
   readonly faults: { broken: boolean };
 
-  static async open({ quotas, ...changes }: ConfigChanges = {}, { store, limits = {}, mount }: WorldOptions = {}): Promise<TestWorld> {
+  static async open({ quotas, ...changes }: ConfigChanges = {}, { store, limits = {}, base, dir = tmpdir(), mount }: WorldOptions = {}): Promise<TestWorld> {
     const db = await openDatabase(":memory:");
     const { config } = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined });
     const faults = { broken: false };
-    const memory = new MemoryDriver({ capacityBytes: 100 * GiB, clone: "dependent" });
-    const driver = new FaultyDriver(memory, {
+    const driver = new FaultyDriver(base ?? new MemoryDriver({ capacityBytes: 100 * GiB, clone: "dependent" }), {
       rate: 0.5,
       random: () => (faults.broken ? 0 : 1),
       spare: ["capacity", "stat", "list", "delete"],
     });
-    const roles = store === undefined ? (["images", "volumes", "cache"] as const) : (["volumes", "cache"] as const);
+    const roles = store === undefined ? (["images", "volumes", "servers", "cache"] as const) : (["volumes", "servers", "cache"] as const);
     const pools = new Pools([
       new Pool({ name: poolName("local"), roles, driver, limits: { ...POOL_LIMITS, ...limits } }),
       ...(store === undefined ? [] : [new Pool({ name: poolName(store), roles: ["images"], driver: new MemoryDriver({ capacityBytes: 100 * GiB }), limits: POOL_LIMITS })]),
@@ -75,10 +81,9 @@ export class TestWorld implements AsyncDisposable {
     // No two records of a test are made at the same time, so that their order is known.
     let nowMs = Date.now();
     const clock = { nowMs: () => ++nowMs };
-    const staging = { dir: tmpdir(), sizeBytesMax: 64 * MiB };
-    const services = { db, pools, clock, log: silentLog, locks: new KeyedLocks(), limits: { staging } };
+    const services = { db, pools, clock, log: silentLog, locks: new KeyedLocks(), limits: sagaLimits(dir, { stagingBytesMax: 64 * MiB }), hypervisor: new MemoryHypervisor() };
     const runner = new SagaRunner(services, SAGAS, { leaseMs: 30_000, retentionMs: 1000 });
-    const context: AppContext = { db, clock, log: silentLog, config: { ...config, ...changes, quotas: { ...config.quotas, ...quotas } }, pools, runner };
+    const context: AppContext = { db, clock, log: silentLog, config: { ...config, ...changes, quotas: { ...config.quotas, ...quotas } }, pools, runner, hypervisor: services.hypervisor };
     const storage = await openBlockStorage(context);
     const register = (app: Server) => {
       mountVolumes(app, context, storage);
