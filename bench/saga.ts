@@ -9,6 +9,8 @@ import type { SagaContext } from "#/saga/context.ts";
 import { type Entry, type Journal, runSaga, type Saga } from "#/saga/engine/saga.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { Pools } from "#/storage/pools.ts";
+import { MemoryHypervisor } from "#/vm/memory/driver.ts";
+import { sagaLimits } from "../test/support/saga-limits.ts";
 import type { Measurement } from "./bed.ts";
 import { type Figure, pairedRatio, summary, timed } from "./figure.ts";
 
@@ -28,7 +30,7 @@ export const saga: Measurement = {
     const folder = join(bed.folder, "saga");
     await mkdir(folder);
     await using db = await openDatabase(join(folder, "mica.db"));
-    const services = { db, pools: new Pools([]), clock: systemClock, log: silentLog, locks: new KeyedLocks(), limits: { staging: { dir: folder, sizeBytesMax: 0 } } };
+    const services = { db, pools: new Pools([]), clock: systemClock, log: silentLog, locks: new KeyedLocks(), limits: sagaLimits(folder, { stagingBytesMax: 0 }), hypervisor: new MemoryHypervisor() };
     const runner = new SagaRunner(services, [idle], { leaseMs: MINUTE_MS, retentionMs: MINUTE_MS });
     const [engine, durable, commit]: [number[], number[], number[]] = [[], [], []];
     for (let round = 0; round < (bed.isSmall ? 3 : 15); round++) {

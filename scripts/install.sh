@@ -12,6 +12,7 @@ prlimit:util-linux
 mke2fs:e2fsprogs
 debugfs:e2fsprogs
 sfdisk:fdisk
+genisoimage:genisoimage
 "
 real="
 openstack:python3-openstackclient

@@ -1,9 +1,11 @@
 /** What `mica serve` and `mica audit` are made of, from configuration to API; nothing else builds these parts. */
+import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { type Logger, pino } from "pino";
+import { registerCompute } from "#/api/compute/v2/routes.ts";
 import { registerIdentity } from "#/api/identity/v3/routes.ts";
 import { registerImages } from "#/api/image/v2/routes.ts";
 import { registerMica } from "#/api/mica/v1/routes.ts";
@@ -26,7 +28,8 @@ import { writeCloudsFile } from "#/client/clouds-file.ts";
 import type { LoadedConfig } from "#/config/load.ts";
 import type { Config } from "#/config/schema.ts";
 import { lockDataFolder } from "#/db/data-lock.ts";
-import { openDatabase, openDatabaseReadOnly } from "#/db/database.ts";
+import { type Database, openDatabase, openDatabaseReadOnly } from "#/db/database.ts";
+import { findSetting, settingOrNew } from "#/db/settings.ts";
 import { REGION } from "#/domain/catalog.ts";
 import { AppError } from "#/domain/errors.ts";
 import { systemClock } from "#/lib/clock.ts";
@@ -37,6 +40,9 @@ import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import { limitConversions } from "#/tools/qemu-img.ts";
 import { clearStaging } from "#/transfer/staging.ts";
+import { absentHypervisor } from "#/vm/absent.ts";
+import type { HypervisorDriver } from "#/vm/driver.ts";
+import { openHypervisor } from "#/vm/open-hypervisor.ts";
 
 /** How long requests, then operations, may take to come to rest at the end. */
 const CLOSE_LIMIT_MS = 10 * SECOND_MS;
@@ -53,14 +59,16 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   limitConversions({ timeoutMs: timeLimitMs, addressSpaceBytes: addressSpaceBytesMax, cpuSeconds: cpuSecondsMax });
   await clearStaging(config.staging.dir);
   const db = stack.use(await openDatabase(databasePath(config)));
+  await settingOrNew(db, INSTALLATION_SETTING, randomUUID());
   const open = poolOpener({ db, log });
   const pools = await openPools(db, config.pools, open);
   stack.use(pools);
 
-  const services = { db, pools, clock: systemClock, log, locks: new KeyedLocks(), limits: { staging: config.staging } };
+  const hypervisor = stack.use(await openHost(db, config, log));
+  const services = { db, pools, clock: systemClock, log, locks: new KeyedLocks(), limits: config, hypervisor };
   const runner = new SagaRunner(services, SAGAS, config.operations);
   stack.defer(() => runner.close(CLOSE_LIMIT_MS));
-  const context: AppContext = { db, clock: systemClock, log, config, pools, runner };
+  const context: AppContext = { db, clock: systemClock, log, config, pools, runner, hypervisor };
 
   // Hashing the administrator's password takes a third of a second of a processor: the first answers come before.
   const listening = Promise.withResolvers<void>();
@@ -87,8 +95,24 @@ export async function auditDataFolder({ config }: LoadedConfig): Promise<Finding
   await using db = openDatabaseReadOnly(path);
   const open = poolOpener({ db, log: openLog({ ...config, logLevel: "error" }), readOnly: true });
   await using pools = await openPools(db, config.pools, open);
-  return await audit({ db, pools });
+  await using hypervisor = await openHost(db, config, openLog({ ...config, logLevel: "error" }));
+  return await audit({ db, pools, hypervisor });
 }
+
+/** The hypervisor of this host, or what stands for it where there is none. */
+async function openHost(db: Database, { hypervisor }: Config, log: Logger): Promise<HypervisorDriver> {
+  const { driver, because } = await openHypervisor(hypervisor, { owner: await installationId(db), log });
+  if (!driver) log.debug({ because }, "no hypervisor: there can be no servers");
+  return driver ?? absentHypervisor(because);
+}
+
+/** Of this data folder, over restarts: other installations on the host have guests, too. Before the first start there is none. */
+async function installationId(db: Database): Promise<string> {
+  const known = await findSetting(db, INSTALLATION_SETTING);
+  return known ?? randomUUID();
+}
+
+const INSTALLATION_SETTING = "installation_id";
 
 /** Version documents are answered at once; whatever changes something, a login too, waits for `ready`. */
 async function buildServer(context: AppContext, openPool: PoolOpener, log: Logger, ready: Promise<unknown>): Promise<Server> {
@@ -100,9 +124,10 @@ async function buildServer(context: AppContext, openPool: PoolOpener, log: Logge
   });
   registerIdentity(app, { identity, publicUrl: config.publicUrl });
   registerImages(app, context);
-  const { plans } = await registerVolumes(app, context);
+  const storage = await registerVolumes(app, context);
+  registerCompute(app, context, storage);
   registerMica(app, {
-    plans,
+    plans: storage.plans,
     operations: new Operations(context),
     pools: new PoolStates(context),
     poolAdmin: new PoolAdmin(context, openPool),

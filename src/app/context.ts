@@ -4,6 +4,7 @@ import type { Clock } from "#/lib/clock.ts";
 import type { Log } from "#/lib/log.ts";
 import type { SagaRunner } from "#/saga/runner.ts";
 import type { Pools } from "#/storage/pools.ts";
+import type { HypervisorDriver } from "#/vm/driver.ts";
 
 /** What every use case may use; built once in main.ts. */
 export interface AppContext {
@@ -13,4 +14,5 @@ export interface AppContext {
   readonly config: Config;
   readonly pools: Pools;
   readonly runner: SagaRunner;
+  readonly hypervisor: HypervisorDriver;
 }

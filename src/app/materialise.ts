@@ -1,6 +1,7 @@
 import { FrozenStats } from "#/app/frozen-stats.ts";
 import { poolFacts, roomOf } from "#/app/pool-facts.ts";
 import type { Config } from "#/config/schema.ts";
+import type { ImagesType } from "#/config/servers.ts";
 import { findCacheEntry } from "#/db/cache-entries.ts";
 import type { Database } from "#/db/database.ts";
 import { depthOf, findDisk, getDisk } from "#/db/disks.ts";
@@ -32,6 +33,24 @@ export interface VolumeRequest {
   readonly volumeType: { readonly name: string; readonly extraSpecs: Readonly<Record<string, string>> };
 }
 
+export interface ServerDiskRequest {
+  readonly source: { readonly kind: "blank" } | { readonly kind: "image"; readonly id: string };
+  /** Undefined: as large as the image. */
+  readonly sizeBytes?: number | undefined;
+  readonly imagesType: ImagesType;
+  readonly useCowImages: boolean;
+}
+
+/** The drivers that keep disks of a kind; undefined: all. */
+const DRIVERS_OF: Readonly<Record<ImagesType, readonly string[] | undefined>> = {
+  default: undefined,
+  qcow2: ["file", "nfs"],
+  flat: ["file", "nfs"],
+  raw: ["file", "nfs"],
+  lvm: ["lvm"],
+  rbd: ["rbd"],
+};
+
 /** Gathers the facts and asks the planner: for each pool that would do, and takes the cheapest plan of all. */
 export class Materialise {
   readonly #db: Database;
@@ -53,6 +72,32 @@ export class Materialise {
     const planned = fitting.map(async (facts) => ({ pool: facts, plan: await this.#planVolumeIn(this.#pools.get(facts.name), from, sizeBytes) }));
     const plan = choosePool(await Promise.all(planned), request, this.#scheduler, obstacles);
     return { plan, pool: plan.target.pool };
+  }
+
+  /** The plan of a local disk of a server. Errors as for volumes. */
+  async planServerDisk({ source, sizeBytes, imagesType, useCowImages }: ServerDiskRequest): Promise<Plan> {
+    const from = source.kind === "blank" ? undefined : await this.#source(source.kind, source.id);
+    const virtualSizeBytes = sizeBytes ?? from?.virtualSizeBytes ?? 0;
+    const fitting = await this.#serverPools(imagesType, virtualSizeBytes);
+    const standsAlone = imagesType === "flat" || imagesType === "raw" || (imagesType === "default" && !useCowImages);
+    const plans = fitting.map(async (pool) => {
+      if (!from) return planBlank({ kind: "server", pool: pool.name, virtualSizeBytes });
+      const target: TargetFacts = { kind: "server", format: "raw", virtualSizeBytes, ...placeOf(pool), standsAlone, cache: await this.#cache(pool, from.id) };
+      return planMaterialise({ source: from, target });
+    });
+    return cheapest(await Promise.all(plans));
+  }
+
+  /** Pools for server disks of that kind, with room, that a guest can write to in place. */
+  async #serverPools(imagesType: ImagesType, sizeBytes: number): Promise<Pool[]> {
+    const pools = this.#pools.takingNew("servers").filter((pool) => pool.can.addressable === "write" && pool.can.mutable && DRIVERS_OF[imagesType]?.includes(pool.kind) !== false);
+    if (pools.length === 0) throw new AppError("pool_unavailable", `No pool with the role servers keeps disks of imagesType ${imagesType}.`);
+    const refusals = await Promise.all(
+      pools.map(async (pool) => whyNoRoom({ name: pool.name, can: pool.can, limits: pool.limits, room: await roomOf(this.#db, pool) }, sizeBytes)),
+    );
+    const fitting = pools.filter((_, at) => refusals[at] === undefined);
+    if (fitting.length === 0) throw new AppError("pool_full", `No pool has room for a server's disk of ${formatBytes(sizeBytes)}: ${refusals.join("; ")}.`);
+    return fitting;
   }
 
   /** Why the volume type does not allow the pool; undefined where it does. */

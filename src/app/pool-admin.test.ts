@@ -19,6 +19,7 @@ import { KeyedLocks } from "#/lib/keyed-locks.ts";
 import { MiB } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
+import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 
 const MEMBER: Caller = { userId: userId("u"), userName: "u", projectId: projectId("p"), roles: new Set(["member", "reader"]), requestId: "req-1", isService: false };
 const ADMIN: Caller = { ...MEMBER, roles: new Set(["admin", "member", "reader"]) };
@@ -47,9 +48,9 @@ class World implements AsyncDisposable {
     const { config } = loadConfig({ env: { MICA_POOLS: JSON.stringify(pools) }, flags: { dataDir: join(root, "data") } });
     const open = poolOpener({ db: state, log });
     const opened = await openPools(state, config.pools, open);
-    const services = { db: state, pools: opened, clock: systemClock, log, locks: new KeyedLocks(), limits: { staging: config.staging } };
+    const services = { db: state, pools: opened, clock: systemClock, log, locks: new KeyedLocks(), limits: config, hypervisor: new MemoryHypervisor() };
     const runner = new SagaRunner(services, SAGAS, config.operations);
-    const context = { db: state, clock: systemClock, log, config, pools: opened, runner };
+    const context = { db: state, clock: systemClock, log, config, pools: opened, runner, hypervisor: services.hypervisor };
     return new World(state, context, new PoolAdmin(context, open));
   }
 

@@ -13,7 +13,7 @@ import { findVolumeType } from "#/db/volume-types.ts";
 import { insertVolume } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
-import type { PoolName } from "#/domain/ids.ts";
+import type { OperationId, PoolName } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { volumeQuota } from "#/domain/quota.ts";
 import { invalidInput } from "#/domain/volume.ts";
@@ -71,8 +71,11 @@ export class VolumeCreation {
    * fit, 404 what the caller cannot see, 413 what is beyond the quota, and `pool_full` where no pool has room.
    */
   async create(caller: Caller, request: NewVolume): Promise<Volume> {
-    requireRole(caller, "member", "create volumes");
-    return this.#record(caller, await this.#decide(caller, request));
+    const { db, runner } = this.#context;
+    const prepared = await this.prepare(caller, request);
+    const { operationId, volume } = await db.transaction().execute((trx) => this.record(trx, caller, prepared));
+    void runner.run(operationId);
+    return volume;
   }
 
   /** Only the plan: what `create` would do now. Refuses as `create` does, but for the quota. */
@@ -81,7 +84,27 @@ export class VolumeCreation {
     return (await this.#decide(caller, request)).plan;
   }
 
-  async #decide(caller: Caller, request: NewVolume): Promise<Decided> {
+  /** All of `create` that is done before its transaction: for those who make volumes together with other records. */
+  async prepare(caller: Caller, request: NewVolume): Promise<PreparedVolume> {
+    requireRole(caller, "member", "create volumes");
+    return this.#decide(caller, request);
+  }
+
+  /** Records a prepared volume and takes its quota; run the operation once the transaction is committed. */
+  async record(trx: Database, caller: Caller, { request, source, sizeGib, type, plan, pool }: PreparedVolume): Promise<{ operationId: OperationId; volume: Volume }> {
+    const row = this.#row(caller, { request, source, sizeGib, type, pool });
+    if (!(await findVolumeType(trx, type.id))) throw volumeTypeNotFound(type.id);
+    await source.refuse(trx, sizeGib);
+    await this.#parts.quotas.take(trx, caller.projectId, volumeQuota(row.size_bytes, type.name));
+    await insertVolume(trx, row);
+    await volumeMetadata.merge(trx, row.id, request.metadata);
+    await volumeImageMetadata.merge(trx, row.id, source.imageMetadata);
+    const subject = { kind: "volume", id: row.id };
+    const meta = { projectId: caller.projectId, userId: caller.userId, requestId: caller.requestId, subject, plan };
+    return { operationId: await this.#context.runner.begin(trx, createVolume, { volumeId: row.id }, meta), volume: await withDetailsOf(trx, row) };
+  }
+
+  async #decide(caller: Caller, request: NewVolume): Promise<PreparedVolume> {
     const { volumeTypes, quotas } = this.#parts;
     this.#refuseZone(request.availabilityZone);
     const source = await this.#source(caller, request);
@@ -102,25 +125,7 @@ export class VolumeCreation {
     });
   }
 
-  async #record(caller: Caller, { request, source, sizeGib, type, plan, pool }: Decided): Promise<Volume> {
-    const { db, runner } = this.#context;
-    const row = this.#row(caller, { request, source, sizeGib, type, pool });
-    const { operationId, volume } = await db.transaction().execute(async (trx) => {
-      if (!(await findVolumeType(trx, type.id))) throw volumeTypeNotFound(type.id);
-      await source.refuse(trx, sizeGib);
-      await this.#parts.quotas.take(trx, caller.projectId, volumeQuota(row.size_bytes, type.name));
-      await insertVolume(trx, row);
-      await volumeMetadata.merge(trx, row.id, request.metadata);
-      await volumeImageMetadata.merge(trx, row.id, source.imageMetadata);
-      const subject = { kind: "volume", id: row.id };
-      const meta = { projectId: caller.projectId, userId: caller.userId, requestId: caller.requestId, subject, plan };
-      return { operationId: await runner.begin(trx, createVolume, { volumeId: row.id }, meta), volume: await withDetailsOf(trx, row) };
-    });
-    void runner.run(operationId);
-    return volume;
-  }
-
-  #row(caller: Caller, { request, source, sizeGib, type, pool }: Omit<Decided, "plan">): VolumeTable {
+  #row(caller: Caller, { request, source, sizeGib, type, pool }: Omit<PreparedVolume, "plan">): VolumeTable {
     const { clock, config } = this.#context;
     const now = clock.nowMs();
     return {
@@ -203,7 +208,7 @@ export class VolumeCreation {
 }
 
 /** What is known of a volume before its record is made. */
-interface Decided {
+export interface PreparedVolume {
   readonly request: NewVolume;
   readonly source: Source;
   readonly sizeGib: number;

@@ -89,15 +89,17 @@ function build(chosen: ReadonlyMap<Option, Setting>, env: Readonly<Record<string
 }
 
 /** The configuration before the defaults that depend on other options. */
-type Underived = Omit<Config, "staging" | "pools"> & {
+type Underived = Omit<Config, "staging" | "servers" | "pools"> & {
   readonly staging: Omit<Config["staging"], "dir"> & { readonly dir?: string };
+  readonly servers: Omit<Config["servers"], "dir"> & { readonly dir?: string };
   readonly pools?: Config["pools"];
 };
 
 function derive(config: Underived): Config {
   const staging = { dir: join(config.dataDir, "staging"), ...config.staging };
+  const servers = { dir: join(config.dataDir, "servers"), ...config.servers };
   const local = { name: "local", path: join(config.dataDir, "pools", "local") };
-  return { ...config, staging, pools: config.pools ?? [Value.Default(POOL_SCHEMA, local) as Config["pools"][number]] };
+  return { ...config, staging, servers, pools: config.pools ?? [Value.Default(POOL_SCHEMA, local) as Config["pools"][number]] };
 }
 
 /** Optional keys of a pool get their defaults. */

@@ -72,6 +72,7 @@ export const volumeImageMetadata = new KeyValues("volume_image_metadata", "volum
 export const snapshotMetadata = new KeyValues("snapshot_metadata", "snapshot_id");
 export const flavorExtraSpecs = new KeyValues("flavor_extra_spec", "flavor_id");
 export const aggregateMetadata = new KeyValues("aggregate_metadata", "aggregate_id");
+export const serverMetadata = new KeyValues("server_metadata", "server_id");
 export const volumeTypeExtraSpecs = new KeyValues("volume_type_extra_spec", "volume_type_id");
 
 /** The tables here have alike columns under different names, which Kysely's types cannot say. */

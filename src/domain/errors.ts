@@ -34,6 +34,7 @@ export const ERRORS = {
   pool_full: { status: 507, retry: true, fix: "Delete volumes or images of the pool, or grow it." },
   pool_unavailable: { status: 503, retry: true, fix: "See `mica pools` for the reason; mount or repair the pool's location." },
   tool_failed: { status: 500, retry: false, fix: "Read the tool's own words in the message and the log." },
+  timed_out: { status: 503, retry: true, fix: "See what it waits for (mica operations), or raise the limit that the message names." },
   tool_timed_out: { status: 500, retry: true, fix: "Raise the time limit of the tool, or find what makes the storage slow." },
   cancelled: { status: 409, retry: true, fix: "Repeat the request if it was cancelled by mistake." },
   interrupted: { status: 503, retry: true, fix: "Repeat the request: the process ended in the middle, and what it had begun was undone." },

@@ -1,4 +1,5 @@
 import { AppError } from "./errors.ts";
+import type { Flavor } from "./flavor.ts";
 
 /** nova/compute/vm_states.py: where a server stands when nothing is being done to it. */
 export const VM_STATES = [
@@ -147,3 +148,11 @@ export const serverLocked = (id: string): AppError => new AppError("conflict", `
 
 /** 400 in Nova's words for block devices (exception.InvalidBDM). */
 export const invalidDevice = (reason: string): AppError => new AppError("bad_request", `Block Device Mapping is Invalid: ${reason}`);
+
+/** A flavor as a server keeps it: what was given at the time. */
+export type ServerFlavor = Pick<Flavor, "id" | "name" | "vcpus" | "ramMib" | "diskGib" | "ephemeralGib" | "swapMib" | "extraSpecs">;
+
+/** A flag among an image's properties, as oslo.utils reads it. */
+export function isOn(value: string | undefined): boolean {
+  return value !== undefined && ["1", "t", "true", "on", "y", "yes"].includes(value.trim().toLowerCase());
+}

@@ -3,11 +3,11 @@ import { findCacheEntry, insertCacheEntry, removeCacheEntry, touchCacheEntry } f
 import { findDisk, getDisk } from "#/db/disks.ts";
 import { findImage } from "#/db/images.ts";
 import type { CacheEntryTable } from "#/db/tables.ts";
-import { AppError, type ErrorCode } from "#/domain/errors.ts";
-import { type DiskId, diskId, operationId } from "#/domain/ids.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { StepScope } from "#/saga/engine/saga.ts";
+import { awaitOperation } from "#/saga/await-operation.ts";
 import { makeRoomInCache } from "#/saga/cache-room.ts";
 import { type FillCache, fillCache } from "#/saga/fill-cache.ts";
 
@@ -38,7 +38,8 @@ export async function cachedImage(context: SagaContext<object>, plan: Plan, sour
       continue;
     }
     if (entry.state === "filling") {
-      await waitForFill(context, entry, scope);
+      const filled = await awaitOperation(context, entry.filled_by, scope);
+      if (filled) await context.report(filled);
       isFilled = true;
       continue;
     }
@@ -90,21 +91,4 @@ async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskI
     if (!mine) await trx.deleteFrom("operation").where("id", "=", filledBy).execute();
     return true;
   });
-}
-
-/** Waits for the filler, showing its progress as ours. Its failure is ours; our cancel is not its: others may be waiting. */
-async function waitForFill({ runner, report }: SagaContext<object>, entry: CacheEntryTable, scope: StepScope): Promise<void> {
-  const id = operationId(entry.filled_by);
-  const unwatch = runner.watch(id, () => scope.progress(runner.live(id)?.fraction ?? 0));
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = () => aborted.reject(scope.signal.reason);
-  scope.signal.addEventListener("abort", onAbort);
-  try {
-    const ended = await Promise.race([runner.run(id), aborted.promise]);
-    if (ended.state !== "done") throw new AppError((ended.error_code ?? "unavailable") as ErrorCode, ended.error_message ?? "The cache could not be filled.");
-    if (ended.actual) await report(JSON.parse(ended.actual));
-  } finally {
-    unwatch();
-    scope.signal.removeEventListener("abort", onAbort);
-  }
 }

@@ -1,3 +1,4 @@
+import type { ServersConfig } from "#/config/servers.ts";
 import type { Database } from "#/db/database.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Clock } from "#/lib/clock.ts";
@@ -6,6 +7,7 @@ import type { Log } from "#/lib/log.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaRunner } from "#/saga/runner.ts";
 import type { Pools } from "#/storage/pools.ts";
+import type { HypervisorDriver } from "#/vm/driver.ts";
 
 /** What every saga may use. */
 export interface SagaServices {
@@ -16,12 +18,18 @@ export interface SagaServices {
   /** One at a time works on a disk that others may be reading: snapshot, resize, flatten, release. */
   readonly locks: KeyedLocks;
   readonly limits: SagaLimits;
+  /** Runs the servers' guests. */
+  readonly hypervisor: HypervisorDriver;
 }
 
 export interface SagaLimits {
   /** For what cannot be read in place; see the configuration. */
   readonly staging: { readonly dir: string; readonly sizeBytesMax: number };
+  readonly servers: ServerLimits;
+  readonly hypervisor: { readonly shutdownGraceMs: number };
 }
+
+export type ServerLimits = Pick<ServersConfig, "dir" | "volumeWaitMsMax" | "keepVolumesOfFailed">;
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */
 export interface SagaContext<P extends object> extends SagaServices {

@@ -1,15 +1,20 @@
+import { attachVolume } from "./attach-volume.ts";
 import { cleanCache } from "./clean-cache.ts";
+import { createServer } from "./create-server.ts";
 import { createSnapshot } from "./create-snapshot.ts";
 import { createVolume } from "./create-volume.ts";
 import { dedupPool } from "./dedup-pool.ts";
 import { deleteImage } from "./delete-image.ts";
+import { deleteServer } from "./delete-server.ts";
 import { deleteSnapshot } from "./delete-snapshot.ts";
 import { deleteVolume } from "./delete-volume.ts";
+import { detachVolume } from "./detach-volume.ts";
 import { emptyCache } from "./empty-cache.ts";
 import { extendVolume } from "./extend-volume.ts";
 import { fillCache } from "./fill-cache.ts";
 import { flattenDisk } from "./flatten-disk.ts";
 import { hashImage } from "./hash-image.ts";
+import { powerServer } from "./power-server.ts";
 import { registerLocation } from "./register-location.ts";
 import type { AnySaga } from "./runner.ts";
 import { uploadImage } from "./upload-image.ts";
@@ -17,18 +22,23 @@ import { uploadVolume } from "./upload-volume.ts";
 
 /** All sagas: the runner finds by name what a journal says. */
 export const SAGAS: readonly AnySaga[] = [
+  attachVolume,
   cleanCache,
+  createServer,
   createSnapshot,
   createVolume,
   dedupPool,
   deleteImage,
+  deleteServer,
   deleteSnapshot,
   deleteVolume,
+  detachVolume,
   emptyCache,
   extendVolume,
   fillCache,
   flattenDisk,
   hashImage,
+  powerServer,
   registerLocation,
   uploadImage,
   uploadVolume,

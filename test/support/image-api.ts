@@ -23,6 +23,8 @@ import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
 import { POOL_LIMITS } from "./pool-limits.ts";
 import { Pools } from "#/storage/pools.ts";
+import { MemoryHypervisor } from "#/vm/memory/driver.ts";
+import { sagaLimits } from "./saga-limits.ts";
 
 
 export interface ImageApiOptions {
@@ -57,10 +59,11 @@ export class ImageApi implements AsyncDisposable {
       clock: systemClock,
       log: silentLog,
       locks: new KeyedLocks(),
-      limits: { staging: { dir, sizeBytesMax: MiB } },
+      limits: sagaLimits(dir, { stagingBytesMax: MiB }),
+      hypervisor: new MemoryHypervisor(),
     };
     const runner = new SagaRunner(services, SAGAS, { leaseMs: 30_000, retentionMs: 60_000 });
-    const context: AppContext = { db, clock: systemClock, log: silentLog, config, pools, runner };
+    const context: AppContext = { db, clock: systemClock, log: silentLog, config, pools, runner, hypervisor: services.hypervisor };
     const server = stack.use(await TestServer.start({ db, register: (app) => registerImages(app, context) }));
     stack.defer(() => runner.close(5000));
     stack.defer(() => server.app.server.closeAllConnections()); // Clients here keep theirs alive for the next test that never comes.

@@ -24,6 +24,9 @@ import type { StorageDriver } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool, type PoolLimits } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
+import type { HypervisorDriver } from "#/vm/driver.ts";
+import { MemoryHypervisor } from "#/vm/memory/driver.ts";
+import { sagaLimits } from "./saga-limits.ts";
 import { POOL_LIMITS } from "./pool-limits.ts";
 
 export const TYPE = { id: "type", name: "__DEFAULT__" };
@@ -36,6 +39,7 @@ export interface SagaWorldOptions {
   readonly sagas?: readonly AnySaga[];
   /** What pool `fast` stands on; where it is not given a memory driver, beside which pool `near` is one place with it. */
   readonly driver?: StorageDriver;
+  readonly hypervisor?: HypervisorDriver;
 }
 
 /** A place for sagas: a database and pools in memory, records with bytes, and the audit to ask afterwards. */
@@ -48,18 +52,18 @@ export class SagaWorld implements AsyncDisposable {
     this.runner = new SagaRunner(services, sagas, { leaseMs: 30_000, retentionMs: 1000 });
   }
 
-  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, limits: more }: SagaWorldOptions = {}): Promise<SagaWorld> {
+  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, hypervisor = new MemoryHypervisor(), limits: more }: SagaWorldOptions = {}): Promise<SagaWorld> {
     const db = await openDatabase(":memory:");
     const fast = driver ?? new MemoryDriver({ capacityBytes: 64 * MiB, clone });
     const limits = { ...POOL_LIMITS, cloneDepthMax, ...more };
     const pools = new Pools([
-      new Pool({ name: poolName("fast"), roles: ["images", "volumes", "cache"], driver: fast, limits }),
+      new Pool({ name: poolName("fast"), roles: ["images", "volumes", "servers", "cache"], driver: fast, limits }),
       ...(fast instanceof MemoryDriver ? [new Pool({ name: poolName("near"), roles: ["images"], driver: new MemoryDriver({ beside: fast }), limits })] : []),
       new Pool({ name: poolName("slow"), roles: ["images"], driver: new MemoryDriver({ capacityBytes: 64 * MiB }), limits }),
     ]);
     await db.insertInto("volume_type").values({ ...TYPE, description: null, is_public: 1, created_at: 0, updated_at: 0 }).execute();
-    const staging = { dir: await mkdtemp(join(tmpdir(), "mica-staging-")), sizeBytesMax: 64 * MiB };
-    return new SagaWorld({ db, pools, clock: systemClock, log: silentLog, locks: new KeyedLocks(), limits: { staging } }, sagas);
+    const dir = await mkdtemp(join(tmpdir(), "mica-staging-"));
+    return new SagaWorld({ db, pools, clock: systemClock, log: silentLog, locks: new KeyedLocks(), limits: sagaLimits(dir, { stagingBytesMax: 64 * MiB }), hypervisor }, sagas);
   }
 
   get db(): Database {

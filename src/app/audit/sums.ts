@@ -1,6 +1,6 @@
 import type { Database } from "#/db/database.ts";
 import { imageVolumes } from "#/db/image-volumes.ts";
-import { snapshotQuota, volumeQuota } from "#/domain/quota.ts";
+import { serverQuota, snapshotQuota, volumeQuota } from "#/domain/quota.ts";
 import { type Finding, finding } from "./finding.ts";
 
 /** Holds the running sums (quota usage, pool usage) against what they count. */
@@ -19,6 +19,8 @@ async function quotaSums(db: Database): Promise<Finding[]> {
   const types = new Map(volumes.map(({ id, type }) => [id, type]));
   const snapshots = await db.selectFrom("snapshot").select(["project_id", "size_bytes", "volume_id"]).execute();
   for (const { project_id, size_bytes, volume_id } of snapshots) add(project_id, snapshotQuota(size_bytes, types.get(volume_id) ?? ""));
+  const servers = await db.selectFrom("server").select(["project_id", "flavor"]).execute();
+  for (const { project_id, flavor } of servers) add(project_id, serverQuota(JSON.parse(flavor)));
   const recorded = await db.selectFrom("quota_usage").selectAll().execute();
   const used = new Map(recorded.map((row) => [`${row.project_id} ${row.resource}`, row.used]));
   return differences(actual, used).map(({ key, actual, used }) => {

@@ -1,0 +1,237 @@
+import { randomUUID } from "node:crypto";
+import { hostname } from "node:os";
+import type { AppContext } from "#/app/context.ts";
+import { findVisibleImage } from "#/app/find-image.ts";
+import type { Flavors } from "#/app/flavors.ts";
+import type { Keypairs } from "#/app/keypairs.ts";
+import type { Quotas } from "#/app/quotas.ts";
+import type { DecidedDevice, ServerDevices } from "#/app/server-devices.ts";
+import { type Server, withServerDetails } from "#/app/servers.ts";
+import type { Database } from "#/db/database.ts";
+import { type KeyValuePairs, serverMetadata } from "#/db/key-values.ts";
+import type { ServerTable } from "#/db/server-tables.ts";
+import { insertServer, recordAction, replaceServerTags } from "#/db/servers.ts";
+import type { BlockDeviceRequest } from "#/domain/block-device.ts";
+import { type Caller, requireRole } from "#/domain/caller.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
+import type { Flavor } from "#/domain/flavor.ts";
+import type { OperationId } from "#/domain/ids.ts";
+import type { Image } from "#/domain/image.ts";
+import type { Keypair } from "#/domain/keypair.ts";
+import { serverQuota } from "#/domain/quota.ts";
+import { POWER_STATES, type ServerFlavor } from "#/domain/server.ts";
+import { refuseServerImage } from "#/domain/server-image.ts";
+import { createServer } from "#/saga/create-server.ts";
+
+export interface NewServer {
+  readonly name: string;
+  readonly description: string | null;
+  /** Undefined: made of the name. */
+  readonly hostname?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly flavorId: string;
+  readonly keyName?: string | undefined;
+  /** In base64. */
+  readonly userData?: string | undefined;
+  /** Contents in base64. */
+  readonly personality: readonly { readonly path: string; readonly contents: string }[];
+  readonly metadata: KeyValuePairs;
+  readonly tags: readonly string[];
+  readonly configDrive?: boolean | undefined;
+  readonly availabilityZone?: string | undefined;
+  readonly devices: readonly BlockDeviceRequest[];
+  readonly network: "auto" | "none";
+  readonly diskConfig: "AUTO" | "MANUAL";
+  readonly accessIpV4: string | null;
+  readonly accessIpV6: string | null;
+  readonly countMin: number;
+  readonly countMax: number;
+}
+
+interface ServerCreationParts {
+  readonly flavors: Pick<Flavors, "get">;
+  readonly keypairs: Pick<Keypairs, "get">;
+  readonly quotas: Quotas;
+  readonly devices: ServerDevices;
+}
+
+/** What is known of the servers before their records are made. */
+interface Decided {
+  readonly request: NewServer;
+  readonly flavor: Flavor;
+  readonly image: Image | undefined;
+  readonly imageProperties: KeyValuePairs;
+  readonly keypair: Keypair | undefined;
+  readonly devices: readonly DecidedDevice[];
+}
+
+/** Makes servers, from images, volumes and snapshots. */
+export class ServerCreation {
+  readonly #context: AppContext;
+  readonly #parts: ServerCreationParts;
+
+  constructor(context: AppContext, parts: ServerCreationParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /**
+   * Records the servers with their disks, takes quotas, and starts to make them; they are `building` when this returns. 400 for
+   * what does not fit together, 403 beyond a quota, `pool_full` where no pool has room. Of several, as many as the quota allows, from `countMin` up.
+   */
+  async create(caller: Caller, request: NewServer): Promise<{ servers: Server[]; reservationId: string }> {
+    requireRole(caller, "member", "create servers");
+    const decided = await this.#decide(caller, request);
+    const reservationId = `r-${randomUUID().replaceAll("-", "").slice(0, 8)}`;
+    const { db, runner } = this.#context;
+    const { servers, operations } = await db.transaction().execute(async (trx) => {
+      const count = await this.#takeQuota(trx, caller, decided);
+      return this.#record(trx, caller, decided, { count, reservationId });
+    });
+    for (const operation of operations) void runner.run(operation);
+    return { servers, reservationId };
+  }
+
+  async #decide(caller: Caller, request: NewServer): Promise<Decided> {
+    this.#refuseZone(request.availabilityZone);
+    const flavor = await this.#flavor(caller, request.flavorId);
+    const image = request.imageId === undefined ? undefined : await this.#image(caller, request.imageId);
+    const keypair = request.keyName === undefined ? undefined : await this.#keypair(caller, request.keyName);
+    const { devices, imageProperties } = await this.#parts.devices.decide(caller, { image, flavor, asked: request.devices });
+    if (image) refuseServerImage(image, flavor, { localRoot: devices.some(({ request: { source, destination } }) => source === "image" && destination === "local") });
+    return { request, flavor, image, imageProperties, keypair, devices };
+  }
+
+  async #record(
+    trx: Database,
+    caller: Caller,
+    decided: Decided,
+    { count, reservationId }: { count: number; reservationId: string },
+  ): Promise<{ servers: Server[]; operations: OperationId[] }> {
+    const rows: ServerTable[] = [];
+    const operations: OperationId[] = [];
+    for (let index = 0; index < count; index++) {
+      const row = this.#row(caller, decided, { index, count, reservationId });
+      const { rows: devices, disks, volumes } = await this.#parts.devices.record(trx, caller, row, decided.devices);
+      await insertServer(trx, row, devices);
+      await serverMetadata.merge(trx, row.id, decided.request.metadata);
+      await replaceServerTags(trx, row.id, decided.request.tags);
+      await recordAction(trx, {
+        request_id: caller.requestId,
+        server_id: row.id,
+        project_id: row.project_id,
+        user_id: caller.userId,
+        action: "create",
+        message: null,
+        result: null,
+        started_at: row.created_at,
+        finished_at: null,
+      });
+      const subject = { kind: "server", id: row.id };
+      const meta = { projectId: caller.projectId, userId: caller.userId, requestId: caller.requestId, subject, plan: disks[0]?.plan };
+      const operation = await this.#context.runner.begin(trx, createServer, { serverId: row.id, disks, volumes }, meta);
+      operations.push(...volumes.map(({ operationId }) => operationId), operation);
+      rows.push(row);
+    }
+    return { servers: await withServerDetails(trx, rows), operations };
+  }
+
+  #row(caller: Caller, { request, flavor, image, imageProperties, keypair }: Decided, { index, count, reservationId }: { index: number; count: number; reservationId: string }): ServerTable {
+    const { clock, config } = this.#context;
+    const now = clock.nowMs();
+    const name = count > 1 ? `${request.name}-${index + 1}` : request.name;
+    const { id, name: flavorName, vcpus, ramMib, diskGib, ephemeralGib, swapMib, extraSpecs } = flavor;
+    const kept: ServerFlavor = { id, name: flavorName, vcpus, ramMib, diskGib, ephemeralGib, swapMib, extraSpecs };
+    return {
+      id: randomUUID(),
+      project_id: caller.projectId,
+      user_id: caller.userId,
+      name,
+      description: request.description,
+      hostname: request.hostname ?? hostnameFrom(name),
+      vm_state: "building",
+      task_state: "scheduling",
+      power_state: POWER_STATES.noState,
+      previous_vm_state: null,
+      progress: 0,
+      image_id: image?.id ?? null,
+      image_properties: JSON.stringify(imageProperties),
+      flavor: JSON.stringify(kept),
+      previous_flavor: null,
+      key_name: keypair?.name ?? null,
+      key_data: keypair?.publicKey ?? null,
+      user_data: request.userData ?? null,
+      personality: request.personality.length > 0 ? JSON.stringify(request.personality) : null,
+      config_drive: Number(request.configDrive ?? config.servers.configDrive),
+      admin_password_hash: null,
+      availability_zone: config.availabilityZone,
+      host: hostname(),
+      reservation_id: reservationId,
+      launch_index: index,
+      disk_config: request.diskConfig,
+      access_ip_v4: request.accessIpV4,
+      access_ip_v6: request.accessIpV6,
+      network: request.network,
+      locked_by: null,
+      locked_reason: null,
+      fault: null,
+      rescue_image_id: null,
+      shelved_image_id: null,
+      launched_at: null,
+      created_at: now,
+      updated_at: now,
+    };
+  }
+
+  /** As many as the quota has room for, `countMax` at most; 403 where that is less than `countMin`. */
+  async #takeQuota(trx: Database, caller: Caller, { request, flavor }: Decided): Promise<number> {
+    const { quotas } = this.#parts;
+    const one = serverQuota(flavor);
+    for (let count = request.countMax; ; count--) {
+      try {
+        await quotas.take(trx, caller.projectId, Object.fromEntries(Object.entries(one).map(([resource, amount]) => [resource, amount * count])));
+        return count;
+      } catch (error) {
+        if (count <= request.countMin || asAppError(error)?.code !== "server_quota_exceeded") throw error;
+      }
+    }
+  }
+
+  #refuseZone(zone: string | undefined): void {
+    if (zone === undefined || zone.split(":")[0] === this.#context.config.availabilityZone) return;
+    throw new AppError("bad_request", "The requested availability zone is not available");
+  }
+
+  async #flavor(caller: Caller, id: string): Promise<Flavor> {
+    return orRefuse(this.#parts.flavors.get(caller, id), "Invalid flavorRef provided.");
+  }
+
+  async #image(caller: Caller, id: string): Promise<Image> {
+    return orRefuse(findVisibleImage(this.#context.db, caller, id), `Can not find requested image ${id}`);
+  }
+
+  async #keypair(caller: Caller, name: string): Promise<Keypair> {
+    return orRefuse(this.#parts.keypairs.get(caller, name), "Invalid key_name provided.");
+  }
+}
+
+/** What a request names and nobody has is the request's fault: 400 in Nova's words. */
+async function orRefuse<T>(found: Promise<T>, message: string): Promise<T> {
+  try {
+    return await found;
+  } catch (error) {
+    if (asAppError(error)?.code !== "not_found") throw error;
+    throw new AppError("bad_request", message, { cause: error });
+  }
+}
+
+/** Letters, digits and dashes of the name, as Nova's `sanitize_hostname`. */
+function hostnameFrom(name: string): string {
+  const clean = name
+    .replaceAll(/[ _.]/g, "-")
+    .replaceAll(/[^\w-]+/g, "")
+    .toLowerCase()
+    .replaceAll(/^[.-]+|[.-]+$/g, "")
+    .slice(0, 63);
+  return clean || "server";
+}

@@ -1,0 +1,212 @@
+import { randomUUID } from "node:crypto";
+import type { AppContext } from "#/app/context.ts";
+import { findVisibleImage } from "#/app/find-image.ts";
+import type { Materialise } from "#/app/materialise.ts";
+import type { PreparedVolume, VolumeCreation } from "#/app/volume-creation.ts";
+import type { Volume, Volumes } from "#/app/volumes.ts";
+import type { Database } from "#/db/database.ts";
+import type { KeyValuePairs } from "#/db/key-values.ts";
+import type { BlockDeviceTable, ServerTable } from "#/db/server-tables.ts";
+import { changeVolumeIn } from "#/db/volumes.ts";
+import { type BlockDeviceRequest, checkBlockDevices, type DiskBus, freeTarget, targetOf } from "#/domain/block-device.ts";
+import type { Caller } from "#/domain/caller.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
+import type { Flavor } from "#/domain/flavor.ts";
+import type { OperationId } from "#/domain/ids.ts";
+import type { Image } from "#/domain/image.ts";
+import { invalidDevice } from "#/domain/server.ts";
+import { busOf, flavorDevices, mappedDevices } from "#/domain/server-image.ts";
+import { invalidVolume } from "#/domain/volume.ts";
+import { GiB, MiB } from "#/lib/units.ts";
+import type { Plan } from "#/planner/plan.ts";
+
+/** A disk of a server to be, and how it comes about. */
+export interface DecidedDevice {
+  readonly request: BlockDeviceRequest;
+  readonly target: string;
+  readonly bus: DiskBus;
+  readonly sizeBytes: number;
+  readonly made:
+    | { readonly kind: "disk"; readonly plan: Plan }
+    | { readonly kind: "volume"; readonly prepared: PreparedVolume }
+    /** It is there already. */
+    | { readonly kind: "existing"; readonly volumeId: string };
+}
+
+/** The records of a server's disks, and what is to be done for them. */
+export interface RecordedDevices {
+  readonly rows: BlockDeviceTable[];
+  readonly disks: { deviceId: string; plan: Plan }[];
+  readonly volumes: { volumeId: string; operationId: OperationId }[];
+}
+
+interface Wanted {
+  readonly image: Image | undefined;
+  readonly flavor: Flavor;
+  readonly asked: readonly BlockDeviceRequest[];
+}
+
+interface ServerDevicesParts {
+  readonly volumes: Pick<Volumes, "get">;
+  readonly volumeCreation: Pick<VolumeCreation, "prepare" | "record">;
+  readonly materialise: Pick<Materialise, "planServerDisk">;
+}
+
+/** The disks of servers that are being made: which there are, how each comes about, and their records. */
+export class ServerDevices {
+  readonly #context: AppContext;
+  readonly #parts: ServerDevicesParts;
+
+  constructor(context: AppContext, parts: ServerDevicesParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /** Errors: 400 for what does not make a server, in Nova's words; 403 beyond a limit; `pool_full`. */
+  async decide(caller: Caller, { image, flavor, asked }: Wanted): Promise<{ devices: DecidedDevice[]; imageProperties: KeyValuePairs }> {
+    const { servers } = this.#context.config;
+    const requested = withImage(image, asked);
+    checkBlockDevices(requested, image?.id, { localMax: servers.localDevicesMax, ephemeralGib: flavor.ephemeralGib, swapMib: flavor.swapMib });
+    const all = [...requested, ...flavorDevices(flavor, requested)].toSorted(byBootIndex);
+    refuseTooMany(all.length, servers.attachedDevicesMax);
+    const imageProperties = await this.#imageProperties(caller, image, all);
+    const taken = new Set<string>();
+    const devices: DecidedDevice[] = [];
+    for (const request of all) {
+      const bus = request.bus ?? busOf(imageProperties, request.kind);
+      const target = chooseTarget(request, bus, taken);
+      taken.add(target);
+      devices.push({ request, bus, target, ...(await this.#source(caller, request, { image, flavor })) });
+    }
+    return { devices, imageProperties };
+  }
+
+  /** Records the devices of one server: volumes that are there are its own from now on, others are begun. */
+  async record(trx: Database, caller: Caller, server: ServerTable, devices: readonly DecidedDevice[]): Promise<RecordedDevices> {
+    const recorded: RecordedDevices = { rows: [], disks: [], volumes: [] };
+    for (const device of devices) {
+      const id = randomUUID();
+      const { made } = device;
+      if (made.kind === "disk") recorded.disks.push({ deviceId: id, plan: made.plan });
+      const volumeId = made.kind === "disk" ? null : await this.#takeVolume(trx, caller, { server, device, recorded });
+      recorded.rows.push(rowOf(server, device, { id, volumeId }));
+    }
+    return recorded;
+  }
+
+  async #takeVolume(trx: Database, caller: Caller, { server, device, recorded }: { server: ServerTable; device: DecidedDevice; recorded: RecordedDevices }): Promise<string> {
+    const { made } = device;
+    if (made.kind === "volume") {
+      const { volume, operationId } = await this.#parts.volumeCreation.record(trx, caller, made.prepared);
+      recorded.volumes.push({ volumeId: volume.id, operationId });
+      return volume.id;
+    }
+    if (made.kind !== "existing") throw new Error("Broken invariant: a local disk is no volume");
+    const changes = { status: "reserved", updated_at: server.created_at };
+    if (await changeVolumeIn(trx, made.volumeId, { from: ["available"], changes })) return made.volumeId;
+    throw invalidVolume(`volume ${made.volumeId} status must be 'available', and somebody else took it just now.`);
+  }
+
+  async #source(caller: Caller, request: BlockDeviceRequest, { image, flavor }: Omit<Wanted, "asked">): Promise<Pick<DecidedDevice, "made" | "sizeBytes">> {
+    if (request.destination === "local") return this.#localDisk(request, { image, flavor });
+    if (request.source === "volume") return this.#existingVolume(caller, request);
+    const { sourceId, sizeGib, volumeType } = request;
+    const origin = request.source === "image" ? { imageId: sourceId } : request.source === "snapshot" ? { snapshotId: sourceId } : {};
+    const prepared = await this.#parts.volumeCreation
+      .prepare(caller, { name: "", description: "", metadata: {}, sizeGib, volumeType, ...origin })
+      .catch((error) => Promise.reject(asInvalidDevice(error, request)));
+    return { made: { kind: "volume", prepared }, sizeBytes: prepared.sizeGib * GiB };
+  }
+
+  async #localDisk(request: BlockDeviceRequest & { readonly sizeBytes?: number }, { image, flavor }: Omit<Wanted, "asked">): Promise<Pick<DecidedDevice, "made" | "sizeBytes">> {
+    const { imagesType, useCowImages } = this.#context.config.servers;
+    const source = request.source === "image" && image ? ({ kind: "image", id: image.id } as const) : ({ kind: "blank" } as const);
+    const sizeBytes = request.sizeBytes ?? localSizeBytes(request, flavor);
+    const plan = await this.#parts.materialise.planServerDisk({ source, sizeBytes, imagesType, useCowImages });
+    return { made: { kind: "disk", plan }, sizeBytes: plan.target.virtualSizeBytes };
+  }
+
+  async #existingVolume(caller: Caller, { sourceId = "", bootIndex }: BlockDeviceRequest): Promise<Pick<DecidedDevice, "made" | "sizeBytes">> {
+    const volume = await this.#volume(caller, sourceId);
+    if (volume.status !== "available") throw invalidVolume(`volume '${sourceId}' status must be 'available'. Currently in '${volume.status}' status.`);
+    if (bootIndex === 0 && volume.bootable !== 1) throw invalidDevice(`Volume ${sourceId} is not bootable: set its bootable flag (openstack volume set --bootable).`);
+    return { made: { kind: "existing", volumeId: sourceId }, sizeBytes: volume.size_bytes };
+  }
+
+  async #volume(caller: Caller, id: string): Promise<Volume> {
+    return this.#parts.volumes.get(caller, id).catch((error) => {
+      if (asAppError(error)?.code !== "not_found") throw error;
+      throw invalidDevice(`failed to get volume ${id}.`);
+    });
+  }
+
+  /** What the server's hardware follows from: the properties of its image, else those that its boot volume has of one. */
+  async #imageProperties(caller: Caller, image: Image | undefined, devices: readonly BlockDeviceRequest[]): Promise<KeyValuePairs> {
+    if (image) return image.properties;
+    const root = devices.find(({ bootIndex }) => bootIndex === 0);
+    if (root?.source === "volume") return (await this.#volume(caller, root.sourceId ?? "")).imageMetadata;
+    if (root?.source === "image") return (await findVisibleImage(this.#context.db, caller, root.sourceId ?? "").catch(() => undefined))?.properties ?? {};
+    return {};
+  }
+}
+
+/** The image is the root disk, unless the request says otherwise; one that stands for volumes brings these. What the request names wins. */
+function withImage(image: Image | undefined, asked: readonly BlockDeviceRequest[]): BlockDeviceRequest[] {
+  if (!image) return [...asked];
+  const names = new Set(asked.flatMap(({ deviceName }) => (deviceName ? targetOf(deviceName) : [])));
+  const mapped = mappedDevices(image.properties).filter(({ deviceName }) => !deviceName || !names.has(targetOf(deviceName)));
+  const hasRoot = [...asked, ...mapped].some(({ source, destination, bootIndex }) => (source === "image" && destination === "local") || (mapped.length > 0 && bootIndex === 0));
+  const kind = image.diskFormat === "iso" ? "cdrom" : "disk";
+  const root: BlockDeviceRequest = { source: "image", destination: "local", sourceId: image.id, bootIndex: 0, deleteOnTermination: true, kind };
+  return hasRoot ? [...mapped, ...asked] : [root, ...mapped, ...asked];
+}
+
+function byBootIndex(a: BlockDeviceRequest, b: BlockDeviceRequest): number {
+  return (a.bootIndex ?? Number.MAX_SAFE_INTEGER) - (b.bootIndex ?? Number.MAX_SAFE_INTEGER);
+}
+
+/** Undefined: as large as the image. */
+function localSizeBytes({ source, guestFormat, sizeGib }: BlockDeviceRequest, flavor: Flavor): number | undefined {
+  if (source === "image") return flavor.diskGib === 0 ? undefined : flavor.diskGib * GiB;
+  if (sizeGib !== undefined) return sizeGib * GiB;
+  return guestFormat === "swap" ? flavor.swapMib * MiB : flavor.ephemeralGib * GiB;
+}
+
+/** The name that was asked for, where the bus has it and it is free; else the next one. */
+function chooseTarget({ deviceName }: BlockDeviceRequest, bus: DiskBus, taken: ReadonlySet<string>): string {
+  const free = freeTarget(bus, taken);
+  const wanted = deviceName ? targetOf(deviceName) : free;
+  return wanted.slice(0, 2) === free.slice(0, 2) && /^[a-z]{3,4}$/.test(wanted) && !taken.has(wanted) ? wanted : free;
+}
+
+function refuseTooMany(count: number, max: number): void {
+  if (max >= 0 && count > max) throw new AppError("forbidden", `The maximum allowed number of disk devices (${max}) to attach to a single instance has been exceeded.`);
+}
+
+function asInvalidDevice(error: unknown, { source, sourceId }: BlockDeviceRequest): unknown {
+  const known = asAppError(error);
+  return known?.code === "not_found" && source !== "blank" ? invalidDevice(`failed to get ${source} ${sourceId}.`) : error;
+}
+
+function rowOf(server: ServerTable, { request, target, bus, sizeBytes, made }: DecidedDevice, { id, volumeId }: { id: string; volumeId: string | null }): BlockDeviceTable {
+  return {
+    id,
+    server_id: server.id,
+    source: request.source,
+    destination: request.destination,
+    source_id: request.sourceId ?? null,
+    volume_id: volumeId,
+    disk_id: null,
+    size_bytes: sizeBytes,
+    target,
+    bus,
+    kind: request.kind,
+    boot_index: request.bootIndex ?? null,
+    guest_format: request.guestFormat ?? null,
+    tag: request.tag ?? null,
+    delete_on_termination: Number(request.deleteOnTermination),
+    made_volume: Number(made.kind === "volume"),
+    state: "attaching",
+    created_at: server.created_at,
+  };
+}

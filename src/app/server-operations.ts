@@ -1,0 +1,91 @@
+import type { AppContext } from "#/app/context.ts";
+import type { Servers } from "#/app/servers.ts";
+import type { Database } from "#/db/database.ts";
+import type { ServerTable } from "#/db/server-tables.ts";
+import { changeServerIn, recordAction, updateServer } from "#/db/servers.ts";
+import { type Caller, requireRole } from "#/domain/caller.ts";
+import { actionName, refusedInState, SERVER_ACTIONS } from "#/domain/server.ts";
+import { KiB } from "#/lib/units.ts";
+import { deleteServer } from "#/saga/delete-server.ts";
+import { type PowerAction, powerServer } from "#/saga/power-server.ts";
+import type { DiskStats } from "#/vm/driver.ts";
+
+/** What is done to servers: each starts an operation, and returns when it is recorded. */
+export class ServerOperations {
+  readonly #context: AppContext;
+  readonly #servers: Servers;
+
+  constructor(context: AppContext, servers: Servers) {
+    this.#context = context;
+    this.#servers = servers;
+  }
+
+  /** Starts, stops, reboots, pauses or suspends. 409 where the server's state does not allow it, or somebody has locked it. */
+  async power(caller: Caller, id: string, action: PowerAction): Promise<void> {
+    requireRole(caller, "member", "change the power of servers");
+    const { db, clock, runner } = this.#context;
+    const operationId = await db.transaction().execute(async (trx) => {
+      const server = await this.#servers.findUnlocked(trx, caller, id);
+      const { from, task } = SERVER_ACTIONS[action];
+      const changes = { task_state: task, updated_at: clock.nowMs() };
+      if (!(await changeServerIn(trx, id, { from, changes }))) throw refusedInState(actionName(action), server);
+      await this.recordStart(trx, caller, server, actionName(action).replace("os-", ""));
+      return runner.begin(trx, powerServer, { serverId: id, action }, operationOf(caller, server));
+    });
+    void runner.run(operationId);
+  }
+
+  /** Starts the deletion, from every state: what is under way is ended first. Asked for again, it is under way already. */
+  async delete(caller: Caller, id: string): Promise<void> {
+    requireRole(caller, "member", "delete servers");
+    const { db, clock, runner } = this.#context;
+    const operationId = await db.transaction().execute(async (trx) => {
+      const server = await this.#servers.findUnlocked(trx, caller, id);
+      if (server.task_state === "deleting") return undefined;
+      await updateServer(trx, id, { task_state: "deleting", updated_at: clock.nowMs() });
+      await this.recordStart(trx, caller, server, "delete");
+      return runner.begin(trx, deleteServer, { serverId: id }, operationOf(caller, server));
+    });
+    if (operationId) void runner.run(operationId);
+  }
+
+  /** The end of what its console printed; `lines` undefined: all that is kept, 100 KiB at most as in Nova. */
+  async consoleOutput(caller: Caller, id: string, lines?: number): Promise<string> {
+    requireRole(caller, "member", "see the console of servers");
+    const server = await this.#servers.find(this.#context.db, caller, id);
+    if (server.vm_state === "building") throw refusedInState("os-getConsoleOutput", server);
+    const output = await this.#context.hypervisor.consoleTail(id, CONSOLE_BYTES_MAX);
+    if (lines === undefined || lines < 0) return output;
+    return lines === 0 ? "" : `${output.replace(/\n$/, "").split("\n").slice(-lines).join("\n")}\n`;
+  }
+
+  /** What its disks have done since the guest started, by their names; for admins. */
+  async diskStats(caller: Caller, id: string): Promise<Map<string, DiskStats>> {
+    requireRole(caller, "admin", "see the diagnostics of servers");
+    const { devices } = await this.#servers.get(caller, id);
+    const stats = devices.map(async ({ target }) => [target, await this.#context.hypervisor.diskStats(id, target)] as const);
+    return new Map(await Promise.all(stats));
+  }
+
+  /** Enters into the server's history that something was asked for. */
+  async recordStart(trx: Database, caller: Caller, server: ServerTable, action: string): Promise<void> {
+    await recordAction(trx, {
+      request_id: caller.requestId,
+      server_id: server.id,
+      project_id: server.project_id,
+      user_id: caller.userId,
+      action,
+      message: null,
+      result: null,
+      started_at: this.#context.clock.nowMs(),
+      finished_at: null,
+    });
+  }
+}
+
+/** nova/virt/libvirt/driver.py `MAX_CONSOLE_BYTES`. */
+const CONSOLE_BYTES_MAX = 100 * KiB;
+
+export function operationOf(caller: Caller, server: ServerTable) {
+  return { projectId: server.project_id, userId: caller.userId, requestId: caller.requestId, subject: { kind: "server", id: server.id } };
+}

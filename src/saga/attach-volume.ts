@@ -1,0 +1,74 @@
+import { findDevice } from "#/db/block-devices.ts";
+import type { BlockDeviceTable } from "#/db/server-tables.ts";
+import { findVolume } from "#/db/volumes.ts";
+import { AppError } from "#/domain/errors.ts";
+import { markAttached, markDetached } from "#/saga/attached-volume.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import type { Saga, StepScope } from "#/saga/engine/saga.ts";
+import { guestDisk } from "#/saga/guest-spec.ts";
+import { finishServerAction } from "#/saga/server-record.ts";
+
+export interface AttachVolume {
+  readonly serverId: string;
+  /** The block device, recorded as `attaching`. */
+  readonly deviceId: string;
+}
+
+type Context = SagaContext<AttachVolume>;
+
+/** Gives a volume to a server, to a running guest too. The volume is reserved; it ends `in-use`, or free again. */
+export const attachVolume: Saga<Context> = {
+  name: "attach-volume",
+  steps: [
+    {
+      name: "record",
+      run: async (context) => void (await deviceOf(context)),
+      undo: giveUp,
+    },
+    {
+      name: "attach",
+      run: attach,
+      undo: detach,
+    },
+    {
+      name: "publish",
+      run: async (context) => {
+        const { db, clock } = context;
+        const device = await deviceOf(context);
+        await db.transaction().execute((trx) => markAttached(trx, device, clock.nowMs()));
+        await finishServerAction(context, "Success");
+      },
+    },
+  ],
+};
+
+async function attach(context: Context, { signal }: StepScope): Promise<void> {
+  const { db, hypervisor, params } = context;
+  const device = await deviceOf(context);
+  if (!(await findVolume(db, device.volume_id ?? ""))?.disk_id) throw new AppError("gone", `Volume ${device.volume_id} was deleted while it was being attached.`);
+  if (await isDefined(context)) await hypervisor.attachDisk(params.serverId, await guestDisk(context, device), { signal });
+}
+
+async function detach(context: Context): Promise<void> {
+  const { db, hypervisor, params } = context;
+  const device = await findDevice(db, params.deviceId);
+  if (device && (await isDefined(context))) await hypervisor.detachDisk(params.serverId, device.target);
+}
+
+/** A shelved server has no guest: the disk comes with the next one. */
+async function isDefined({ hypervisor, params }: Context): Promise<boolean> {
+  return (await hypervisor.stat(params.serverId)) !== undefined;
+}
+
+async function giveUp(context: Context, because: { message: string }): Promise<void> {
+  const { db, clock, params } = context;
+  const device = await findDevice(db, params.deviceId);
+  if (device) await db.transaction().execute((trx) => markDetached(trx, device, clock.nowMs()));
+  await finishServerAction(context, "Error", because.message);
+}
+
+async function deviceOf({ db, params }: Context): Promise<BlockDeviceTable> {
+  const device = await findDevice(db, params.deviceId);
+  if (!device) throw new AppError("gone", "The server was deleted while the volume was being attached.");
+  return device;
+}

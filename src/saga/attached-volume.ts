@@ -1,0 +1,34 @@
+import { attachmentsOf, removeDevice, updateDevice } from "#/db/block-devices.ts";
+import type { Database } from "#/db/database.ts";
+import type { BlockDeviceTable } from "#/db/server-tables.ts";
+import { findVolume, updateVolume } from "#/db/volumes.ts";
+import { deleteVolume } from "#/saga/delete-volume.ts";
+import type { SagaContext } from "#/saga/context.ts";
+
+/** The volume belongs to the server from now on. */
+export async function markAttached(trx: Database, device: BlockDeviceTable, nowMs: number): Promise<void> {
+  await updateDevice(trx, device.id, { state: "attached" });
+  if (device.volume_id) await updateVolume(trx, device.volume_id, { status: "in-use", attach_status: "attached", updated_at: nowMs });
+}
+
+/** The volume is free again; one that others have too (multiattach) stays in use. */
+export async function markDetached(trx: Database, device: BlockDeviceTable, nowMs: number): Promise<void> {
+  await removeDevice(trx, device.id);
+  if (device.volume_id) await freeVolume(trx, device.volume_id, nowMs);
+}
+
+async function freeVolume(trx: Database, volumeId: string, nowMs: number): Promise<void> {
+  const volume = await findVolume(trx, volumeId);
+  if (!volume || !["in-use", "attaching", "reserved", "detaching"].includes(volume.status)) return;
+  if ((await attachmentsOf(trx, [volumeId])).size > 0) return;
+  await updateVolume(trx, volumeId, { status: "available", attach_status: "detached", updated_at: nowMs });
+}
+
+/** Begins to delete a volume that goes with its server, in the transaction that takes it away; run the answer once that is committed. */
+export async function beginDelete({ runner, clock, requestId }: SagaContext<object>, trx: Database, volumeId: string) {
+  const volume = await findVolume(trx, volumeId);
+  if (!volume || volume.status === "deleting") return undefined;
+  await updateVolume(trx, volumeId, { status: "deleting", attach_status: "detached", updated_at: clock.nowMs() });
+  const subject = { kind: "volume", id: volumeId };
+  return runner.begin(trx, deleteVolume, { volumeId, cascade: false }, { projectId: volume.project_id, userId: volume.user_id, requestId, subject });
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { insertDevice } from "#/db/block-devices.ts";
+import { deleteServer } from "#/saga/delete-server.ts";
+import { sagaContract } from "#/saga/engine/contract.ts";
+import { MemoryHypervisor } from "#/vm/memory/driver.ts";
+import { someContent } from "../../test/support/saga-world.ts";
+import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
+
+const content = someContent();
+
+/** A running server that has a volume which goes with it, and one that stays. */
+async function prepare(world: ServerWorld): Promise<{ serverId: string; going: string; staying: string }> {
+  const serverId = await world.addRunning(content);
+  const attached = { status: "in-use", attach_status: "attached" };
+  const [going, staying] = [await world.sagas.addVolume(attached, content), await world.sagas.addVolume(attached, content)];
+  const volume = { server_id: serverId, source: "volume", destination: "volume", state: "attached" } as const;
+  await insertDevice(world.db, newDevice({ ...volume, target: "vdb", volume_id: going, delete_on_termination: 1 }));
+  await insertDevice(world.db, newDevice({ ...volume, target: "vdc", volume_id: staying }));
+  return { serverId, going, staying };
+}
+
+sagaContract("deleteServer", deleteServer, async () => {
+  const world = await ServerWorld.open();
+  const { serverId, going, staying } = await prepare(world);
+  const assertDone = async () => {
+    await world.sagas.settle();
+    assert.equal(await world.server(serverId), undefined);
+    assert.deepEqual(await world.guests(), []);
+    assert.equal(await world.sagas.volume(going), undefined);
+    const kept = await world.sagas.volume(staying);
+    assert.deepEqual([kept?.status, kept?.attach_status], ["available", "detached"]);
+    await world.sagas.assertAuditClean();
+  };
+  return {
+    context: world.context({ serverId }),
+    assertDone,
+    /** Deletes only go forward: what is left can be deleted again. */
+    async assertClean() {
+      if (await world.server(serverId)) {
+        await world.assertState(serverId, "error");
+        assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+      }
+      await assertDone();
+    },
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  };
+});
+
+describe("deleteServer", () => {
+  it("says that the hypervisor does not answer, and deletes the server once it does", async () => {
+    await using world = await ServerWorld.open();
+    const serverId = await world.addRunning(content);
+    const { hypervisor } = world.sagas.services;
+    assert.ok(hypervisor instanceof MemoryHypervisor);
+    world.host.goDown();
+    assert.equal((await world.run(deleteServer, { serverId })).error_code, "hypervisor_unavailable");
+    await world.assertState(serverId, "error");
+    world.host.comeBack();
+    assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+    await world.sagas.assertAuditClean();
+  });
+});
