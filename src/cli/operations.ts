@@ -120,7 +120,7 @@ function showOperation(terminal: Terminal, operation: Operation): void {
     State: `${stateWord(terminal, operation.state)}${operation.endedAt ? "" : `, ${formatPercent(operation.progress)}, at ${operation.step ?? "the start"}`}`,
     Started: formatTime(operation.createdAt),
     Took: durationMs === undefined || durationMs === null ? undefined : formatDuration(durationMs),
-    Failed: error ? `${error.message}${error.fix ? `\n→ ${error.fix}` : ""}` : undefined,
+    [operation.state === "running" ? "Waits" : "Failed"]: error ? `${error.message}${error.fix ? `\n→ ${error.fix}` : ""}` : undefined,
     Shared: sharedWords(operation),
     Journal:
       operation.steps?.map(({ name, state, because }) => `${name}: ${state}${because ? ` (${because})` : ""}`).join("\n") || undefined,

@@ -9,7 +9,7 @@
 import Type from "typebox";
 import { CLUSTER_COMPRESSIONS, COMPRESSIONS } from "#/domain/compression.ts";
 import { DIRECT_URL_SCHEMES } from "#/domain/cinder-location.ts";
-import { DAY_MS, HOUR_MS, SECOND_MS, GiB, KiB, TiB } from "#/lib/units.ts";
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, GiB, KiB, TiB } from "#/lib/units.ts";
 import { HYPERVISOR_SCHEMA } from "./hypervisor.ts";
 import { text, whole } from "./option-types.ts";
 import { HTTP_SCHEMA } from "./pools/http.ts";
@@ -275,6 +275,10 @@ export const CONFIG_SCHEMA = Type.Object({
     retentionMs: whole(30 * DAY_MS, 0, {
       unit: "ms",
       description: 'Ended operations are shown this long, for the question "what happened last week?".',
+    }),
+    poolWaitMs: whole(10 * MINUTE_MS, 0, {
+      unit: "ms",
+      description: "How long operations that a crash interrupted wait for pools that are down when Mica starts: storage may take longer to come up. After that they fail, and are undone.",
     }),
   }),
   scheduler: Type.Object({
