@@ -1,31 +1,23 @@
-import { findDisk, insertDisk, removeDisk, setDiskReady } from "#/db/disks.ts";
+import { findDisk, insertDisk, removeDisk } from "#/db/disks.ts";
 import { dataColumns, findImage, updateImage } from "#/db/images.ts";
 import type { ImageTable } from "#/db/tables.ts";
-import type { Disk, DiskFormat } from "#/domain/disk.ts";
+import type { Disk } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
-import { diskId, type PoolName } from "#/domain/ids.ts";
-import { type ImageDiskFormat, NO_DATA } from "#/domain/image.ts";
+import { diskId } from "#/domain/ids.ts";
+import { NO_DATA } from "#/domain/image.ts";
 import { formatBytes } from "#/lib/units.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
+import { type ImageContent, publishContent, queueAgain, unpublishContent } from "#/saga/image-content.ts";
 import { inspectStored } from "#/transfer/inspect-stored.ts";
 
-export interface RegisterLocation {
-  readonly imageId: string;
-  readonly diskId: string;
-  readonly pool: PoolName;
-  readonly format: DiskFormat;
-  /** Of a compressed image: the format of the disk in the stream. */
-  readonly packed: DiskFormat | null;
-  /** What the image says that it is. */
-  readonly diskFormat: ImageDiskFormat;
+export interface RegisterLocation extends ImageContent {
   readonly url: string;
   /** What the bytes must hash to, where the caller knows it. */
   readonly sha512: string | null;
   /** Whether all bytes are read for their hashes: else those given are believed (Glance's `do_secure_hash`). */
   readonly secureHash: boolean;
-  readonly sizeBytesMax: number;
 }
 type Context = SagaContext<RegisterLocation>;
 
@@ -38,7 +30,7 @@ export const registerLocation: Saga<Context> = {
   steps: [
     { name: "look", run: look, undo: giveUp },
     { name: "verify", run: verify },
-    { name: "publish", run: publish, undo: unpublish },
+    { name: "publish", run: (context) => publishContent(context, requireImporting), undo: (context) => unpublishContent(context, "importing") },
     { name: "hash", run: beginHash },
   ],
 };
@@ -75,21 +67,6 @@ async function verify(context: Context, scope: StepScope): Promise<void> {
   if (found !== params.sha512) throw new AppError("image_format_mismatch", `The content has the sha512 ${found}, not ${params.sha512}.`);
 }
 
-async function publish({ db, clock, params }: Context): Promise<void> {
-  const id = diskId(params.diskId);
-  await db.transaction().execute(async (trx) => {
-    const image = await findImage(trx, params.imageId);
-    if (image?.disk_id === id) return;
-    requireImporting(image);
-    await setDiskReady(trx, id);
-    await updateImage(trx, params.imageId, { status: "active", disk_id: id, updated_at: clock.nowMs() });
-  });
-}
-
-async function unpublish({ db, params }: Context): Promise<void> {
-  await db.updateTable("image").set({ status: "importing", disk_id: null }).where("id", "=", params.imageId).where("disk_id", "=", params.diskId).execute();
-}
-
 /** The image is usable meanwhile. */
 async function beginHash(context: Context): Promise<void> {
   const { params } = context;
@@ -97,15 +74,11 @@ async function beginHash(context: Context): Promise<void> {
 }
 
 /** The bytes stay where they are, and as they are. */
-async function giveUp({ db, clock, params }: Context): Promise<void> {
+async function giveUp(context: Context): Promise<void> {
+  const { db, params } = context;
   await db.transaction().execute(async (trx) => {
     await removeDisk(trx, diskId(params.diskId));
-    await trx
-      .updateTable("image")
-      .set({ status: "queued", ...dataColumns(NO_DATA), updated_at: clock.nowMs() })
-      .where("id", "=", params.imageId)
-      .where("status", "=", "importing")
-      .execute();
+    await queueAgain(trx, context, "importing");
   });
 }
 

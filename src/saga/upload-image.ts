@@ -1,30 +1,20 @@
-import { findDisk, insertDisk, setDiskReady } from "#/db/disks.ts";
+import { findDisk, insertDisk } from "#/db/disks.ts";
 import { dataColumns, findImage, updateImage } from "#/db/images.ts";
 import type { ImageTable } from "#/db/tables.ts";
-import type { DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
-import { diskId, type PoolName } from "#/domain/ids.ts";
-import { type ImageDataFacts, type ImageDiskFormat, NO_DATA } from "#/domain/image.ts";
+import { diskId } from "#/domain/ids.ts";
+import type { ImageDataFacts } from "#/domain/image.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
+import { type ImageContent, publishContent, queueAgain, unpublishContent } from "#/saga/image-content.ts";
 import { discardTarget } from "#/saga/materialise.ts";
 import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
 import { receiveUpload } from "#/transfer/upload.ts";
 
-export interface UploadImage {
-  readonly imageId: string;
-  /** New for each attempt, so that one that is still being undone cannot meet the next. */
-  readonly diskId: string;
-  readonly pool: PoolName;
-  readonly format: DiskFormat;
-  /** Of a compressed image: the format of the disk in the stream. */
-  readonly packed: DiskFormat | null;
-  /** What the image says that it is. */
-  readonly diskFormat: ImageDiskFormat;
+export interface UploadImage extends ImageContent {
   /** Null where the client does not say, and sends until it is done. */
   readonly sizeBytes: number | null;
-  readonly sizeBytesMax: number;
 }
 
 /** The body of a request, which only the process that got it can read. */
@@ -54,8 +44,8 @@ export const uploadImage: Saga<UploadContext> = {
     },
     {
       name: "publish",
-      run: publish,
-      undo: unpublish,
+      run: (context) => publishContent(context, requireSaving),
+      undo: (context) => unpublishContent(context, "saving"),
     },
   ],
 };
@@ -100,36 +90,11 @@ async function receiveBytes(context: UploadContext, body: AsyncIterable<Uint8Arr
   return { sizeBytes, virtualSizeBytes: virtualSizeBytes ?? null, checksumMd5: md5, hashAlgorithm: "sha512", hashValue: sha512 };
 }
 
-async function publish({ db, clock, params }: UploadContext): Promise<void> {
-  const id = diskId(params.diskId);
-  await db.transaction().execute(async (trx) => {
-    const image = await findImage(trx, params.imageId);
-    if (image?.disk_id === id) return;
-    const { virtual_size_bytes, size_bytes } = requireSaving(image);
-    await setDiskReady(trx, id, { virtualSizeBytes: virtual_size_bytes ?? size_bytes ?? 0 });
-    await updateImage(trx, params.imageId, { status: "active", disk_id: id, updated_at: clock.nowMs() });
-  });
-}
-
-async function unpublish({ db, params }: UploadContext): Promise<void> {
-  await db
-    .updateTable("image")
-    .set({ status: "saving", disk_id: null })
-    .where("id", "=", params.imageId)
-    .where("disk_id", "=", params.diskId)
-    .execute();
-}
-
 /** Bytes, disk and reservation go first: once the image is queued the next upload may begin. */
 async function giveUp(context: UploadContext): Promise<void> {
-  const { db, clock, params } = context;
+  const { db, params } = context;
   await discardTarget(context, { id: diskId(params.diskId), pool: params.pool });
-  await db
-    .updateTable("image")
-    .set({ status: "queued", ...dataColumns(NO_DATA), updated_at: clock.nowMs() })
-    .where("id", "=", params.imageId)
-    .where("status", "=", "saving")
-    .execute();
+  await queueAgain(db, context, "saving");
 }
 
 function requireSaving(image: ImageTable | undefined): ImageTable {
