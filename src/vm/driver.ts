@@ -86,10 +86,10 @@ export interface HypervisorDriver extends AsyncDisposable {
   /** The last bytes of the console's log as text; empty where there is none yet. */
   consoleTail(id: string, bytesMax: number, options?: CallOptions): Promise<string>;
 
-  /** Has the agent in the guest do something (QEMU guest agent protocol); returns what it says. `agent_unavailable` where it is not there, hangs or refuses; `conflict` where the guest does not run. */
+  /** Has the agent in the guest do something (QEMU guest agent protocol); returns what it says. `agent_unavailable` where it is not there, hangs or refuses; `conflict` where the guest does not run, or is paused. */
   agent(id: string, command: AgentCommand, options?: CallOptions): Promise<unknown>;
 
-  /** Has the guest write its file systems out and hold all writes. Fine where they are frozen. Returns how many there are. Errors as for `agent`. Whoever freezes must thaw. */
+  /** Has the guest write its file systems out and hold all writes. Fine where they are frozen. Returns how many, at least, are. Errors as for `agent`. Whoever freezes must thaw, also when this fails: a slow guest may freeze after its limit. */
   freeze(id: string, options?: CallOptions): Promise<number>;
   /** Lets writes go on. Fine where nothing is frozen. Errors as for `agent`. */
   thaw(id: string, options?: CallOptions): Promise<void>;
@@ -98,8 +98,8 @@ export interface HypervisorDriver extends AsyncDisposable {
   setUserPassword(id: string, user: string, password: string, options?: CallOptions): Promise<void>;
 
   /**
-   * Calls the listener at each event of a guest of ours, until the returned function is called. Events can be lost while the hypervisor is away: after
-   * `reconnected`, look at each guest that you care about. A listener must not throw.
+   * Calls the listener at each event of a guest of Mica's, until the returned function is called. Events come from the first `connected` on, and are lost while the
+   * hypervisor is away: after each `connected`, look at the guests that you care about. Guests of other installations may be among them. A listener must not throw.
    */
   subscribe(listener: (event: GuestEvent) => void): () => void;
 }
@@ -183,4 +183,5 @@ export type GuestEvent =
   | { readonly kind: "io_error"; readonly id: string; readonly target: string; readonly paused: boolean; readonly reason: string }
   | { readonly kind: "block_job"; readonly id: string; readonly target: string; readonly status: "completed" | "failed" | "cancelled" | "ready" }
   | { readonly kind: "disk_detached"; readonly id: string; readonly target: string }
-  | { readonly kind: "reconnected" };
+  /** From here on events come: at first, and whenever the hypervisor was away. */
+  | { readonly kind: "connected" };

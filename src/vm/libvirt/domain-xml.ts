@@ -66,7 +66,7 @@ function cpuXml(model: string | undefined, { virtType, cpuMode, architecture }: 
 /** As Nova sets it (nova/virt/libvirt/driver.py `_set_clock`): ticks that a busy host lost are made up for. */
 function clockXml(choices: HostChoices): string {
   const timers = [{ name: "pit", tickpolicy: "delay" }, { name: "rtc", tickpolicy: "catchup" }, { name: "hpet", present: "no" }];
-  return element("clock", { offset: "utc" }, isX86(choices) ? timers.map((timer) => element("timer", timer)) : []);
+  return element("clock", { offset: "utc" }, choices.virtType === "kvm" && isX86(choices) ? timers.map((timer) => element("timer", timer)) : []);
 }
 
 function devicesXml(spec: GuestSpec, choices: HostChoices): string {

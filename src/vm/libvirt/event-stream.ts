@@ -19,6 +19,7 @@ export class EventStream implements AsyncDisposable {
   readonly #options: EventStreamOptions;
   readonly #listeners = new Set<(event: GuestEvent) => void>();
   readonly #stop = new AbortController();
+  #isConnected = false;
   #running: Promise<void> | undefined;
 
   constructor(options: EventStreamOptions) {
@@ -27,6 +28,7 @@ export class EventStream implements AsyncDisposable {
 
   subscribe(listener: (event: GuestEvent) => void): () => void {
     this.#listeners.add(listener);
+    if (this.#isConnected) queueMicrotask(() => listener({ kind: "connected" }));
     this.#running ??= this.#run();
     return () => void this.#listeners.delete(listener);
   }
@@ -40,9 +42,9 @@ export class EventStream implements AsyncDisposable {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     let delayMs = 0;
-    for (let attempt = 0; !signal.aborted; attempt++) {
+    while (!signal.aborted) {
       const began = performance.now();
-      await this.#listen(attempt > 0).catch((error: Error) => {
+      await this.#listen().catch((error: Error) => {
         if (!signal.aborted) this.#options.log.warn({ error: error.message, retryMs: delayMs }, "hypervisor events are lost");
       });
       const wasUp = performance.now() - began > this.#options.reconnectDelayMsMax;
@@ -52,7 +54,7 @@ export class EventStream implements AsyncDisposable {
   }
 
   /** Until the connection ends, and then rejects with the reason. */
-  async #listen(again: boolean): Promise<never> {
+  async #listen(): Promise<never> {
     const { signal } = this.#stop;
     const onEvent = (procedure: number, body: Parameters<typeof readEvent>[1]) => {
       const event = readEvent(procedure, body);
@@ -63,9 +65,11 @@ export class EventStream implements AsyncDisposable {
     signal.addEventListener("abort", close);
     try {
       for (const { id } of Object.values(EVENTS)) await connection.call(CALLS.registerEvent, new XdrWriter().int(id).int(0));
-      if (again) this.#tell({ kind: "reconnected" });
+      this.#isConnected = true;
+      this.#tell({ kind: "connected" });
       throw await connection.closed;
     } finally {
+      this.#isConnected = false;
       signal.removeEventListener("abort", close);
       connection.close();
     }

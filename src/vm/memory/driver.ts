@@ -240,11 +240,12 @@ export class MemoryHypervisor implements HypervisorDriver {
 
   async #call<Result>(method: string, id: string | undefined, { signal }: CallOptions = {}, work: () => Result | Promise<Result>): Promise<Result> {
     throwIfCancelled(signal);
-    await this.#host.hooks.before?.(method, id);
-    if (this.#host.isDown) throw new AppError("hypervisor_unavailable", "the hypervisor of the memory twin is down");
-    const result = await work();
-    await this.#host.hooks.after?.(method, id);
-    return result;
+    return this.#host.serve(async () => {
+      await this.#host.hooks.before?.(method, id);
+      const result = await work();
+      await this.#host.hooks.after?.(method, id);
+      return result;
+    });
   }
 
   async #restart(guest: MemoryGuest): Promise<void> {
@@ -275,8 +276,9 @@ export class MemoryHypervisor implements HypervisorDriver {
 
   async #listeningAgent(id: string, options: CallOptions): Promise<MemoryGuest> {
     const guest = this.#active(id);
+    if (guest.state === "paused") throw new AppError("conflict", `guest ${id} is paused`);
     if (!agentConnected(guest)) throw new AppError("agent_unavailable", `guest ${id} has no agent`);
-    if (!guest.agentHangs && guest.state === "running") return guest;
+    if (!guest.agentHangs) return guest;
     const { signal, timeoutMs = LIMITS.agentTimeoutMs } = options;
     await waitFor(timeoutMs, signal);
     throw new AppError("agent_unavailable", `the agent of guest ${id} did not answer within ${timeoutMs} ms`);

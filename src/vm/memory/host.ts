@@ -37,24 +37,31 @@ export class MemoryHost {
   readonly hooks: Hooks = {};
   readonly facts: HostFacts;
   readonly #listeners = new Set<(event: GuestEvent) => void>();
+  #down = Promise.withResolvers<never>();
   #isDown = false;
 
   constructor(facts: Partial<HostFacts> = {}) {
     this.facts = { ...DEFAULT_FACTS, ...facts };
+    this.#down.promise.catch(() => {}); // Nobody may be waiting.
   }
 
-  get isDown(): boolean {
-    return this.#isDown;
+  /** Does work for a caller, who learns nothing more of it when the daemon dies. */
+  async serve<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#isDown) throw unavailable();
+    return Promise.race([work(), this.#down.promise]);
   }
 
   /** The hypervisor's daemon stops answering; guests run on. */
   goDown(): void {
     this.#isDown = true;
+    this.#down.reject(unavailable());
   }
 
   comeBack(): void {
     this.#isDown = false;
-    this.emit({ kind: "reconnected" });
+    this.#down = Promise.withResolvers<never>();
+    this.#down.promise.catch(() => {});
+    this.emit({ kind: "connected" });
   }
 
   /** QEMU dies, and with it what the guest has not written. */
@@ -79,6 +86,7 @@ export class MemoryHost {
 
   subscribe(listener: (event: GuestEvent) => void): () => void {
     this.#listeners.add(listener);
+    setImmediate(() => !this.#isDown && this.#listeners.has(listener) && listener({ kind: "connected" }));
     return () => void this.#listeners.delete(listener);
   }
 
@@ -153,6 +161,10 @@ export function isActive({ state }: MemoryGuest): boolean {
 
 export function agentConnected(guest: MemoryGuest): boolean {
   return isActive(guest) && guest.config.guestAgent;
+}
+
+function unavailable(): AppError {
+  return new AppError("hypervisor_unavailable", "the hypervisor of the memory twin is down");
 }
 
 async function mustBeThere(path: string): Promise<void> {
