@@ -23,7 +23,6 @@ export const SERVERS_SCHEMA = Type.Object({
   }),
   localDevicesMax: whole(3, -1, { description: "Local disks of a server, −1 for no limit, 0: only volumes. Nova's `max_local_block_devices`." }),
   attachedDevicesMax: whole(-1, -1, { description: "All disks of a server, −1 for no limit. Nova's `max_disk_devices_to_attach`." }),
-  buildsMax: whole(10, 1, { description: "Servers that are made at once; more of them wait. Nova's `max_concurrent_builds`." }),
   volumeWaitMsMax: whole(6 * HOUR_MS, SECOND_MS, {
     unit: "ms",
     description:

@@ -1,4 +1,3 @@
-import type { ServersConfig } from "#/config/servers.ts";
 import type { Database } from "#/db/database.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Clock } from "#/lib/clock.ts";
@@ -29,7 +28,12 @@ export interface SagaLimits {
   readonly hypervisor: { readonly shutdownGraceMs: number };
 }
 
-export type ServerLimits = Pick<ServersConfig, "dir" | "volumeWaitMsMax" | "keepVolumesOfFailed">;
+/** See the configuration's `servers`. */
+export interface ServerLimits {
+  readonly dir: string;
+  readonly volumeWaitMsMax: number;
+  readonly keepVolumesOfFailed: boolean;
+}
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */
 export interface SagaContext<P extends object> extends SagaServices {

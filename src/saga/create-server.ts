@@ -10,11 +10,11 @@ import { beginDelete, markAttached, markDetached } from "#/saga/attached-volume.
 import { awaitOperation } from "#/saga/await-operation.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
-import { guestSpec } from "#/saga/guest-spec.ts";
+import { defineGuest } from "#/saga/define-guest.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
-import { prepareFolder, removeFolder } from "#/saga/server-folder.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
+import { removeFolder } from "#/vm/server-folder.ts";
 
 export interface CreateServer {
   readonly serverId: string;
@@ -126,11 +126,8 @@ async function volumesOf({ params }: Context, db: Context["db"]): Promise<BlockD
 }
 
 async function define(context: Context, { signal }: StepScope): Promise<void> {
-  const { db, hypervisor, limits } = context;
   await showTask(context, "spawning");
-  const server = await serverOf(context);
-  const folder = await prepareFolder(db, limits.servers.dir, server);
-  await hypervisor.define(await guestSpec(context, server, folder), { signal });
+  await defineGuest(context, await serverOf(context), signal);
 }
 
 async function forgetGuest({ hypervisor, limits, params }: Context): Promise<void> {

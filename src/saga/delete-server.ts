@@ -7,8 +7,8 @@ import type { SagaContext } from "#/saga/context.ts";
 import { endOthers } from "#/saga/end-others.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { releaseDisksOf } from "#/saga/release-disk.ts";
-import { removeFolder } from "#/saga/server-folder.ts";
 import { type ServerParams, settleFailed } from "#/saga/server-record.ts";
+import { removeFolder } from "#/vm/server-folder.ts";
 
 type Context = SagaContext<ServerParams>;
 

@@ -9,9 +9,9 @@ import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { isOn, type ServerFlavor } from "#/domain/server.ts";
 import { MiB } from "#/lib/units.ts";
-import type { ServerFolder } from "#/saga/server-folder.ts";
 import type { Pools } from "#/storage/pools.ts";
 import type { GuestDisk, GuestNic, GuestSpec } from "#/vm/guest.ts";
+import type { ServerFolder } from "#/vm/server-folder.ts";
 
 type Services = { readonly db: Database; readonly pools: Pools };
 

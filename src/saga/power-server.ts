@@ -1,10 +1,9 @@
 import type { ServerTable } from "#/db/server-tables.ts";
 import { POWER_STATES, type PowerState, type VmState } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
+import { defineGuest } from "#/saga/define-guest.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
-import { guestSpec } from "#/saga/guest-spec.ts";
 import { powerStateOf } from "#/saga/power-state.ts";
-import { prepareFolder } from "#/saga/server-folder.ts";
 import { serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
 import { stopGuest } from "#/vm/stop-guest.ts";
 
@@ -81,12 +80,6 @@ async function pullAndBoot(context: Context, scope: StepScope): Promise<void> {
   await hypervisor.destroy(params.serverId);
   await hypervisor.discardSaved(params.serverId);
   await boot(context, scope);
-}
-
-/** Tells the hypervisor the server's hardware anew. */
-export async function defineGuest(context: Pick<SagaContext<object>, "db" | "pools" | "hypervisor" | "limits">, server: ServerTable, signal?: AbortSignal): Promise<void> {
-  const folder = await prepareFolder(context.db, context.limits.servers.dir, server);
-  await context.hypervisor.define(await guestSpec(context, server, folder), { signal });
 }
 
 /** How the guest stands after a failure; where nobody can say, as the record has it. */

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { updateDevice } from "#/db/block-devices.ts";
+import { updateVolume } from "#/db/volumes.ts";
+import { attachVolume } from "#/saga/attach-volume.ts";
+import { detachVolume } from "#/saga/detach-volume.ts";
+import { sagaContract } from "#/saga/engine/contract.ts";
+import { type Attachment, assertAttached, assertFree, reserve } from "../../test/support/attachments.ts";
+import { ServerWorld } from "../../test/support/server-world.ts";
+
+async function beginDetaching(world: ServerWorld): Promise<Attachment> {
+  const params = await reserve(world);
+  assert.equal((await world.run(attachVolume, params)).state, "done");
+  await updateVolume(world.db, params.volumeId, { status: "detaching" });
+  await updateDevice(world.db, params.deviceId, { state: "detaching" });
+  return params;
+}
+
+sagaContract("detachVolume", detachVolume, async () => {
+  const world = await ServerWorld.open();
+  const params = await beginDetaching(world);
+  return {
+    context: world.context(params),
+    assertDone: () => assertFree(world, params),
+    /** Either way nothing hangs in between: what was published stays published. */
+    assertClean: async () => ((await world.devices(params.serverId)).length > 1 ? assertAttached(world, params) : assertFree(world, params)),
+    [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+  };
+});
+
+describe("detachVolume", () => {
+  it("leaves the volume to a guest that does not let go of it", async () => {
+    await using world = await ServerWorld.open();
+    const params = await beginDetaching(world);
+    const guest = world.host.guests.get(params.serverId);
+    assert.ok(guest);
+    guest.listens = false;
+    const ended = await world.run(detachVolume, params);
+    assert.equal(ended.error_code, "conflict");
+    await assertAttached(world, params);
+  });
+});
