@@ -120,6 +120,12 @@ describe("qemu-img", () => {
     assert.equal((await stat(out)).blocks, 0, "nothing was read from the file that the header names");
   });
 
+  it("goes through the page cache where it must, whatever else its options are those of", async () => {
+    const options = { source: {}, target: {}, onProgress: () => {} }; // Of a conversion, as those who have one pass it on.
+    const work = qemuImg.convert(raw("/nowhere/source"), { filename: "/nowhere/target", format: "vpc" }, options);
+    await assert.rejects(work, /qemu-img convert -p -t writeback -T writeback/);
+  });
+
   it("stops when it is cancelled", async () => {
     await using folder = await temporaryFolder();
     const [source, target] = [folder.file("source"), folder.file("target")];

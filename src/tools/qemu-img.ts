@@ -60,7 +60,8 @@ async function convertIntoCeph(source: BlockNode, target: NewFile & { readonly r
 async function convertInto(source: BlockNode, target: BlockNode | NewFile, options: ConvertOptions & Pick<NewFile, "clusters">): Promise<void> {
   const node = "format" in target ? protocolOf(target) : target;
   const direct = { source: await allDirect(diskFilesOf(source)), target: !endsInSectors(target) && (await allDirect(changedFiles(node))) };
-  await qemuImg(convertArguments(source, target, { ...direct, ...options }), {
+  // In this order: those who pass on the options of a whole conversion have a source and a target among them.
+  await qemuImg(convertArguments(source, target, { ...options, ...direct }), {
     ...convertLimits,
     signal: options.signal,
     timeoutMs: options.timeoutMs ?? convertLimits.timeoutMs,
