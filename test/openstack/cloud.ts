@@ -20,6 +20,15 @@ export interface RunOptions {
   /** A person's name, or what to log in with. */
   readonly as: string | Credentials;
   readonly volumeApi?: string | undefined;
+  readonly computeApi?: string | undefined;
+}
+
+export interface CloudOptions {
+  readonly config?: object;
+  /** What its Mica finds in the environment, beside ours. */
+  readonly env?: Record<string, string>;
+  /** What else lies in the folder that the clients work in: text by name. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 /** Without over-subscription, so that what is larger than the machine's disk finds no room. */
@@ -41,24 +50,25 @@ export class Cloud implements AsyncDisposable {
     this.folder = folder;
   }
 
-  /** `env`: what its Mica finds in the environment, beside ours. */
-  static async open({ config = CONFIG, env = {} }: { config?: object; env?: Record<string, string> } = {}): Promise<Cloud> {
+  static async open({ config = CONFIG, env = {}, files = {} }: CloudOptions = {}): Promise<Cloud> {
     const folder = await mkdtemp(join(tmpdir(), "mica-openstack-"));
     const dataDir = join(folder, "mica");
     await mkdir(dataDir);
     await writeFile(join(dataDir, "mica.json"), JSON.stringify(config));
     await makeDisks(folder);
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
     const mica = await MicaProcess.start({ dataDir, env });
     return new Cloud(mica, await People.make(mica), folder);
   }
 
   /** Runs a command as one of the people. */
-  async run(program: Program, argv: readonly string[], { as, volumeApi }: RunOptions): Promise<Outcome> {
+  async run(program: Program, argv: readonly string[], { as, volumeApi, computeApi }: RunOptions): Promise<Outcome> {
     const client = this.#clients.get(program) ?? new StockClient(program);
     this.#clients.set(program, client);
     const credentials = typeof as === "string" ? await this.#credentialsOf(as, program) : as;
     const env = { ...ENVIRONMENT, HOME: this.folder, OS_AUTH_URL: `${this.mica.url}/identity/v3`, ...credentials };
-    return client.run(argv, { env: volumeApi ? { ...env, OS_VOLUME_API_VERSION: volumeApi } : env, cwd: this.folder });
+    const versions = { ...(volumeApi && { OS_VOLUME_API_VERSION: volumeApi }), ...(computeApi && { OS_COMPUTE_API_VERSION: computeApi }) };
+    return client.run(argv, { env: { ...env, ...versions }, cwd: this.folder });
   }
 
   /** A token spares them the slow check of a password; cinder takes none. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Cloud, type Credentials } from "./cloud.ts";
+import { Cloud, type CloudOptions, type Credentials } from "./cloud.ts";
 import { filled, type Variables } from "../support/variables.ts";
 import { difference, type Expectation } from "./expectation.ts";
 import { parseTable } from "./pretty-table.ts";
@@ -15,6 +15,8 @@ export interface Row {
   readonly as?: string | Credentials;
   /** The microversion of Block Storage; 3.0 where it is not said, as the clients have it. */
   readonly volumeApi?: string;
+  /** The microversion of Compute; what the clients have where it is not said. */
+  readonly computeApi?: string;
   /** The exit status; where it is not said, 0, or with `error` 1. */
   readonly exit?: number;
   /** What the answer must have: openstack's JSON, the others' tables. */
@@ -38,10 +40,10 @@ const WAIT_STEP_MS = 200;
 const CONCURRENCY = 2;
 
 /** Runs flows, each a list of commands that belong together, on a cloud of their own; in the end the audit must find nothing left over. */
-export function onCloud(name: string, flows: Readonly<Record<string, readonly Row[]>>): void {
+export function onCloud(name: string, flows: Readonly<Record<string, readonly Row[]>>, options: CloudOptions = {}): void {
   describe(name, () => {
     let cloud: Cloud;
-    before(async () => void (cloud = await Cloud.open()));
+    before(async () => void (cloud = await Cloud.open(options)));
     after(() => cloud?.[Symbol.asyncDispose]());
     describe("commands", { concurrency: CONCURRENCY }, () => {
       for (const [flow, rows] of Object.entries(flows)) testInOrder(flow, rows, () => cloud);
@@ -60,9 +62,9 @@ function testInOrder(flow: string, rows: readonly Row[], cloud: () => Cloud): vo
   });
 }
 
-function titleOf({ run, as, volumeApi, error }: Row): string {
+function titleOf({ run, as, volumeApi, computeApi, error }: Row): string {
   const who = typeof as === "object" ? Object.values(as).join(" ") : as;
-  const version = volumeApi ? ` [${volumeApi}]` : "";
+  const version = [volumeApi, computeApi].map((each) => (each ? ` [${each}]` : "")).join("");
   return `${who ? `${who}: ` : ""}${run}${version}${error ? " is refused" : ""}`;
 }
 
@@ -70,7 +72,7 @@ async function check(row: Row, cloud: Cloud, variables: Map<string, string>): Pr
   for (const [name, value] of cloud.people.ids) variables.set(name, value);
   const [program, argv] = commandOf(row, variables);
   const as = typeof row.as === "object" ? mapValues(row.as, (value) => filled(value, variables)) : (row.as ?? "admin");
-  const run = () => cloud.run(program, argv, { as, volumeApi: row.volumeApi });
+  const run = () => cloud.run(program, argv, { as, volumeApi: row.volumeApi, computeApi: row.computeApi });
   const outcome = row.until === undefined ? await run() : await untilShown(run, row.until, variables);
   judge(row, outcome, variables);
   for (const [name, field] of Object.entries(row.keep ?? {})) variables.set(name, kept(outcome, field));

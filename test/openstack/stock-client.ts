@@ -10,11 +10,15 @@ const PRELOADED = {
     "openstackclient.identity.v3.token",
     "openstackclient.image.v2.image",
     "openstackclient.volume.v2.volume",
+    "openstackclient.compute.v2.server",
+    "novaclient.v2.client",
     "keystoneclient.v3.client",
     "cinderclient.v3.client",
     "openstack.connection",
     "keystoneauth1.loading",
   ],
+  // Not its shell: that reads the arguments while it is loaded.
+  nova: ["novaclient.client", "novaclient.v2.client", "keystoneauth1.loading", "keystoneauth1.session"],
   cinder: ["cinderclient.shell", "cinderclient.v3.client"],
   glance: ["glanceclient.shell", "glanceclient.v2.client", "glanceclient.v2.shell", "glanceclient.v2.schemas"],
 } as const satisfies Record<string, readonly string[]>;
