@@ -67,10 +67,10 @@ export class ComputeHosts {
     return (await this.list(caller)).find(({ service }) => service.host === host);
   }
 
-  /** The zones that servers can be asked to be in, each with its hosts. The installation's own is there without hosts, too. */
+  /** The zones that servers can be asked to be in, each with its hosts. */
   async zones(caller: Caller): Promise<Map<string, ComputeHost[]>> {
     requireRole(caller, "reader", "see availability zones");
-    const zones = new Map<string, ComputeHost[]>([[this.#context.config.availabilityZone, []]]);
+    const zones = new Map<string, ComputeHost[]>();
     for (const host of await this.#all()) zones.getOrInsertComputed(host.zone, () => []).push(host);
     return zones;
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { whyNotScheduled } from "#/app/compute-hosts.ts";
 import type { AppContext } from "#/app/context.ts";
 import { findVisibleImage } from "#/app/find-image.ts";
 import type { Flavors } from "#/app/flavors.ts";
@@ -7,10 +8,12 @@ import type { Keypairs } from "#/app/keypairs.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { DecidedDevice, ServerDevices } from "#/app/server-devices.ts";
 import { type Server, withServerDetails } from "#/app/servers.ts";
+import { listAggregates } from "#/db/aggregates.ts";
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, serverMetadata } from "#/db/key-values.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
 import { insertServer, recordAction, replaceServerTags } from "#/db/servers.ts";
+import { zoneOfHost } from "#/domain/aggregate.ts";
 import type { BlockDeviceRequest } from "#/domain/block-device.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
@@ -58,6 +61,7 @@ interface ServerCreationParts {
 /** What is known of the servers before their records are made. */
 interface Decided {
   readonly request: NewServer;
+  readonly zone: string;
   readonly flavor: Flavor;
   readonly image: Image | undefined;
   readonly imageProperties: KeyValuePairs;
@@ -93,13 +97,13 @@ export class ServerCreation {
   }
 
   async #decide(caller: Caller, request: NewServer): Promise<Decided> {
-    this.#refuseZone(request.availabilityZone);
+    const zone = await this.#zone(request.availabilityZone);
     const flavor = await this.#flavor(caller, request.flavorId);
     const image = request.imageId === undefined ? undefined : await this.#image(caller, request.imageId);
     const keypair = request.keyName === undefined ? undefined : await this.#keypair(caller, request.keyName);
     const { devices, imageProperties } = await this.#parts.devices.decide(caller, { image, flavor, asked: request.devices });
     if (image) refuseServerImage(image, flavor, { localRoot: devices.some(({ request: { source, destination } }) => source === "image" && destination === "local") });
-    return { request, flavor, image, imageProperties, keypair, devices };
+    return { request, zone, flavor, image, imageProperties, keypair, devices };
   }
 
   async #record(
@@ -136,7 +140,7 @@ export class ServerCreation {
     return { servers: await withServerDetails(trx, rows), operations };
   }
 
-  #row(caller: Caller, { request, flavor, image, imageProperties, keypair }: Decided, { index, count, reservationId }: { index: number; count: number; reservationId: string }): ServerTable {
+  #row(caller: Caller, { request, zone, flavor, image, imageProperties, keypair }: Decided, { index, count, reservationId }: { index: number; count: number; reservationId: string }): ServerTable {
     const { clock, config } = this.#context;
     const now = clock.nowMs();
     const name = count > 1 ? `${request.name}-${index + 1}` : request.name;
@@ -164,7 +168,7 @@ export class ServerCreation {
       personality: request.personality.length > 0 ? JSON.stringify(request.personality) : null,
       config_drive: Number(request.configDrive ?? config.servers.configDrive),
       admin_password_hash: null,
-      availability_zone: config.availabilityZone,
+      availability_zone: zone,
       host: hostname(),
       reservation_id: reservationId,
       launch_index: index,
@@ -197,9 +201,14 @@ export class ServerCreation {
     }
   }
 
-  #refuseZone(zone: string | undefined): void {
-    if (zone === undefined || zone.split(":")[0] === this.#context.config.availabilityZone) return;
-    throw new AppError("bad_request", "The requested availability zone is not available");
+  /** The zone that the server will be in. 400 where its host is in another one, or takes no servers. */
+  async #zone(asked: string | undefined): Promise<string> {
+    const { db, config } = this.#context;
+    const zone = zoneOfHost(hostname(), await listAggregates(db), config.availabilityZone);
+    if (asked !== undefined && asked.split(":")[0] !== zone) throw new AppError("bad_request", "The requested availability zone is not available");
+    const why = await whyNotScheduled(db, hostname());
+    if (why !== undefined) throw new AppError("bad_request", `No valid host was found. There are not enough hosts available: ${why}.`);
+    return zone;
   }
 
   async #flavor(caller: Caller, id: string): Promise<Flavor> {

@@ -44,6 +44,16 @@ describe("compute services", () => {
     await world.refusal(404, "PUT", "/os-services/none", { as, body: { status: "enabled" } });
   });
 
+  it("that are disabled take no servers", async () => {
+    await using world = await ComputeWorld.open();
+    const { id } = await theHost(world);
+    const body = { server: { name: "one", imageRef: await world.base.makeImage(), flavorRef: "42", networks: "none" } };
+    await world.expect(200, "PUT", `/os-services/${id}`, { as: world.admin, body: { status: "disabled", disabled_reason: "full" } });
+    assert.match(await world.refusal(400, "POST", "/servers", { body }), /^No valid host was found\..*is disabled: full\.$/);
+    await world.expect(200, "PUT", `/os-services/${id}`, { as: world.admin, body: { status: "enabled" } });
+    await world.expect(202, "POST", "/servers", { body });
+  });
+
   it("are disabled by name before 2.53", async () => {
     await using world = await ComputeWorld.open();
     const as = world.admin;
@@ -116,8 +126,12 @@ describe("aggregates and availability zones", () => {
     assert.deepEqual((await act(aggregate.id, { add_host: { host } })).json().aggregate.hosts, [host]);
     assert.equal((await act(aggregate.id, { add_host: { host } })).statusCode, 409);
     assert.equal((await act(aggregate.id, { add_host: { host: "moon" } })).statusCode, 404);
-    assert.deepEqual(await zones(), ["nova", "east"]);
-    const detail = (await world.expect(200, "GET", "/os-availability-zone/detail", { as })).availabilityZoneInfo[1];
+    assert.deepEqual(await zones(), ["east"]);
+    const id = await world.makeServer({ availability_zone: "east" });
+    assert.equal((await world.expect(200, "GET", `/servers/${id}`)).server["OS-EXT-AZ:availability_zone"], "east");
+    const elsewhere = { server: { name: "one", imageRef: await world.base.makeImage(), flavorRef: "42", networks: "none", availability_zone: "nova" } };
+    assert.match(await world.refusal(400, "POST", "/servers", { body: elsewhere }), /zone is not available/);
+    const detail = (await world.expect(200, "GET", "/os-availability-zone/detail", { as })).availabilityZoneInfo[0];
     assert.deepEqual([detail.hosts[host]["nova-compute"].available, detail.hosts[host]["nova-compute"].active], [true, true]);
     await world.refusal(403, "GET", "/os-availability-zone/detail");
 

@@ -67,9 +67,8 @@ export function addZoneRoutes(app: Server, { hosts, clock }: ComputeApi): void {
   });
 }
 
-/** A zone without hosts takes no server, and yet is there. */
 function zoneView(zoneName: string, members: readonly ComputeHost[]): object {
-  return { zoneName, zoneState: { available: members.length === 0 || members.some(({ service }) => service.disabled === 0) } };
+  return { zoneName, zoneState: { available: members.some(({ service }) => service.disabled === 0) } };
 }
 
 /** Up to 2.52 the path says what to do, and the body to whom. */
