@@ -1,7 +1,9 @@
 import type { AppContext } from "#/app/context.ts";
 import { fetchPage, type ListRequest, listedProject, type Page, refuseUnknownMarker, sortBy } from "#/app/lists.ts";
+import { attachmentsOf } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, volumeImageMetadata, volumeMetadata } from "#/db/key-values.ts";
+import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import type { VolumeTable } from "#/db/tables.ts";
 import {
   countVolumes,
@@ -24,6 +26,8 @@ export interface Volume extends VolumeTable {
   readonly metadata: KeyValuePairs;
   /** What is known of the image that it was made from. */
   readonly imageMetadata: KeyValuePairs;
+  /** The servers that have it as a disk, or are about to. */
+  readonly attachments: readonly BlockDeviceTable[];
 }
 
 export interface VolumeListRequest extends ListRequest {
@@ -165,7 +169,7 @@ export class Volumes {
   }
 }
 
-/** The volumes with their types' names and metadata: three queries, however many they are. */
+/** The volumes with their types' names, metadata and servers: four queries, however many they are. */
 async function withDetails(db: Database, rows: readonly VolumeTable[]): Promise<Volume[]> {
   const ids = rows.map(({ id }) => id);
   const names = await volumeTypeNames(
@@ -174,11 +178,13 @@ async function withDetails(db: Database, rows: readonly VolumeTable[]): Promise<
   );
   const metadata = await volumeMetadata.ofAll(db, ids);
   const imageMetadata = await volumeImageMetadata.ofAll(db, ids);
+  const attachments = await attachmentsOf(db, ids);
   return rows.map((row) => ({
     ...row,
     volumeTypeName: names.get(row.volume_type_id) ?? "",
     metadata: metadata.get(row.id) ?? {},
     imageMetadata: imageMetadata.get(row.id) ?? {},
+    attachments: attachments.get(row.id) ?? [],
   }));
 }
 

@@ -12,7 +12,9 @@ describe("volumes of servers", () => {
     const { volumeAttachment } = await world.expect(200, "POST", path, { minor: 100, body });
     assert.deepEqual([volumeAttachment.volumeId, volumeAttachment.device, volumeAttachment.tag], [volumeId, "/dev/vdb", "data"]);
     await world.base.settle();
-    assert.equal(await world.base.status(volumeId), "in-use");
+    const { volume } = await world.base.expect(200, "GET", `/volumes/${volumeId}`);
+    assert.equal(volume.status, "in-use");
+    assert.deepEqual(volume.attachments.map(({ server_id, device }: { server_id: string; device: string }) => [server_id, device]), [[id, "/dev/vdb"]]);
     const { volumeAttachments } = await world.expect(200, "GET", path);
     const [{ attachment_id, bdm_uuid, ...rest }] = volumeAttachments;
     assert.equal(attachment_id, bdm_uuid);

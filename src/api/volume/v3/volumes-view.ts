@@ -33,7 +33,7 @@ export function volumeView(volume: Volume, viewer: Viewer): object {
     replication_status: null,
     consistencygroup_id: null,
     multiattach: volume.multiattach === 1,
-    attachments: [],
+    attachments: volume.attachments.filter(({ state }) => state !== "attaching").map(attachmentView),
     ...(viewer.isAdmin && { migration_status: volume.migration_status }),
     ...(minor >= 13 && { group_id: null }),
     ...(minor >= 21 && viewer.isAdmin && { provider_id: null }),
@@ -41,6 +41,19 @@ export function volumeView(volume: Volume, viewer: Viewer): object {
     ...(minor >= 61 && viewer.isAdmin && { cluster_name: null }),
     ...(minor >= 63 && { volume_type_id: volume.volume_type_id }),
     ...(minor >= 65 && { consumes_quota: true }),
+  };
+}
+
+/** Where the server runs is for Compute to say. */
+function attachmentView({ id, server_id, volume_id, target, created_at }: Volume["attachments"][number]): object {
+  return {
+    id: volume_id,
+    attachment_id: id,
+    volume_id,
+    server_id,
+    host_name: null,
+    device: `/dev/${target}`,
+    attached_at: timeView(created_at),
   };
 }
 
