@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import type { BlockNode } from "#/domain/block-node.ts";
-import { AppError } from "#/domain/errors.ts";
+import type { AppError } from "#/domain/errors.ts";
 import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import { run } from "#/tools/run.ts";
 import { jsonFilename } from "#/tools/qemu-img.ts";

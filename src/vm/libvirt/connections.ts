@@ -17,7 +17,7 @@ export class Connections implements Disposable {
   readonly #options: ConnectionsOptions;
   readonly #turns: Semaphore;
   readonly #open = new Set<Connection>();
-  #opening: Promise<Connection> | undefined;
+  #opening: Promise<void> | undefined;
   #isClosed = false;
 
   constructor(options: ConnectionsOptions) {
@@ -28,8 +28,13 @@ export class Connections implements Disposable {
   async call(procedure: Procedure, args: XdrWriter, { signal, timeoutMs = this.#options.callTimeoutMs }: LimitedCall = {}): Promise<XdrReader> {
     const dueMs = performance.now() + timeoutMs;
     using _turn = await this.#turn(timeoutMs, signal);
-    const connection = await this.#withRoom();
-    return await connection.call(procedure, args, { signal, timeoutMs: Math.max(1, dueMs - performance.now()) });
+    for (;;) {
+      const free = this.#open.values().find(({ hasRoom }) => hasRoom);
+      // Room is taken in the same breath as it is found: many may be waiting for the same connection to be opened.
+      if (free) return await free.call(procedure, args, { signal, timeoutMs: Math.max(1, dueMs - performance.now()) });
+      if (this.#isClosed) throw new AppError("hypervisor_unavailable", "the driver was closed");
+      await (this.#opening ??= this.#openOne());
+    }
   }
 
   [Symbol.dispose](): void {
@@ -45,22 +50,12 @@ export class Connections implements Disposable {
     });
   }
 
-  async #withRoom(): Promise<Connection> {
-    for (;;) {
-      const free = this.#open.values().find(({ hasRoom }) => hasRoom);
-      if (free) return free;
-      if (this.#isClosed) throw new AppError("hypervisor_unavailable", "the driver was closed");
-      await (this.#opening ??= this.#openOne());
-    }
-  }
-
-  async #openOne(): Promise<Connection> {
+  async #openOne(): Promise<void> {
     try {
       const connection = await Connection.open(this.#options);
       this.#open.add(connection);
       void connection.closed.then(() => this.#open.delete(connection));
       if (this.#isClosed) connection.close();
-      return connection;
     } finally {
       this.#opening = undefined;
     }

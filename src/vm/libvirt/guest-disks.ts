@@ -12,11 +12,11 @@ import { disksOf, targetOf } from "#/vm/libvirt/domain-reading.ts";
 import { ERROR, isLibvirtError } from "#/vm/libvirt/errors.ts";
 import { type DomainRef, FLAGS } from "#/vm/libvirt/protocol.ts";
 import { isActiveState } from "#/vm/libvirt/states.ts";
-import { parseXml, type XmlElement } from "#/vm/libvirt/xml.ts";
+import { child, parseXml, type XmlElement } from "#/vm/libvirt/xml.ts";
 
 /** How soon one looks whether a guest has let go of a disk, and when it is asked again: a guest that boots has missed it. */
 const POLL_MS = 50;
-const ASK_AGAIN_MS = 5 * SECOND_MS;
+const ASK_AGAIN_MS = 2 * SECOND_MS;
 /** How often one looks how far a copy is. */
 const JOB_POLL_MS = 100;
 
@@ -99,7 +99,7 @@ export class GuestDisks {
 
   async #askToLetGo(domain: DomainRef, disk: XmlElement, limits: LimitedCall): Promise<void> {
     try {
-      await this.#calls.detachDevice(domain, disk.source, FLAGS.affectLive, limits);
+      await this.#calls.detachDeviceAlias(domain, child(disk, "alias")?.attributes["name"] ?? "", limits);
     } catch (error) {
       // Gone meanwhile; or QEMU says that it was asked already.
       if (!isLibvirtError(error, ERROR.deviceMissing, ERROR.operationFailed) && !/already in the process of unplug/.test(String(error))) throw error;

@@ -35,6 +35,7 @@ export const CALLS = {
   define: remote(350, "define"),
   destroy: remote(234, "destroy"),
   detachDevice: remote(161, "detachDevice"),
+  detachDeviceAlias: remote(392, "detachDeviceAlias"),
   freeze: remote(335, "freeze"),
   getBlockInfo: remote(194, "getBlockInfo"),
   getBlockJobInfo: remote(238, "getBlockJobInfo"),

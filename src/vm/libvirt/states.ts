@@ -54,8 +54,9 @@ export function stateOfEvent(event: number, detail: number): StateAndReason | un
   }
 }
 
+/** `failed`: QEMU is gone, and had not said why. */
 function stopped(reason: string): StateAndReason {
-  if (reason === "crashed") return { state: "crashed", reason };
+  if (reason === "crashed" || reason === "failed") return { state: "crashed", reason };
   return { state: reason === "saved" ? "suspended" : "shutoff", reason };
 }
 

@@ -26,7 +26,7 @@ export function textElement(name: string, text: string | number, attributes: Att
 }
 
 /** Text that is text wherever it stands. What XML 1.0 cannot say at all becomes U+FFFD. */
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what this looks for.
   const sayable = text.toWellFormed().replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, "\ufffd");
   return sayable.replace(/[&<>"'\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
