@@ -28,6 +28,13 @@ ceph-osd:ceph-osd
 rbd:ceph-common
 radosgw:radosgw
 /usr/lib/*/qemu/block-rbd.so:qemu-block-extra
+qemu-system-x86_64:qemu-system-x86
+libvirtd:libvirt-daemon
+/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so:libvirt-daemon-driver-qemu
+virsh:libvirt-clients
+syslinux:syslinux
+mformat:mtools
+mkfs.ext4:e2fsprogs
 "
 
 bench="
