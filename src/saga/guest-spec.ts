@@ -20,7 +20,8 @@ export async function guestSpec(services: Services, server: ServerTable, folder:
   const flavor: ServerFlavor = JSON.parse(server.flavor);
   const properties: Record<string, string> = JSON.parse(server.image_properties);
   const devices = await devicesOf(services.db, server.id);
-  const disks = await Promise.all(devices.filter(isShown).map((device) => guestDisk(services, device)));
+  const shown = devices.filter(isShown);
+  const disks = await Promise.all(shown.map((device) => guestDisk(services, { ...device, boot_index: bootIndexIn(shown, device) })));
   return {
     id: server.id,
     title: server.name,
@@ -36,6 +37,15 @@ export async function guestSpec(services: Services, server: ServerTable, folder:
     scsiModel: properties["hw_scsi_model"],
     videoModel: properties["hw_video_model"],
   };
+}
+
+/** The disk that a rescued server boots from has this as its `guest_format`. */
+export const RESCUE = "rescue";
+
+/** A server boots from its rescue disk alone, while it has one. */
+function bootIndexIn(devices: readonly BlockDeviceTable[], device: BlockDeviceTable): number | null {
+  if (!devices.some(({ guest_format }) => guest_format === RESCUE)) return device.boot_index;
+  return device.guest_format === RESCUE ? 0 : null;
 }
 
 /** A device as the hypervisor opens it: the disk where it lies, with its format pinned. */

@@ -1,9 +1,8 @@
-import type { ServerTable } from "#/db/server-tables.ts";
 import { POWER_STATES, type PowerState, type VmState } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { defineGuest } from "#/saga/define-guest.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
-import { powerStateOf } from "#/saga/power-state.ts";
+import { standingOf } from "#/saga/power-state.ts";
 import { serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
 import { stopGuest } from "#/vm/stop-guest.ts";
 
@@ -27,7 +26,7 @@ export const powerServer: Saga<Context> = {
     {
       name: "act",
       run: async (context, scope) => ACTS[context.params.action].run(context, scope),
-      undo: async (context, because) => settleFailed(context, because, await standing(context)),
+      undo: async (context, because) => settleFailed(context, because, await standingOf(context.hypervisor, context.params.serverId)),
     },
     {
       name: "publish",
@@ -80,10 +79,4 @@ async function pullAndBoot(context: Context, scope: StepScope): Promise<void> {
   await hypervisor.destroy(params.serverId);
   await hypervisor.discardSaved(params.serverId);
   await boot(context, scope);
-}
-
-/** How the guest stands after a failure; where nobody can say, as the record has it. */
-async function standing({ hypervisor, params }: Context): Promise<Partial<ServerTable>> {
-  const guest = await hypervisor.stat(params.serverId).catch(() => undefined);
-  return guest ? powerStateOf(guest.state) : {};
 }

@@ -1,5 +1,11 @@
 import { POWER_STATES, type PowerState, type VmState } from "#/domain/server.ts";
-import type { GuestState } from "#/vm/driver.ts";
+import type { GuestState, HypervisorDriver } from "#/vm/driver.ts";
+
+/** How the guest stands; nothing where nobody can say. */
+export async function standingOf(hypervisor: HypervisorDriver, serverId: string): Promise<{ vm_state?: VmState; power_state?: PowerState }> {
+  const guest = await hypervisor.stat(serverId).catch(() => undefined);
+  return guest ? powerStateOf(guest.state) : {};
+}
 
 /** What a guest's state means for its server (nova/compute/manager.py `_sync_instance_power_state`). */
 export function powerStateOf(state: GuestState): { vm_state: VmState; power_state: PowerState } {

@@ -9,14 +9,21 @@ import { deleteServer } from "./delete-server.ts";
 import { deleteSnapshot } from "./delete-snapshot.ts";
 import { deleteVolume } from "./delete-volume.ts";
 import { detachVolume } from "./detach-volume.ts";
+import { dropDisk } from "./drop-disk.ts";
 import { emptyCache } from "./empty-cache.ts";
 import { extendVolume } from "./extend-volume.ts";
 import { fillCache } from "./fill-cache.ts";
 import { flattenDisk } from "./flatten-disk.ts";
 import { hashImage } from "./hash-image.ts";
 import { powerServer } from "./power-server.ts";
+import { rebuildServer } from "./rebuild-server.ts";
 import { registerLocation } from "./register-location.ts";
+import { rescueServer } from "./rescue-server.ts";
+import { resizeServer } from "./resize-server.ts";
 import type { AnySaga } from "./runner.ts";
+import { shelveServer } from "./shelve-server.ts";
+import { unrescueServer } from "./unrescue-server.ts";
+import { unshelveServer } from "./unshelve-server.ts";
 import { uploadImage } from "./upload-image.ts";
 import { uploadVolume } from "./upload-volume.ts";
 
@@ -33,13 +40,20 @@ export const SAGAS: readonly AnySaga[] = [
   deleteSnapshot,
   deleteVolume,
   detachVolume,
+  dropDisk,
   emptyCache,
   extendVolume,
   fillCache,
   flattenDisk,
   hashImage,
   powerServer,
+  rebuildServer,
   registerLocation,
+  rescueServer,
+  resizeServer,
+  shelveServer,
+  unrescueServer,
+  unshelveServer,
   uploadImage,
   uploadVolume,
 ];

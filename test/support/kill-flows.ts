@@ -135,10 +135,16 @@ async function uploadVolumeAndKill(mica: MicaProcess, volumeId: string, form: ob
   await killAndRestart(mica, afterMs);
   const found = await mica.until(() => volume(mica, volumeId), ({ status }) => status !== "uploading", SETTLE_MS);
   assert.equal(found.status, "available");
-  const captured = await mica.until(() => image(mica, begun.image_id), ({ status }) => status !== "saving" && status !== "queued", SETTLE_MS);
-  assert.equal(captured.status, "active");
+  const captured = mica.until(() => image(mica, begun.image_id), ({ status }) => status !== "saving" && status !== "queued", SETTLE_MS);
+  assert.equal((await captured.catch((error: unknown) => withOperations(mica, error))).status, "active");
   await assertClean(mica);
   await mica.json("DELETE", `/image/v2/images/${begun.image_id}`);
+}
+
+/** An image that went says nothing; what became of its operation does. */
+async function withOperations(mica: MicaProcess, cause: unknown): Promise<never> {
+  const { operations } = await mica.json("GET", "/mica/v1/operations");
+  throw new Error(JSON.stringify(operations.slice(0, 2), undefined, 1), { cause });
 }
 
 async function snapshotAndKill(mica: MicaProcess, volumeId: string, afterMs: number): Promise<void> {

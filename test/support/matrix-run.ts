@@ -8,6 +8,7 @@ import { MiB, MINUTE_MS } from "#/lib/units.ts";
 import { run } from "#/tools/run.ts";
 import { MicaProcess, type MicaProcessOptions } from "./mica-process.ts";
 import { FORMATS, MATRIX, type MatrixFormat, type SourcePlace, type TargetKind } from "./strategy-matrix.ts";
+import type { WebServer } from "./web-server.ts";
 
 /** One row of the matrix on real pools: which pool the volume goes to, and the image pools by their place as seen from it. */
 export interface MatrixTarget {
@@ -19,18 +20,23 @@ export interface MatrixTarget {
 export interface MatrixRun {
   readonly start: () => Promise<MicaProcessOptions & AsyncDisposable>;
   readonly targets: readonly MatrixTarget[];
-  /** Where the bytes of an image lie that goes into a pool which takes no uploads; undefined for all others. */
-  readonly urlOf?: (pool: string, file: string) => Promise<string | undefined>;
+  /** Has the images of the pool `web`, which takes no uploads. */
+  readonly web?: WebServer;
+  /** Of the images. */
+  readonly size?: ImageSize;
 }
 
-const DISK_BYTES = 64 * MiB;
-const DATA_BYTES = 12 * MiB;
+interface ImageSize {
+  readonly diskBytes: number;
+  /** How much of it is neither hole nor zero. */
+  readonly dataBytes: number;
+}
 
 /**
  * Creates two volumes of an image for each combination of pools and formats, and holds what happened against the matrix: the ways,
  * the bytes that were moved, and the content.
  */
-export function matrixRun(name: string, { start, targets, urlOf }: MatrixRun): void {
+export function matrixRun(name: string, { start, targets, web, size = { diskBytes: 64 * MiB, dataBytes: 12 * MiB } }: MatrixRun): void {
   describe(`on ${name}`, () => {
     let folder: string;
     let place: Awaited<ReturnType<MatrixRun["start"]>>;
@@ -40,8 +46,8 @@ export function matrixRun(name: string, { start, targets, urlOf }: MatrixRun): v
     before(async () => {
       folder = await mkdtemp(join(tmpdir(), "mica-matrix-"));
       for (const format of FORMATS) files[format] = join(folder, `disk.${format}`);
-      const content = Buffer.alloc(DISK_BYTES);
-      randomFillSync(content, 8 * MiB, DATA_BYTES);
+      const content = Buffer.alloc(size.diskBytes);
+      randomFillSync(content, size.diskBytes / 8, size.dataBytes);
       await writeFile(files.raw, content);
       await run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", files.raw, files.qcow2], { timeoutMs: MINUTE_MS });
       place = await start();
@@ -55,8 +61,9 @@ export function matrixRun(name: string, { start, targets, urlOf }: MatrixRun): v
     });
 
     const imageIn = async (pool: string, format: MatrixFormat): Promise<string> => {
-      const url = await urlOf?.(pool, files[format]);
-      return url === undefined ? upload(mica, pool, files[format], format) : register(mica, url, format);
+      if (!web || pool !== "web") return upload(mica, pool, files[format], format);
+      web.files.set(`/disk.${format}`, { bytes: await readFile(files[format]) });
+      return register(mica, `${web.url}/disk.${format}`, format);
     };
 
     for (const { kind, pool, from } of targets) {
@@ -72,7 +79,7 @@ export function matrixRun(name: string, { start, targets, urlOf }: MatrixRun): v
               for (const strategy of expected) {
                 const { volume } = await mica.json("POST", "/volume/v3/volumes", { body: { volume: { size: 1, imageRef, volume_type: type } } });
                 volumes.push(volume.id);
-                await assertWay(mica, volume.id, strategy);
+                await assertWay(mica, volume.id, strategy, size);
               }
               // What the second one holds came by way of the first, or from where that came.
               await assertContent(mica, volumes.at(-1) ?? "", files.raw);
@@ -123,7 +130,7 @@ async function register(mica: MicaProcess, url: string, format: MatrixFormat): P
 }
 
 /** The volume became available in this way: nothing was moved where nothing had to be, and nothing was staged. */
-async function assertWay(mica: MicaProcess, volumeId: string, strategy: string): Promise<void> {
+async function assertWay(mica: MicaProcess, volumeId: string, strategy: string, { diskBytes, dataBytes }: ImageSize): Promise<void> {
   const look = async () => (await mica.json("GET", `/mica/v1/operations?subject=${volumeId}`)).operations[0];
   const { state, plan, actual, error } = await mica.until(look, (operation) => typeof operation?.endedAt === "string", 2 * MINUTE_MS);
   assert.equal(state, "done", JSON.stringify(error));
@@ -131,7 +138,7 @@ async function assertWay(mica: MicaProcess, volumeId: string, strategy: string):
   assert.equal(actual.bytesTemporary ?? 0, 0);
   assert.equal(actual.fellBack, undefined);
   if (strategy === "clone" || strategy === "clone_cached") assert.equal(actual.bytesThroughUs ?? 0, 0);
-  else assert.ok(actual.bytesThroughUs >= DATA_BYTES && actual.bytesThroughUs <= DISK_BYTES, `${actual.bytesThroughUs} bytes went through Mica`);
+  else assert.ok(actual.bytesThroughUs >= dataBytes && actual.bytesThroughUs <= diskBytes, `${actual.bytesThroughUs} bytes went through Mica`);
 }
 
 /** The volume begins with the content of the file, and is empty after it: seen by way of a qcow2 image of it, which is small. */

@@ -16,13 +16,14 @@ import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { createServer } from "#/saga/create-server.ts";
 import type { Saga } from "#/saga/engine/saga.ts";
+import type { RescueServer } from "#/saga/rescue-server.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import type { ServerParams } from "#/saga/server-record.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
 import type { GuestSummary } from "#/vm/driver.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { MemoryHost } from "#/vm/memory/host.ts";
-import { PROJECT, SagaWorld } from "./saga-world.ts";
+import { PROJECT, SagaWorld, someContent } from "./saga-world.ts";
 
 export const FLAVOR: ServerFlavor = { id: "1", name: "m1.tiny", vcpus: 1, ramMib: 256, diskGib: 1, ephemeralGib: 0, swapMib: 0, extraSpecs: {} };
 
@@ -173,3 +174,10 @@ const DEVICE: Omit<BlockDeviceTable, "id" | "server_id"> = {
   state: "attaching",
   created_at: 0,
 };
+
+/** A running server, and what is to be done to rescue it. */
+export async function rescuing(world: ServerWorld): Promise<RescueServer> {
+  const serverId = await world.addRunning(someContent());
+  const imageId = await world.sagas.addImage(someContent(), { pool: "slow" });
+  return { serverId, imageId, deviceId: randomUUID(), plan: await world.planDisk(imageId, MiB), vmState: "active" };
+}

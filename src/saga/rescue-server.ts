@@ -1,0 +1,116 @@
+import { devicesOf, insertDevice, removeDevice, updateDevice } from "#/db/block-devices.ts";
+import type { BlockDeviceTable } from "#/db/server-tables.ts";
+import { freeTarget } from "#/domain/block-device.ts";
+import { diskId } from "#/domain/ids.ts";
+import { POWER_STATES, type VmState } from "#/domain/server.ts";
+import { busOf } from "#/domain/server-image.ts";
+import type { Plan } from "#/planner/plan.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import { defineGuest } from "#/saga/define-guest.ts";
+import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
+import { RESCUE } from "#/saga/guest-spec.ts";
+import { makeDisk } from "#/saga/make-disk.ts";
+import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
+import { serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
+import { stopGuest } from "#/vm/stop-guest.ts";
+
+export interface RescueServer {
+  readonly serverId: string;
+  readonly imageId: string;
+  /** Of the disk that it boots from meanwhile, and of its device. */
+  readonly deviceId: string;
+  readonly plan: Plan;
+  readonly vmState: VmState;
+}
+
+type Context = SagaContext<RescueServer>;
+
+/** Boots a server from a disk of its own made of an image, with all its disks where they are: Nova's stable device rescue. */
+export const rescueServer: Saga<Context> = {
+  name: "rescue-server",
+  steps: [
+    {
+      name: "record",
+      run: async (context) => void (await serverOf(context)),
+      undo: markFailed,
+    },
+    {
+      name: "disk",
+      run: addRescueDisk,
+      undo: dropRescueDisk,
+    },
+    {
+      name: "stop",
+      run: ({ hypervisor, limits, params }, { signal }) => stopGuest(hypervisor, params.serverId, { ...limits.hypervisor, signal }),
+    },
+    {
+      name: "boot",
+      run: boot,
+      undo: ({ hypervisor, params }) => hypervisor.destroy(params.serverId),
+    },
+    {
+      name: "publish",
+      run: (context) =>
+        settleServer(context, { vm_state: "rescued", power_state: POWER_STATES.running, rescue_image_id: context.params.imageId, previous_vm_state: context.params.vmState }),
+    },
+  ],
+};
+
+async function addRescueDisk(context: Context, scope: StepScope): Promise<void> {
+  const { db, params } = context;
+  const devices = await devicesOf(db, params.serverId);
+  if (!devices.some(({ id }) => id === params.deviceId)) await insertDevice(db, await rescueDevice(context, devices));
+  await makeDisk(context, { plan: params.plan, target: targetOf(context), source: () => sourceDisk(context, params.plan) }, scope);
+  await updateDevice(db, params.deviceId, { disk_id: params.deviceId, state: "attached" });
+}
+
+async function rescueDevice(context: Context, devices: readonly BlockDeviceTable[]): Promise<BlockDeviceTable> {
+  const { clock, params } = context;
+  const bus = busOf(JSON.parse((await serverOf(context)).image_properties), "disk");
+  return {
+    id: params.deviceId,
+    server_id: params.serverId,
+    source: "image",
+    destination: "local",
+    source_id: params.imageId,
+    volume_id: null,
+    disk_id: null,
+    size_bytes: params.plan.target.virtualSizeBytes,
+    target: freeTarget(bus, new Set(devices.map(({ target }) => target))),
+    bus,
+    kind: "disk",
+    boot_index: null,
+    guest_format: RESCUE,
+    tag: null,
+    delete_on_termination: 1,
+    made_volume: 0,
+    state: "attaching",
+    created_at: clock.nowMs(),
+  };
+}
+
+function targetOf({ params }: Context): NewDiskRecord {
+  const { pool, virtualSizeBytes, format } = params.plan.target;
+  return { id: diskId(params.deviceId), pool, format, virtualSizeBytes, holder: { kind: "server", id: params.serverId } };
+}
+
+async function boot(context: Context, { signal }: StepScope): Promise<void> {
+  await context.hypervisor.discardSaved(context.params.serverId, { signal });
+  await defineGuest(context, await serverOf(context), signal);
+  await context.hypervisor.start(context.params.serverId, { signal });
+}
+
+async function dropRescueDisk(context: Context): Promise<void> {
+  await removeDevice(context.db, context.params.deviceId);
+  await discardTarget(context, targetOf(context));
+}
+
+/** The server boots as it did before, where it ran. */
+async function markFailed(context: Context, because: Failure): Promise<void> {
+  const { hypervisor, params } = context;
+  const ran = params.vmState === "active";
+  await defineGuest(context, await serverOf(context));
+  if (ran) await hypervisor.start(params.serverId);
+  const power_state = ran ? POWER_STATES.running : POWER_STATES.shutDown;
+  await settleFailed(context, because, { vm_state: params.vmState, power_state, rescue_image_id: null, previous_vm_state: null });
+}
