@@ -6,6 +6,7 @@ import { Flavors } from "#/app/flavors.ts";
 import { Keypairs } from "#/app/keypairs.ts";
 import { Materialise } from "#/app/materialise.ts";
 import { Quotas } from "#/app/quotas.ts";
+import { ServerChanges } from "#/app/server-changes.ts";
 import { ServerCreation } from "#/app/server-creation.ts";
 import { ServerDevices } from "#/app/server-devices.ts";
 import { ServerLimits } from "#/app/server-limits.ts";
@@ -18,6 +19,7 @@ export interface Compute {
   readonly servers: Servers;
   readonly serverCreation: ServerCreation;
   readonly serverOperations: ServerOperations;
+  readonly serverChanges: ServerChanges;
   readonly serverVolumes: ServerVolumes;
   readonly serverLimits: ServerLimits;
   readonly flavors: Flavors;
@@ -35,11 +37,13 @@ export function openCompute(context: AppContext, { volumes, volumeCreation }: Pi
   const hosts = new ComputeHosts(context);
   const servers = new Servers(context);
   const serverOperations = new ServerOperations(context, servers);
-  const devices = new ServerDevices(context, { volumes, volumeCreation, materialise: new Materialise(context) });
+  const materialise = new Materialise(context);
+  const devices = new ServerDevices(context, { volumes, volumeCreation, materialise });
   return {
     servers,
     serverCreation: new ServerCreation(context, { flavors, keypairs, quotas, devices }),
     serverOperations,
+    serverChanges: new ServerChanges(context, { servers, operations: serverOperations, flavors, keypairs, quotas, materialise }),
     serverVolumes: new ServerVolumes(context, { servers, volumes, operations: serverOperations }),
     serverLimits: new ServerLimits(context, quotas),
     flavors,

@@ -74,6 +74,13 @@ export class Materialise {
     return { plan, pool: plan.target.pool };
   }
 
+  /** The plan of another disk for a volume, made of an image, in the pool where the volume is. */
+  async planVolumeAnew(volumeId: string, imageId: string): Promise<Plan> {
+    const volume = await this.#db.selectFrom("volume").select(["pool", "size_bytes"]).where("id", "=", volumeId).executeTakeFirst();
+    if (!volume) throw new AppError("not_found", `There is no volume ${volumeId}.`);
+    return this.#planVolumeIn(this.#pools.get(poolName(volume.pool)), await this.#source("image", imageId), volume.size_bytes);
+  }
+
   /** The plan of a local disk of a server. Errors as for volumes. */
   async planServerDisk({ source, sizeBytes, imagesType, useCowImages }: ServerDiskRequest): Promise<Plan> {
     const from = source.kind === "blank" ? undefined : await this.#source(source.kind, source.id);
