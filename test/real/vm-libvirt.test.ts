@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { constants, copyFile, mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { type BlockNode, overlayNode } from "#/domain/block-node.ts";
 import { createOverlay } from "#/tools/qemu-img.ts";
 import { hypervisorContract } from "#/vm/contract.ts";
@@ -43,14 +44,14 @@ async function openLibvirtBench(): Promise<VmBench> {
     },
     writeInGuest: async (id, serial, byte, lengthBytes) => {
       const character = String.fromCharCode(byte);
-      await inGuest(driver, id, `${findDisk(serial)}; yes ${character} | tr -d '\\n' | head -c ${lengthBytes} | dd of=/dev/$disk bs=64k iflag=fullblock conv=fsync`);
+      await inGuest(driver, id, `${findDisk(serial)}; tr '\\0' ${character} </dev/zero | head -c ${lengthBytes} | dd of=/dev/$disk bs=64k iflag=fullblock conv=fsync`);
     },
     bootId: (id) => inGuest(driver, id, "cat /proc/sys/kernel/random/boot_id"),
     hangAgent: async (id, durationMs) => {
       // The command that stops the agent comes from the agent, which must answer first.
       const hang = `(sleep 0.1; kill -STOP $agent; sleep ${durationMs / 1000}; kill -CONT $agent) >/dev/null 2>&1 </dev/null &`;
       await inGuest(driver, id, `agent=$(pidof qemu-ga); ${hang}`);
-      await inGuest(driver, id, "sleep 0.05").catch(() => {});
+      await delay(300);
     },
     killDaemon: () => libvirt.kill(),
     startDaemon: () => libvirt.restart(),
