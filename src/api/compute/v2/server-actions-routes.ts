@@ -1,32 +1,13 @@
-import type { FastifyRequest } from "fastify";
-import Type, { type Static, type TSchema } from "typebox";
+import Type from "typebox";
 import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
 import { IdParams, Nothing, strict } from "./fields.ts";
 import type { ComputeApi } from "./routes.ts";
-
-/** What an action works with, beside its argument. */
-export interface Call {
-  readonly api: ComputeApi;
-  readonly request: FastifyRequest;
-  readonly serverId: string;
-}
-
-export interface Answer {
-  readonly status: 200 | 202 | 204;
-  readonly body?: object;
-  readonly location?: string;
-}
-
-export type Action = (call: Call, argument: unknown) => Promise<Answer>;
+import { type Action, type Answer, action } from "./server-action.ts";
+import { CHANGES } from "./server-changes-actions.ts";
 
 const ACCEPTED: Answer = { status: 202 };
-
-export function action<Schema extends TSchema>(schema: Schema, run: (call: Call, argument: Static<Schema>) => Promise<Answer>): Action {
-  const parse = parserOf(schema);
-  return (call, argument) => run(call, parse(argument));
-}
 
 const Reboot = strict({ type: Type.String({ pattern: "^([hH][aA][rR][dD]|[sS][oO][fF][tT])$" }) });
 const LockReason = Type.Union([Type.Null(), strict({ locked_reason: Type.Optional(Type.String({ minLength: 1, maxLength: 255 })) })]);
@@ -63,6 +44,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
     await api.servers.unlock(request.caller, serverId);
     return ACCEPTED;
   }),
+  ...CHANGES,
   forceDelete: action(Nothing, async ({ api, request, serverId }) => {
     await api.serverOperations.delete(request.caller, serverId);
     return ACCEPTED;

@@ -1,0 +1,81 @@
+import Type from "typebox";
+import { parserOf } from "#/api/parse.ts";
+import { MetadataPairs, Name, Nothing, strict } from "./fields.ts";
+import { type Action, action } from "./server-action.ts";
+import { AccessIpV4, AccessIpV6, Description, DiskConfig, Hostname, Password, Personality, TrustedCertificates, UserData } from "./servers-schema.ts";
+import { serverView } from "./servers-view.ts";
+
+const Key = Type.Optional(Type.Union([Name, Type.Null()]));
+const ImageRef = Type.String({ minLength: 1, maxLength: 1024 });
+
+/** nova/api/openstack/compute/schemas/servers.py `rebuild`, with the first and last microversion of each field. */
+const REBUILD_FIELDS = [
+  [1, 104, { imageRef: ImageRef, name: Type.Optional(Name), adminPass: Type.Optional(Password), metadata: Type.Optional(MetadataPairs) }],
+  [1, 104, { preserve_ephemeral: Type.Optional(Type.Boolean()), "OS-DCF:diskConfig": Type.Optional(DiskConfig) }],
+  [1, 104, { accessIPv4: Type.Optional(AccessIpV4), accessIPv6: Type.Optional(AccessIpV6) }],
+  [1, 56, { personality: Type.Optional(Personality) }],
+  [19, 104, { description: Type.Optional(Description) }],
+  [54, 104, { key_name: Key }],
+  [57, 104, { user_data: Type.Optional(Type.Union([UserData, Type.Null()])) }],
+  [63, 104, { trusted_image_certificates: Type.Optional(TrustedCertificates) }],
+  [90, 104, { hostname: Type.Optional(Hostname) }],
+] as const;
+
+const Newest = Type.Object({ imageRef: ImageRef, name: Type.Optional(Name), description: Type.Optional(Description), metadata: Type.Optional(MetadataPairs), key_name: Key, user_data: Type.Optional(Type.Union([UserData, Type.Null()])), hostname: Type.Optional(Hostname) });
+type RebuildBody = Type.Static<typeof Newest>;
+
+const rebuildParsers = new Map<number, (received: unknown) => unknown>();
+
+/** Checks the body by what its microversion has; extras that have no effect here are accepted where Nova has them. */
+function parseRebuild(minor: number, received: unknown): RebuildBody {
+  const parser = rebuildParsers.getOrInsertComputed(minor, () => {
+    const fields = REBUILD_FIELDS.filter(([since, until]) => minor >= since && minor <= until).map(([, , field]) => field);
+    return parserOf(strict(Object.assign({}, ...fields)));
+  });
+  return parser(received) as RebuildBody;
+}
+
+const Resize = strict({ flavorRef: Type.Union([Type.String({ minLength: 1 }), Type.Integer()]), "OS-DCF:diskConfig": Type.Optional(DiskConfig) });
+const Rescue = Type.Union([Type.Null(), strict({ adminPass: Type.Optional(Password), rescue_image_ref: Type.Optional(ImageRef) })]);
+const Unshelve = Type.Union([Type.Null(), strict({ availability_zone: Type.Optional(Type.Union([Name, Type.Null()])), host: Type.Optional(Name) })]);
+
+const change = (name: "confirmResize" | "revertResize" | "unrescue" | "shelve", status: 202 | 204 = 202): Action =>
+  action(Nothing, async ({ api, request, serverId }) => {
+    await api.serverChanges[name](request.caller, serverId);
+    return { status };
+  });
+
+/** Actions that change a server in depth. */
+export const CHANGES: Readonly<Record<string, Action>> = {
+  rebuild: async ({ api, request, serverId }, argument) => {
+    const body = parseRebuild(request.microversion, argument);
+    await api.serverChanges.rebuild(request.caller, serverId, {
+      imageId: body.imageRef,
+      name: body.name,
+      description: body.description,
+      metadata: body.metadata,
+      keyName: body.key_name,
+      userData: body.user_data,
+      hostname: body.hostname,
+      volumesToo: request.microversion >= 93,
+    });
+    const viewer = api.viewers.of(request);
+    return { status: 202, location: viewer.url("servers", serverId), body: { server: serverView(await api.servers.get(request.caller, serverId), viewer) } };
+  },
+  resize: action(Resize, async ({ api, request, serverId }, { flavorRef }) => {
+    await api.serverChanges.resize(request.caller, serverId, String(flavorRef));
+    return { status: 202 };
+  }),
+  confirmResize: change("confirmResize", 204),
+  revertResize: change("revertResize"),
+  rescue: action(Rescue, async ({ api, request, serverId }, body) => {
+    await api.serverChanges.rescue(request.caller, serverId, body?.rescue_image_ref);
+    return { status: 200, body: body?.adminPass === undefined ? {} : { adminPass: body.adminPass } };
+  }),
+  unrescue: change("unrescue"),
+  shelve: change("shelve"),
+  unshelve: action(Unshelve, async ({ api, request, serverId }) => {
+    await api.serverChanges.unshelve(request.caller, serverId);
+    return { status: 202 };
+  }),
+};

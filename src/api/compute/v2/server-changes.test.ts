@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ComputeWorld } from "./test-world.ts";
+
+async function act(world: ComputeWorld, id: string, body: object, status = 202) {
+  const answer = await world.expect(status, "POST", `/servers/${id}/action`, { body });
+  await world.base.settle();
+  return answer;
+}
+
+async function statusOf(world: ComputeWorld, id: string): Promise<string> {
+  const { server } = await world.expect(200, "GET", `/servers/${id}`);
+  assert.equal(server["OS-EXT-STS:task_state"], null, JSON.stringify(server.fault));
+  return server.status;
+}
+
+describe("servers are changed in depth:", () => {
+  it("rebuilt from another image, with another name and key, their id and volumes stay", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const imageRef = await world.base.makeImage();
+    await act(world, id, { rebuild: { imageRef, name: "two", metadata: { a: "b" } } });
+    const { server } = await world.expect(200, "GET", `/servers/${id}`);
+    assert.deepEqual([server.status, server.name, server.image.id, server.metadata], ["ACTIVE", "two", imageRef, { a: "b" }]);
+    await act(world, id, { rebuild: { imageRef: "00000000-0000-0000-0000-000000000000" } }, 400);
+    await act(world, id, { rebuild: { imageRef, wings: 2 } }, 400);
+    await world.base.assertAuditClean();
+  });
+
+  it("resized, confirmed, and reverted; the quota follows", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const ramUsed = async () => (await world.expect(200, "GET", "/limits")).limits.absolute.totalRAMUsed;
+    const before = await ramUsed();
+    await act(world, id, { resize: { flavorRef: "1" } });
+    assert.equal(await statusOf(world, id), "VERIFY_RESIZE");
+    assert.ok((await ramUsed()) > before);
+    await act(world, id, { revertResize: null });
+    assert.deepEqual([await statusOf(world, id), await ramUsed()], ["ACTIVE", before]);
+    await act(world, id, { resize: { flavorRef: "1" } });
+    await act(world, id, { confirmResize: null }, 204);
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    assert.match((await act(world, id, { resize: { flavorRef: "1" } }, 400)).badRequest.message, /must change flavor/);
+    await act(world, id, { confirmResize: null }, 409);
+    await world.base.assertAuditClean();
+  });
+
+  it("rescued and brought back", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await act(world, id, { rescue: null }, 200);
+    assert.equal(await statusOf(world, id), "RESCUE");
+    await act(world, id, { rescue: null }, 409);
+    await act(world, id, { unrescue: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    await world.base.assertAuditClean();
+  });
+
+  it("shelved away and taken out again, with the bytes where they were", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await act(world, id, { shelve: null });
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+    await act(world, id, { "os-start": null }, 409);
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    await act(world, id, { shelve: null });
+    await world.expect(204, "DELETE", `/servers/${id}`);
+    await world.base.settle();
+    await world.base.assertAuditClean();
+  });
+});
