@@ -1,6 +1,6 @@
 /**
  * The nfs driver, and Mica on it: with real exports under a kernel that has NFS, and the same code in folders of an XFS of this
- * machine, which is fast enough for a kill in every flow.
+ * machine, which is fast enough to be killed in the middle of more bytes.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,7 +14,6 @@ import { describeInKernelVm } from "./support/kernel-vm.ts";
 
 const inner = (name: string) => join(import.meta.dirname, "in-kernel-vm", name);
 
-// A guest has one processor: three of them take the time of the longest.
 await Promise.all([
   describeInKernelVm("the nfs driver on XFS", inner("nfs.ts"), { disks: ["2G"], timeLimitSeconds: 800 }),
   describeInKernelVm("the nfs driver on ext4", inner("nfs-ext4.ts"), { disks: ["2G", "4G"], timeLimitSeconds: 800 }),

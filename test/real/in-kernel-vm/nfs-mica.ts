@@ -1,52 +1,26 @@
 /** Mica with pools on one NFS export: images and volumes share bytes. Runs inside the guest of `kernel-vm.sh`: `nfs.test.ts` starts it. */
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, open, readdir, readFile, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdtemp, open, readdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { it } from "node:test";
 import { MiB, MINUTE_MS } from "#/lib/units.ts";
-import { run } from "#/tools/run.ts";
+import { killFlows } from "../../support/kill-flows.ts";
 import { MicaProcess } from "../../support/mica-process.ts";
+import { assertAvailable, assertClean, beginVolume, qcow2Of, upload, withPools } from "../support/mica-in-guest.ts";
 import { NfsServer, sentMeanwhile } from "../support/nfs-server.ts";
 
 const server = await NfsServer.start(["xfs"]);
 const xfs = await server.mount("xfs");
 
-/** Mica with two pools in folders of one export. A start takes seconds here, and more on a busy machine. */
-async function startMica() {
+/** Two pools in folders of one export. */
+async function freshPools() {
   const folder = await mkdtemp(join(xfs, "pools-"));
   const pools = [
     { name: "images", driver: "nfs", path: join(folder, "images"), roles: ["images"] },
     { name: "volumes", driver: "nfs", path: join(folder, "volumes"), roles: ["volumes", "cache"] },
   ];
-  const mica = await MicaProcess.start({ env: { MICA_POOLS: JSON.stringify(pools) }, startLimitMs: 3 * MINUTE_MS });
-  return { mica, volumes: join(folder, "volumes"), [Symbol.asyncDispose]: () => mica[Symbol.asyncDispose]() };
-}
-
-async function upload(mica: MicaProcess, diskFormat: string, body: Uint8Array): Promise<string> {
-  const { id } = await mica.json("POST", "/image/v2/images", { body: { name: "disk", disk_format: diskFormat, container_format: "bare" } });
-  const { status } = await mica.ask("PUT", `/image/v2/images/${id}/file`, { body, headers: { "content-type": "application/octet-stream" } });
-  assert.equal(status, 204);
-  return id;
-}
-
-async function beginVolume(mica: MicaProcess, imageRef: string): Promise<string> {
-  return (await mica.json("POST", "/volume/v3/volumes", { body: { volume: { size: 1, imageRef } } })).volume.id;
-}
-
-async function assertAvailable(mica: MicaProcess, id: string): Promise<void> {
-  const look = async () => (await mica.json("GET", `/volume/v3/volumes/${id}`)).volume;
-  const made = await mica.until(look, ({ status }) => status !== "creating", 2 * MINUTE_MS);
-  assert.equal(made.status, "available", mica.output.slice(-5000));
-}
-
-async function compressed(content: Uint8Array): Promise<Uint8Array> {
-  const folder = await mkdtemp(join(tmpdir(), "mica-qcow2-"));
-  const [raw, packed] = [join(folder, "disk.raw"), join(folder, "disk.qcow2")];
-  await writeFile(raw, content);
-  await run("qemu-img", ["convert", "-c", "-f", "raw", "-O", "qcow2", raw, packed], { timeoutMs: MINUTE_MS });
-  return readFile(packed);
+  return { volumes: join(folder, "volumes"), ...withPools(pools), async [Symbol.asyncDispose]() {} };
 }
 
 /** An image whose bytes the image store has on the export: they stay where they are. */
@@ -70,8 +44,8 @@ async function assertCloned(mica: MicaProcess, { volumes, image, content }: { vo
 }
 
 it("volumes of images are CLONEs on the server; one that is being converted when Mica is killed is finished after the restart", async () => {
-  await using world = await startMica();
-  const { mica, volumes } = world;
+  const { volumes, ...place } = await freshPools();
+  await using mica = await MicaProcess.start(place);
   const [content, ofStore] = [randomBytes(16 * MiB), randomBytes(4 * MiB)];
   await assertCloned(mica, { volumes, image: await upload(mica, "raw", content), content });
 
@@ -82,13 +56,14 @@ it("volumes of images are CLONEs on the server; one that is being converted when
   await mica.json("DELETE", `/image/v2/images/${registered}`);
   assert.deepEqual(await readdir(store), ["cirros"], "what is the store's stays");
 
-  const packed = await upload(mica, "qcow2", await compressed(content));
+  const packed = await upload(mica, "qcow2", await qcow2Of(content));
   const converting = await beginVolume(mica, packed);
   await mica.until(() => readdir(volumes), (names) => names.some((name) => name.endsWith(".partial")));
   await mica.kill();
   await mica.start();
   await assertAvailable(mica, converting);
   assert.equal(await mica.stop(), 0);
-  const { code, output } = await mica.audit();
-  assert.equal(code, 0, output);
+  await assertClean(mica);
 });
+
+killFlows("two folders of an export", { start: freshPools, momentsMs: [450], dataBytes: 16 * MiB });
