@@ -53,10 +53,9 @@ export async function cachedImage(context: SagaContext<object>, plan: Plan, sour
 }
 
 async function beginFill(context: SagaContext<object>, plan: Plan, source: DiskId): Promise<boolean> {
-  const { db, clock, runner, pools } = context;
+  const { db, clock, runner } = context;
   const disk = await getDisk(db, source);
-  // A guess, put right when the entry is ready: packed formats grow, holes go.
-  const sizeBytes = (await pools.get(disk.pool).stat(disk.id, disk.location))?.allocatedBytes ?? disk.virtualSizeBytes;
+  const sizeBytes = plan.bytes.written; // A guess, put right when the entry is ready: packed formats grow, holes go.
   if (!(await makeRoomInCache(context, plan.target.pool, sizeBytes))) return false;
   const params: FillCache = {
     imageId: plan.source.id ?? "",

@@ -48,9 +48,16 @@ function materialisation({ params }: SagaContext<FillCache>): Materialisation {
   };
 }
 
-async function publish({ db, pools, params }: SagaContext<FillCache>): Promise<void> {
-  const stored = await pools.get(params.pool).stat(diskId(params.diskId));
-  await db.transaction().execute((trx) => setCacheEntryReady(trx, params.imageId, params.pool, stored?.allocatedBytes ?? 0));
+async function publish(context: SagaContext<FillCache>): Promise<void> {
+  const { db, params } = context;
+  const sizeBytes = await entryBytes(context);
+  await db.transaction().execute((trx) => setCacheEntryReady(trx, params.imageId, params.pool, sizeBytes));
+}
+
+/** What the conversion has said, unless a crash came before it could. */
+async function entryBytes({ pools, params, actual }: SagaContext<FillCache>): Promise<number> {
+  if (actual.bytesWritten !== undefined) return actual.bytesWritten - (actual.bytesTemporary ?? 0);
+  return (await pools.get(params.pool).stat(diskId(params.diskId)))?.allocatedBytes ?? 0;
 }
 
 async function forgetEntry(context: SagaContext<FillCache>): Promise<void> {
