@@ -2,7 +2,6 @@
 import { anything, exactly, missing, none } from "./expectation.ts";
 import { onCloud, type Row } from "./flow.ts";
 
-/** By `cinder`: of `openstack` 6.0, `quota` and `limits` work only where there is a compute service. */
 // biome-ignore format: a row for each command.
 const QUOTAS: readonly Row[] = [
   { run: "cinder quota-defaults {lab_project}", shows: { volumes: "10", gigabytes: "1000", snapshots: "10" } },

@@ -20,7 +20,7 @@ const TOKENS: readonly Row[] = [
 const CATALOG: readonly Row[] = [
   {
     run: "openstack catalog list",
-    shows: exactly({ Type: "identity" }, { Type: "image", Name: "glance" }, { Type: "volumev3", Name: "cinderv3" }, { Type: "block-storage" }),
+    shows: exactly({ Type: "identity" }, { Type: "image", Name: "glance" }, { Type: "volumev3", Name: "cinderv3" }, { Type: "block-storage" }, { Type: "compute", Name: "nova" }),
   },
   { run: "openstack catalog show image", shows: { type: "image", endpoints: [{ interface: "public", url: /\/image$/ }] } },
   { run: "openstack catalog show nothing", exit: 0, error: /service nothing not found/ },

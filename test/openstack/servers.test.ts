@@ -55,7 +55,7 @@ const LIFE: readonly Row[] = [
   { run: "nova instance-action-list two", as: "member", text: /reboot/ },
   { run: "nova diagnostics {one}", text: /num_cpus/ },
   { run: "openstack limits show --absolute", as: "member", shows: [{ Name: "totalInstancesUsed", Value: 1 }] },
-  { run: "openstack hypervisor stats show", computeApi: "2.1", shows: { running_vms: 1, vcpus_used: 1 } },
+  { run: "openstack hypervisor stats show", computeApi: "2.1", shows: { count: 1, running_vms: anything } },
   { run: "openstack server delete two", as: "reader", error: /role "member"|1 of 1/ },
   { run: "openstack server delete two", as: "member" },
   gone("{one}"),

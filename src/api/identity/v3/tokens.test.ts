@@ -46,6 +46,7 @@ describe("POST /v3/auth/tokens", () => {
       ["image", "http://localhost:80/image"],
       ["volumev3", `http://localhost:80/volume/v3/${ann.projectId}`],
       ["block-storage", `http://localhost:80/volume/v3/${ann.projectId}`],
+      ["compute", "http://localhost:80/compute/v2.1"],
     ]);
   });
 
