@@ -97,6 +97,20 @@ describe("an rbd pool", () => {
     await assertGone(volumes, newDisk(1).id);
   });
 
+  it("takes half a gigabyte, eight blocks at a time: what writes it has room for that", async () => {
+    await using volumes = await pools.open();
+    const disk = newDisk(512 * MiB);
+    const writer = await volumes.receive(disk);
+    const block = dense(4 * MiB, 1);
+    const starts = Array.from({ length: 128 }, (_, index) => index * 4 * MiB).values();
+    const write = async () => {
+      for (const start of starts) await writer.write(block, start);
+    };
+    await Promise.all(Array.from({ length: 8 }, write));
+    await writer.finish(512 * MiB);
+    assert.equal((await volumes.stat(disk.id))?.allocatedBytes, 512 * MiB);
+  });
+
   it("keeps deleted disks in the trash for their time, and no longer", async () => {
     const namespace = randomUUID();
     await ceph.rbd("namespace", "create", `volumes/${namespace}`);
