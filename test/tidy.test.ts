@@ -126,6 +126,13 @@ describe("contracts", () => {
     assert.deepEqual(paths(drivers.filter(({ path }) => !isRunFor(path))), []);
   });
 
+  it("every hypervisor driver runs the driver contract under its name, beside it or, where that takes a real part, in test/real", () => {
+    const tests = read(["src/vm/**/*.test.ts", "test/real/**/*.test.ts"]).map(({ text }) => text).join("\n");
+    const names = production.flatMap(({ text }) => [...text.matchAll(/^export class (\w+) implements HypervisorDriver/gm)].map(([, name]) => name));
+    assert.ok(names.length > 0);
+    assert.deepEqual(names.filter((name) => !tests.includes(`hypervisorContract("${name}"`)), []);
+  });
+
   it("every saga runs the saga contract in the test beside it, and is known to the runner", () => {
     const registered = readFileSync("src/saga/sagas.ts", "utf8");
     const sagas = production.flatMap(({ path, text }) =>

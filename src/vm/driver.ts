@@ -46,7 +46,7 @@ export interface HypervisorDriver extends AsyncDisposable {
   /** Asks the guest to restart, and does not wait. `conflict` where it does not run. */
   reboot(id: string, options?: CallOptions): Promise<void>;
 
-  /** The reset button: restarts the guest at once, with the hardware that it has. `conflict` where it does not run. */
+  /** The reset button: restarts the guest at once, also a paused one, with the hardware that it has. `conflict` where it does not run. */
   reset(id: string, options?: CallOptions): Promise<void>;
 
   /** Stops the processors. `conflict` where it does not run. */

@@ -35,7 +35,7 @@ export function contractOfFailing(bench: () => VmBench, guest: () => GuestSpec):
   });
 }
 
-/** The last of a guest. */
+/** The last of a guest: it boots once more. */
 export function contractOfCrashing(bench: () => VmBench, guest: () => GuestSpec): void {
   it("a guest whose process is killed has crashed; events tell, and it can be started again", async () => {
     const { driver } = bench();
@@ -47,6 +47,17 @@ export function contractOfCrashing(bench: () => VmBench, guest: () => GuestSpec)
     await log.seen({ kind: "state", id, state: "crashed" });
     await driver.destroy(id);
     await driver.start(id);
+    assert.equal((await driver.stat(id))?.state, "running");
+    await untilUp(bench(), id);
+  });
+
+  it("reset() restarts the guest at once, with all that was in its memory lost", async () => {
+    const { driver } = bench();
+    const { id } = guest();
+    using log = await EventLog.open(driver);
+    await driver.pause(id);
+    await driver.reset(id);
+    await log.seen({ kind: "agent", id, connected: false });
     assert.equal((await driver.stat(id))?.state, "running");
     await driver.destroy(id);
     await driver.undefine(id);

@@ -116,16 +116,6 @@ export function contractOfRunning(bench: () => VmBench, guest: () => GuestSpec):
 
 /** Power-offs, which end what the guest was. */
 export function contractOfStopping(bench: () => VmBench, guest: () => GuestSpec): void {
-  it("reset() boots the guest anew", async () => {
-    const { driver } = bench();
-    const { id } = guest();
-    const before = await bench().bootId(id);
-    await driver.reset(id);
-    await until("it is ready again", async () => (await driver.consoleTail(id, 100_000)).includes("GUEST-READY boot=2"));
-    await untilUp(bench(), id);
-    assert.notEqual(await bench().bootId(id), before);
-  });
-
   it("shutdown() has the guest shut down by itself", async () => {
     const { driver } = bench();
     const { id } = guest();

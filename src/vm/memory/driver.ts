@@ -250,6 +250,7 @@ export class MemoryHypervisor implements HypervisorDriver {
 
   async #restart(guest: MemoryGuest): Promise<void> {
     const disks = guest.live;
+    if (agentConnected(guest)) for (const connected of [false, true]) this.#host.emit({ kind: "agent", id: guest.config.id, connected });
     await this.#host.boot(guest);
     guest.live = disks;
     this.#host.change(guest, "running", "booted");

@@ -23,7 +23,7 @@ MODULES="$FIRST_MODULES virtio_console virtio_net virtio_rng button evdev cdrom 
 
 fail() { echo "guest-make: $*" >&2; exit 1; }
 
-version=$({ cat "$0" "$here"/guest/initramfs-init "$here"/guest/shutdown; find "$here/guest/etc" "$here/guest/data" -type f -exec cat {} +; } | sha256sum | cut -c1-16)
+version=$({ cat "$0" "$here"/guest/initramfs-init "$here"/guest/{shutdown,chpasswd}; find "$here/guest/etc" "$here/guest/data" -type f -exec cat {} +; } | sha256sum | cut -c1-16)
 made=$cache/$version
 mkdir -p "$cache"
 exec 9>"$cache/lock"
@@ -87,8 +87,8 @@ new_tree "$root"
 done
 for name in init poweroff reboot; do ln -s /bin/busybox "$root/sbin/$name"; done
 cp -r "$here/guest/etc" "$here/guest/data" "$root/"
-cp "$here/guest/shutdown" "$root/sbin/"
-find "$root/etc" "$root/data" "$root/sbin/shutdown" -type f -exec chmod 755 {} +
+cp "$here"/guest/{shutdown,chpasswd} "$root/sbin/"
+find "$root/etc" "$root/data" "$root"/sbin/{shutdown,chpasswd} -type f -exec chmod 755 {} +
 echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
 echo 'root::19000:0:99999:7:::' >"$root/etc/shadow"
 echo 'root:x:0:' >"$root/etc/group"
