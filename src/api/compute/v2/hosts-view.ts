@@ -10,7 +10,7 @@ export const BINARY = "nova-compute";
 export const hostId = ({ service }: ComputeHost, minor: number): string | number => (minor >= UUIDS_SINCE ? service.id : service.number);
 
 export const statusView = ({ service }: ComputeHost): string => (service.disabled ? "disabled" : "enabled");
-export const stateView = ({ isUp }: ComputeHost): string => (isUp ? "up" : "down");
+const stateView = ({ isUp }: ComputeHost): string => (isUp ? "up" : "down");
 
 /** As the hypervisor says; by the host's own name while it says nothing. */
 export const hypervisorHostname = ({ service, facts }: ComputeHost): string => facts?.hostname ?? service.host;

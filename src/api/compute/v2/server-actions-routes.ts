@@ -2,6 +2,7 @@ import Type from "typebox";
 import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
+import { refusedInState } from "#/domain/server.ts";
 import { IdParams, Nothing, strict } from "./fields.ts";
 import type { ComputeApi } from "./routes.ts";
 import { type Action, type Answer, action } from "./server-action.ts";
@@ -22,6 +23,8 @@ const power = (name: "os-start" | "os-stop" | "pause" | "unpause" | "suspend" | 
     await api.serverOperations.power(request.caller, serverId, name);
     return ACCEPTED;
   });
+
+const IMAGE_OF_VOLUME = "Images are not made of servers here. Of a volume they are: openstack image create --volume.";
 
 /** The body of POST /servers/{id}/action has one key, the action's name. */
 const ACTIONS: Readonly<Record<string, Action>> = {
@@ -57,6 +60,12 @@ const ACTIONS: Readonly<Record<string, Action>> = {
     const lines = length === undefined || length === null ? undefined : Number(length);
     return { status: 200, body: { output: await api.serverOperations.consoleOutput(request.caller, serverId, lines) } };
   }),
+  /** Servers are offloaded as they are shelved: none ever waits for it. */
+  shelveOffload: action(Nothing, async ({ api, request, serverId }) => {
+    throw refusedInState("shelveOffload", await api.servers.get(request.caller, serverId));
+  }),
+  createImage: refusedFor("not_supported", IMAGE_OF_VOLUME),
+  createBackup: refusedFor("not_supported", IMAGE_OF_VOLUME),
   migrate: refusedFor("bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
   "os-migrateLive": refusedFor("bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
   evacuate: refusedFor("bad_request", "No valid host was found. There is one host: nowhere to evacuate to."),

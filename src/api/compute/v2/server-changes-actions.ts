@@ -1,5 +1,7 @@
+import { hostname } from "node:os";
 import Type from "typebox";
 import { parserOf } from "#/api/parse.ts";
+import { AppError } from "#/domain/errors.ts";
 import { MetadataPairs, Name, Nothing, strict } from "./fields.ts";
 import { type Action, action } from "./server-action.ts";
 import { AccessIpV4, AccessIpV6, Description, DiskConfig, Hostname, Password, Personality, TrustedCertificates, UserData } from "./servers-schema.ts";
@@ -37,7 +39,18 @@ function parseRebuild(minor: number, received: unknown): RebuildBody {
 
 const Resize = strict({ flavorRef: Type.Union([Type.String({ minLength: 1 }), Type.Integer()]), "OS-DCF:diskConfig": Type.Optional(DiskConfig) });
 const Rescue = Type.Union([Type.Null(), strict({ adminPass: Type.Optional(Password), rescue_image_ref: Type.Optional(ImageRef) })]);
-const Unshelve = Type.Union([Type.Null(), strict({ availability_zone: Type.Optional(Type.Union([Name, Type.Null()])), host: Type.Optional(Name) })]);
+const Zone = { availability_zone: Type.Optional(Type.Union([Name, Type.Null()])) };
+const unshelve_2_1 = parserOf(Nothing);
+const unshelve_2_77 = parserOf(Type.Union([Type.Null(), strict(Zone)]));
+const unshelve_2_91 = parserOf(Type.Union([Type.Null(), strict({ ...Zone, host: Type.Optional(Name) })]));
+
+/** Where the server is to go, as far as its microversion can say. */
+function parseUnshelve(minor: number, received: unknown): NonNullable<ReturnType<typeof unshelve_2_91>> {
+  if (minor >= 91) return unshelve_2_91(received) ?? {};
+  if (minor >= 77) return unshelve_2_77(received) ?? {};
+  unshelve_2_1(received);
+  return {};
+}
 
 const change = (name: "confirmResize" | "revertResize" | "unrescue" | "shelve", status: 202 | 204 = 202): Action =>
   action(Nothing, async ({ api, request, serverId }) => {
@@ -74,8 +87,12 @@ export const CHANGES: Readonly<Record<string, Action>> = {
   }),
   unrescue: change("unrescue"),
   shelve: change("shelve"),
-  unshelve: action(Unshelve, async ({ api, request, serverId }) => {
+  unshelve: async ({ api, request, serverId }, argument) => {
+    const { availability_zone: zone, host } = parseUnshelve(request.microversion, argument);
+    const zones = await api.hosts.zones(request.caller);
+    if (zone && !zones.has(zone)) throw new AppError("bad_request", "The requested availability zone is not available");
+    if (host !== undefined && host !== hostname()) throw new AppError("bad_request", `Compute host ${host} could not be found.`);
     await api.serverChanges.unshelve(request.caller, serverId);
     return { status: 202 };
-  }),
+  },
 };
