@@ -32,7 +32,12 @@ export interface CloudOptions {
 }
 
 /** Without over-subscription, so that what is larger than the machine's disk finds no room. */
-const CONFIG = { volumeUploads: { allowCompressed: true }, pools: [{ name: "local", path: "pools/local", overSubscriptionRatioMax: 1 }] };
+const CONFIG = {
+  volumeUploads: { allowCompressed: true },
+  pools: [{ name: "local", path: "pools/local", overSubscriptionRatioMax: 1 }],
+  // Real guests are in test/real.
+  hypervisor: { driver: "memory" },
+};
 
 /** Bytes of the test disk: no whole number of GiB, so that rounding shows. */
 export const DISK_BYTES = 24 * MiB;

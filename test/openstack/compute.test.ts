@@ -95,5 +95,5 @@ const HOSTS: readonly Row[] = [
 onCloud(
   "openstack, nova and what surrounds servers",
   { flavors: FLAVORS, keypairs: KEYPAIRS, quotas: QUOTAS, hosts: HOSTS },
-  { config: { hypervisor: { driver: "memory" }, pools: [{ name: "local", path: "pools/local" }] }, files: { "key.pub": PUBLIC_KEY } },
+  { files: { "key.pub": PUBLIC_KEY } },
 );

@@ -36,7 +36,7 @@ function passwordVariables(): Record<string, string> {
 }
 
 describe("openstacksdk", () => {
-  it("uploads an image, makes a volume and a snapshot of it, and an image again, and leaves nothing", async () => {
+  it("uploads an image, makes a volume and a snapshot of it, and an image again, and a server that takes the volume, and leaves nothing", async () => {
     const script = join(import.meta.dirname, "sdk_flow.py");
     const { stdout } = await execute("/usr/bin/python3", [script, cloud.folder], {
       env: cloudsFile(),
@@ -50,6 +50,9 @@ describe("openstacksdk", () => {
       extend: { size: 2 },
       upload_volume: { status: "active", virtual_size: 2 * GiB, os_distro: "debian" },
       share: { members: [[true, "pending"]] },
+      create_server: { status: "ACTIVE", vm_state: "active", metadata: { made: "by sdk" }, flavor: "m1.nano" },
+      attach: { attached: true, device: "/dev/vdb", then: "available" },
+      stop_and_delete_server: { status: "SHUTOFF", deleted: true, left: 0 },
       list_pages: { volumes: true, images: true },
       ask_for_nothing: { status: 404, says: true },
       delete: { deleted: [true, true, true, true], left: 0 },

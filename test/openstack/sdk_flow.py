@@ -62,6 +62,27 @@ class Flow:
         self.cloud.image.remove_member(member, self.back.id)
         return {"members": members}
 
+    def create_server(self):
+        compute = self.cloud.compute
+        flavor = compute.find_flavor("m1.nano")
+        server = compute.create_server(name=self.name, image_id=self.image.id, flavor_id=flavor.id, networks="none", metadata={"made": "by sdk"})
+        self.server = compute.wait_for_server(server, wait=120)
+        return {"status": self.server.status, "vm_state": self.server.vm_state, "metadata": self.server.metadata, "flavor": self.server.flavor["original_name"]}
+
+    def attach(self):
+        self.cloud.attach_volume(self.server, self.cloud.get_volume_by_id(self.volume.id), wait=True, timeout=60)
+        attached = [found.volume_id for found in self.cloud.compute.volume_attachments(self.server)]
+        device = self.cloud.get_volume_by_id(self.volume.id).attachments[0]["device"]
+        self.cloud.detach_volume(self.server, self.cloud.get_volume_by_id(self.volume.id), wait=True, timeout=60)
+        return {"attached": attached == [self.volume.id], "device": device, "then": self.cloud.get_volume_by_id(self.volume.id).status}
+
+    def stop_and_delete_server(self):
+        compute = self.cloud.compute
+        compute.stop_server(self.server)
+        stopped = compute.wait_for_server(self.server, status="SHUTOFF", wait=60)
+        deleted = self.cloud.delete_server(self.server.id, wait=True, timeout=60)
+        return {"status": stopped.status, "deleted": deleted, "left": len(list(compute.servers()))}
+
     def list_pages(self):
         names = [volume.name for volume in self.cloud.block_storage.volumes(details=True, limit=1)]
         images = [image.id for image in self.cloud.image.images(limit=1)]
@@ -83,7 +104,7 @@ class Flow:
         return {"deleted": deleted, "left": len(self.cloud.list_volumes() + self.cloud.list_volume_snapshots() + self.cloud.list_images())}
 
 
-FLOWS = ["upload_image", "create_volume", "create_snapshot", "extend", "upload_volume", "share", "list_pages", "ask_for_nothing", "delete"]
+FLOWS = ["upload_image", "create_volume", "create_snapshot", "extend", "upload_volume", "share", "create_server", "attach", "stop_and_delete_server", "list_pages", "ask_for_nothing", "delete"]
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -102,5 +102,5 @@ const VOLUMES: readonly Row[] = [
 onCloud(
   "openstack, nova and servers",
   { "a life": LIFE, volumes: VOLUMES },
-  { config: { hypervisor: { driver: "memory" }, pools: [{ name: "local", path: "pools/local" }] }, files: { "key.pub": PUBLIC_KEY, "hello.sh": "#!/bin/sh\necho hello\n" } },
+  { files: { "key.pub": PUBLIC_KEY, "hello.sh": "#!/bin/sh\necho hello\n" } },
 );
