@@ -16,6 +16,7 @@ import { audit } from "#/app/audit/audit.ts";
 import type { Finding } from "#/app/audit/finding.ts";
 import { Audits } from "#/app/audits.ts";
 import { CacheCleaner } from "#/app/cache-cleaner.ts";
+import { GuestWatcher } from "#/app/guest-watcher.ts";
 import type { AppContext } from "#/app/context.ts";
 import { bootstrapIdentity, firstPassword } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
@@ -79,6 +80,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
   stack.use(new CacheCleaner(context));
+  stack.use(new GuestWatcher(context));
   const url = await listen(app, config);
   const cloudsFile = await writeClouds(config, url, adminPassword);
   listening.resolve();

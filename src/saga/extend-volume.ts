@@ -1,6 +1,9 @@
+import { attachmentsOf, updateDevice } from "#/db/block-devices.ts";
 import { getDisk, setDiskSize } from "#/db/disks.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
+import type { BlockNode } from "#/domain/block-node.ts";
+import type { Disk } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import { volumeQuota } from "#/domain/quota.ts";
@@ -51,8 +54,26 @@ async function resize(context: Context): Promise<void> {
   await using _ = await locks.take(id);
   const disk = await getDisk(db, id);
   if (disk.virtualSizeBytes >= params.sizeBytes) return;
-  await pools.get(disk.pool).resize(disk, params.sizeBytes);
+  const grow = () => pools.get(disk.pool).resize(disk, params.sizeBytes);
+  await ((await growInGuest(context, disk, grow)) || grow());
   await db.transaction().execute((trx) => setDiskSize(trx, id, params.sizeBytes));
+}
+
+/** A running guest's QEMU has the disk open and grows it, so that the guest sees it at once; a device must have grown before. False where no guest runs. */
+async function growInGuest({ db, pools, hypervisor, params }: Context, disk: Disk, grow: () => Promise<void>): Promise<boolean> {
+  const { volumeId, sizeBytes } = params;
+  const device = (await attachmentsOf(db, [volumeId])).get(volumeId)?.[0];
+  const guest = device && (await hypervisor.stat(device.server_id));
+  if (!guest || !["running", "paused"].includes(guest.state)) return false;
+  const node = await pools.get(disk.pool).open(disk, "write");
+  if (isDevice(node)) await grow();
+  await hypervisor.resizeDisk(device.server_id, device.target, sizeBytes);
+  await updateDevice(db, device.id, { size_bytes: sizeBytes });
+  return true;
+}
+
+function isDevice(node: BlockNode): boolean {
+  return "file" in node ? isDevice(node.file) : node.driver === "host_device";
 }
 
 async function volumeDisk({ db, params }: Context): Promise<DiskId> {

@@ -5,8 +5,8 @@ import { openSubjects } from "./open-subjects.ts";
 
 /** States in which a server has a guest that the hypervisor knows. */
 const WITH_GUEST: readonly string[] = ["active", "stopped", "paused", "suspended", "rescued", "resized", "shelved"];
-/** Statuses of volumes that are a server's. */
-const HELD: readonly string[] = ["in-use", "detaching"];
+/** Statuses that a volume does not have while it is a server's. */
+const FREE: readonly string[] = ["available", "reserved", "creating", "error", "deleting"];
 
 /**
  * Holds the records of servers against their guests, disks and volumes, both ways. Guests are left out where the hypervisor does not
@@ -50,7 +50,7 @@ async function auditDevices(db: Database, busy: ReadonlySet<string>): Promise<Fi
   return rows
     .filter(({ id, server_id, volume_id }) => !busy.has(id) && !busy.has(server_id) && !(volume_id && busy.has(volume_id)))
     .filter(({ vm_state }) => vm_state !== "error" && vm_state !== "shelved_offloaded")
-    .filter(({ volume_id, diskState, status }) => (volume_id ? !HELD.includes(status ?? "") : diskState !== "ready"))
+    .filter(({ volume_id, diskState, status }) => (volume_id ? FREE.includes(status ?? "deleting") : diskState !== "ready"))
     .map(({ server_id, target, volume_id, status }) => {
       const what = volume_id ? `the volume ${volume_id}, which is ${status ?? "gone"}` : "a disk, which is not whole";
       return finding("dangling_record", `device ${target} of server ${server_id}`, `The server ${server_id} has as ${target} ${what}.`);
