@@ -1,7 +1,7 @@
 /** The matrix of strategies on real storage: ext4, XFS, Ceph RBD, S3 and the web. */
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { after } from "node:test";
 import { GiB } from "#/lib/units.ts";
 import { mountNew } from "../support/file-systems.ts";
@@ -32,6 +32,7 @@ const POOLS = [
 const objects = ["s3", "web"];
 
 matrixRun("ext4, XFS, RBD, S3 and the web", {
+  web,
   start: async () => ({ env: { ...store.env, MICA_POOLS: JSON.stringify(POOLS) }, async [Symbol.asyncDispose]() {} }),
   targets: [
     { kind: "file on ext4", pool: "ext4", from: { "the same pool": ["ext4"], "a pool elsewhere": ["xfs", "rbd"], "an object store or a web server": objects } },
@@ -56,10 +57,4 @@ matrixRun("ext4, XFS, RBD, S3 and the web", {
       },
     },
   ],
-  async urlOf(pool, file) {
-    if (pool !== "web") return undefined;
-    const path = `/${basename(file)}`;
-    web.files.set(path, { bytes: await readFile(file) });
-    return web.url + path;
-  },
 });

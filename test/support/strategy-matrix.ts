@@ -35,7 +35,7 @@ const here = { "the same pool": { raw: SHARED, qcow2: CACHED } } as const;
 const beside = { "another pool of the same place": { raw: SHARED, qcow2: CACHED } } as const;
 
 /**
- * The ways from an image to a volume: what the planner says, and what happens on the real storage (test/real/matrix.test.ts).
+ * The ways from an image to a volume: what the planner says, and what happens on the real storage (test/real/matrix*.test.ts).
  * docs/strategies.md is made from it. Where a combination cannot be, it is left out: overlays and LVM have no pools beside them.
  */
 export const MATRIX: Readonly<Record<TargetKind, Row>> = {

@@ -40,6 +40,11 @@ export class NfsServer {
     await command("rpc.nfsd", "0");
   }
 
+  /** Where the server itself has the file system of an export. */
+  folder(kind: ExportKind): string {
+    return join(EXPORTS, kind);
+  }
+
   /** Mounts an export over NFS; the folder. */
   async mount(kind: ExportKind, options = "hard", version = "4.2"): Promise<string> {
     const folder = await mkdtemp(`/mnt/${kind}-`);
