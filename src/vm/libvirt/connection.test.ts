@@ -44,6 +44,15 @@ describe("a connection to libvirtd", () => {
     assert.equal(daemon.connectionCount(), 2);
   });
 
+  it("a daemon that takes connections and says nothing keeps no call longer than its limit, nor one that is cancelled", async () => {
+    await using daemon = await startDaemon(() => {}, "silent");
+    using connections = new Connections({ ...daemon.options, connectionsMax: 1 });
+    const began = performance.now();
+    await rejectsWith("tool_timed_out", connections.call(CALLS.getHostname, new XdrWriter(), { timeoutMs: 50 }));
+    await rejectsWith("cancelled", connections.call(CALLS.getHostname, new XdrWriter(), { signal: AbortSignal.timeout(50) }));
+    assert.ok(performance.now() - began < 2000);
+  });
+
   it("never has more than five calls under way on a connection, and opens no more connections than it may", async () => {
     let underWay = 0;
     let most = 0;
@@ -105,8 +114,8 @@ interface Daemon extends AsyncDisposable {
   connectionCount(): number;
 }
 
-/** A socket that opens connections as libvirtd does; all other messages go to the test. */
-async function startDaemon(onMessage: (message: Message, socket: Socket) => unknown, authTypes = [0]): Promise<Daemon> {
+/** A socket that opens connections as libvirtd does, unless it knows no way to log in; all other messages go to the test. */
+async function startDaemon(onMessage: (message: Message, socket: Socket) => unknown, authTypes: readonly number[] | "silent" = [0]): Promise<Daemon> {
   const folder = await mkdtemp(join(tmpdir(), "mica-fake-libvirtd-"));
   const socketPath = join(folder, "sock");
   const sockets = new Set<Socket>();
@@ -118,7 +127,7 @@ async function startDaemon(onMessage: (message: Message, socket: Socket) => unkn
     socket.on("error", () => {});
     socket.on("data", (bytes: Buffer) => {
       for (const message of decoder.push(bytes)) {
-        const opening = openingReply(message, authTypes);
+        const opening = authTypes === "silent" ? undefined : openingReply(message, authTypes);
         if (opening) socket.write(opening);
         else onMessage(message, socket);
       }

@@ -25,29 +25,24 @@ export class Connections implements Disposable {
     this.#turns = new Semaphore(options.connectionsMax * CALLS_AT_ONCE);
   }
 
+  /** Errors: as of a connection's call; `tool_timed_out` also where none had room in time. */
   async call(procedure: Procedure, args: XdrWriter, { signal, timeoutMs = this.#options.callTimeoutMs }: LimitedCall = {}): Promise<XdrReader> {
     const dueMs = performance.now() + timeoutMs;
-    using _turn = await this.#turn(timeoutMs, signal);
+    const ended = AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]);
+    using _turn = await this.#turns.take(ended).catch(() => giveUp(signal, timeoutMs));
     for (;;) {
       const free = this.#open.values().find(({ hasRoom }) => hasRoom);
       // Room is taken in the same breath as it is found: many may be waiting for the same connection to be opened.
       if (free) return await free.call(procedure, args, { signal, timeoutMs: Math.max(1, dueMs - performance.now()) });
       if (this.#isClosed) throw new AppError("hypervisor_unavailable", "the driver was closed");
-      await (this.#opening ??= this.#openOne());
+      this.#opening ??= this.#openOne();
+      await Promise.race([this.#opening, untilSet(ended).then(() => giveUp(signal, timeoutMs))]);
     }
   }
 
   [Symbol.dispose](): void {
     this.#isClosed = true;
     for (const connection of this.#open) connection.close();
-  }
-
-  async #turn(timeoutMs: number, signal: AbortSignal | undefined): Promise<Disposable> {
-    const due = AbortSignal.timeout(timeoutMs);
-    return this.#turns.take(signal ? AbortSignal.any([signal, due]) : due).catch(() => {
-      throwIfCancelled(signal);
-      throw new AppError("hypervisor_unavailable", `all connections to libvirtd were busy for ${timeoutMs} ms`);
-    });
   }
 
   async #openOne(): Promise<void> {
@@ -60,4 +55,13 @@ export class Connections implements Disposable {
       this.#opening = undefined;
     }
   }
+}
+
+function giveUp(signal: AbortSignal | undefined, timeoutMs: number): never {
+  throwIfCancelled(signal);
+  throw new AppError("tool_timed_out", `no connection to libvirtd had room within ${timeoutMs} ms`);
+}
+
+async function untilSet(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }

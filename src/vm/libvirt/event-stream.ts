@@ -76,6 +76,12 @@ export class EventStream implements AsyncDisposable {
   }
 
   #tell(event: GuestEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (err) {
+        this.#options.log.error({ err, event: event.kind }, "a listener to the hypervisor failed");
+      }
+    }
   }
 }
