@@ -3,6 +3,7 @@ import type { BlockStorage } from "#/app/block-storage.ts";
 import { ComputeHosts } from "#/app/compute-hosts.ts";
 import type { AppContext } from "#/app/context.ts";
 import { Flavors } from "#/app/flavors.ts";
+import { ImagePrecaching } from "#/app/image-precaching.ts";
 import { Keypairs } from "#/app/keypairs.ts";
 import { Materialise } from "#/app/materialise.ts";
 import { Quotas } from "#/app/quotas.ts";
@@ -27,6 +28,7 @@ export interface Compute {
   readonly quotas: Quotas;
   readonly hosts: ComputeHosts;
   readonly aggregates: Aggregates;
+  readonly imagePrecaching: ImagePrecaching;
 }
 
 /** Builds the use cases. Servers take their volumes from Block Storage, as its own users do. */
@@ -51,5 +53,6 @@ export function openCompute(context: AppContext, { volumes, volumeCreation }: Pi
     quotas,
     hosts,
     aggregates: new Aggregates(context, hosts),
+    imagePrecaching: new ImagePrecaching(context, materialise),
   };
 }

@@ -16,6 +16,7 @@ import { fillCache } from "./fill-cache.ts";
 import { flattenDisk } from "./flatten-disk.ts";
 import { hashImage } from "./hash-image.ts";
 import { powerServer } from "./power-server.ts";
+import { precacheImage } from "./precache-image.ts";
 import { rebuildServer } from "./rebuild-server.ts";
 import { registerLocation } from "./register-location.ts";
 import { rescueServer } from "./rescue-server.ts";
@@ -47,6 +48,7 @@ export const SAGAS: readonly AnySaga[] = [
   flattenDisk,
   hashImage,
   powerServer,
+  precacheImage,
   rebuildServer,
   registerLocation,
   rescueServer,

@@ -26,6 +26,19 @@ const parseMetadata = parserOf(
   }),
 );
 
+const CacheImages = strict({ cache: Type.Array(strict({ id: Type.String({ format: "uuid" }) }), { minItems: 1 }) });
+
+export function addAggregateImageRoutes(app: Server, { aggregates, imagePrecaching }: ComputeApi): void {
+  app.post("/os-aggregates/:id/images", { config: { since: 81 }, schema: { params: IdParams, body: CacheImages } }, async ({ caller, params, body }, reply) => {
+    const ids = body.cache.map(({ id }) => id);
+    if (new Set(ids).size < ids.length) throw new AppError("bad_request", "Duplicate images in request");
+    const { id, hosts } = await aggregates.get(caller, numberOf(params.id));
+    if (hosts.length === 0) throw new AppError("bad_request", `Aggregate ${id} has no hosts.`);
+    await imagePrecaching.begin(caller, ids);
+    return reply.code(202).send();
+  });
+}
+
 export function addAggregateRoutes(app: Server, { aggregates }: ComputeApi): void {
   app.get("/os-aggregates", async ({ caller, microversion }) => ({
     aggregates: (await aggregates.list(caller)).map((aggregate) => aggregateView(aggregate, microversion)),

@@ -167,4 +167,26 @@ describe("aggregates and availability zones", () => {
     await world.refusal(403, "GET", "/os-aggregates");
     assert.equal((await world.expect(200, "GET", "/os-aggregates", { as })).aggregates.length, 1);
   });
+
+  it("have images cached before the first server asks", async () => {
+    await using world = await ComputeWorld.open();
+    const as = world.admin;
+    const { host } = await theHost(world);
+    const { aggregate } = await world.expect(200, "POST", "/os-aggregates", { as, body: { aggregate: { name: "fast" } } });
+    const path = `/os-aggregates/${aggregate.id}/images`;
+    const id = await world.base.makeImage({ visibility: "public" });
+    const body = { cache: [{ id }] };
+    assert.match(await world.refusal(400, "POST", path, { as, body }), /has no hosts/);
+    await world.expect(200, "POST", `/os-aggregates/${aggregate.id}/action`, { as, body: { add_host: { host } } });
+    await world.expect(202, "POST", path, { as, body });
+    await world.base.settle();
+    const operations = await world.base.context.db.selectFrom("operation").select(["state", "subject_id"]).where("saga", "=", "precache-image").execute();
+    assert.deepEqual(operations.map((operation) => ({ ...operation })), [{ state: "done", subject_id: id }]);
+    assert.match(await world.refusal(400, "POST", path, { as, body: { cache: [{ id }, { id }] } }), /Duplicate images/);
+    assert.match(await world.refusal(400, "POST", path, { as, body: { cache: [{ id: "11111111-2222-4333-8444-555555555555" }] } }), /could not be found/);
+    await world.refusal(400, "POST", path, { as, body: { cache: [] } });
+    await world.refusal(403, "POST", path, { body });
+    await world.refusal(404, "POST", path, { as, minor: 80, body });
+    await world.base.assertAuditClean();
+  });
 });

@@ -6,7 +6,7 @@ import type { BlockStorage } from "#/app/block-storage.ts";
 import { type Compute, openCompute } from "#/app/compute.ts";
 import type { AppContext } from "#/app/context.ts";
 import type { Clock } from "#/lib/clock.ts";
-import { addAggregateRoutes } from "./aggregates-routes.ts";
+import { addAggregateImageRoutes, addAggregateRoutes } from "./aggregates-routes.ts";
 import { addAttachmentRoutes } from "./attachments-routes.ts";
 import { addExtensionRoutes } from "./extensions.ts";
 import { addFlavorAccessRoutes, addFlavorRoutes, addFlavorSpecRoutes } from "./flavors-routes.ts";
@@ -74,4 +74,5 @@ function addRoutes(app: Server, api: ComputeApi): void {
   addServiceRoutes(app, api);
   addHypervisorRoutes(app, api);
   addAggregateRoutes(app, api);
+  addAggregateImageRoutes(app, api);
 }
