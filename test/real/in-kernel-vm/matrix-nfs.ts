@@ -1,5 +1,6 @@
 /** The matrix of strategies on NFS. Runs inside the guest of `kernel-vm.sh`: `matrix-in-kernel.test.ts` starts it. */
 import { join } from "node:path";
+import { after } from "node:test";
 import { MiB } from "#/lib/units.ts";
 import { matrixRun } from "../../support/matrix-run.ts";
 import { startWebServer } from "../../support/web-server.ts";
@@ -9,6 +10,7 @@ import { NfsServer } from "../support/nfs-server.ts";
 const server = await NfsServer.start(["xfs", "ext4"]);
 const [xfs, ext4] = [await server.mount("xfs"), await server.mount("ext4")];
 const web = await startWebServer();
+after(() => web[Symbol.asyncDispose]());
 
 const POOLS = [
   { name: "files", path: join(server.folder("ext4"), "files"), roles: ["images"] },
