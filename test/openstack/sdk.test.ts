@@ -51,7 +51,7 @@ describe("openstacksdk", () => {
       upload_volume: { status: "active", virtual_size: 2 * GiB, os_distro: "debian" },
       share: { members: [[true, "pending"]] },
       create_server: { status: "ACTIVE", vm_state: "active", metadata: { made: "by sdk" }, flavor: "m1.nano" },
-      attach: { attached: true, device: "/dev/vdb", then: "available" },
+      attach: { attached: true, device: "/dev/vdb", afterwards: "available" },
       stop_and_delete_server: { status: "SHUTOFF", deleted: true, left: 0 },
       list_pages: { volumes: true, images: true },
       ask_for_nothing: { status: 404, says: true },

@@ -74,7 +74,7 @@ class Flow:
         attached = [found.volume_id for found in self.cloud.compute.volume_attachments(self.server)]
         device = self.cloud.get_volume_by_id(self.volume.id).attachments[0]["device"]
         self.cloud.detach_volume(self.server, self.cloud.get_volume_by_id(self.volume.id), wait=True, timeout=60)
-        return {"attached": attached == [self.volume.id], "device": device, "then": self.cloud.get_volume_by_id(self.volume.id).status}
+        return {"attached": attached == [self.volume.id], "device": device, "afterwards": self.cloud.get_volume_by_id(self.volume.id).status}
 
     def stop_and_delete_server(self):
         compute = self.cloud.compute

@@ -113,6 +113,21 @@ describe("hypervisors", () => {
   });
 });
 
+describe("hosts with servers", () => {
+  it("are not forgotten, and say which and how much they take", async () => {
+    await using world = await ComputeWorld.open();
+    const as = world.admin;
+    const { id } = await theHost(world);
+    const server = await world.makeServer();
+    assert.match(await world.refusal(409, "DELETE", `/os-services/${id}`, { as }), /is hosting instances/);
+    const { hypervisor } = await world.expect(200, "GET", `/os-hypervisors/${id}?with_servers=true`, { as, minor: 87 });
+    assert.deepEqual([hypervisor.servers, hypervisor.vcpus_used, hypervisor.memory_mb_used, hypervisor.local_gb_used], [[{ uuid: server, name: "one" }], 1, 192, 1]);
+    await world.expect(202, "POST", `/servers/${server}/action`, { body: { shelve: null } });
+    await world.base.settle();
+    assert.equal((await world.expect(200, "GET", "/os-hypervisors/statistics", { as, minor: 87 })).hypervisor_statistics.running_vms, 0);
+  });
+});
+
 describe("aggregates and availability zones", () => {
   it("put hosts into zones, one each", async () => {
     await using world = await ComputeWorld.open();

@@ -3,9 +3,10 @@ import Type from "typebox";
 import { parserOf } from "#/api/parse.ts";
 import { AppError } from "#/domain/errors.ts";
 import { MetadataPairs, Name, Nothing, strict } from "./fields.ts";
+import { userDataIn } from "./new-server.ts";
 import { type Action, action } from "./server-action.ts";
 import { AccessIpV4, AccessIpV6, Description, DiskConfig, Hostname, Password, Personality, TrustedCertificates, UserData } from "./servers-schema.ts";
-import { serverView } from "./servers-view.ts";
+import { rebuiltServerView } from "./servers-view.ts";
 
 const Key = Type.Optional(Type.Union([Name, Type.Null()]));
 const ImageRef = Type.String({ minLength: 1, maxLength: 1024 });
@@ -62,18 +63,19 @@ const change = (name: "confirmResize" | "revertResize" | "unrescue" | "shelve", 
 export const CHANGES: Readonly<Record<string, Action>> = {
   rebuild: async ({ api, request, serverId }, argument) => {
     const body = parseRebuild(request.microversion, argument);
+    await api.serverLimits.refuseBeyond(request.caller, { metadata: body.metadata ?? {}, personality: [] });
     await api.serverChanges.rebuild(request.caller, serverId, {
       imageId: body.imageRef,
       name: body.name,
       description: body.description,
       metadata: body.metadata,
       keyName: body.key_name,
-      userData: body.user_data,
+      userData: body.user_data === null ? null : userDataIn(body.user_data),
       hostname: body.hostname,
       volumesToo: request.microversion >= 93,
     });
     const viewer = api.viewers.of(request);
-    return { status: 202, location: viewer.url("servers", serverId), body: { server: serverView(await api.servers.get(request.caller, serverId), viewer) } };
+    return { status: 202, location: viewer.url("servers", serverId), body: { server: rebuiltServerView(await api.servers.get(request.caller, serverId), viewer) } };
   },
   resize: action(Resize, async ({ api, request, serverId }, { flavorRef }) => {
     await api.serverChanges.resize(request.caller, serverId, String(flavorRef));

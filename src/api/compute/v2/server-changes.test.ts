@@ -24,6 +24,11 @@ describe("servers are changed in depth:", () => {
     assert.deepEqual([server.status, server.name, server.image.id, server.metadata], ["ACTIVE", "two", imageRef, { a: "b" }]);
     await act(world, id, { rebuild: { imageRef: "00000000-0000-0000-0000-000000000000" } }, 400);
     await act(world, id, { rebuild: { imageRef, wings: 2 } }, 400);
+    await act(world, id, { rebuild: { imageRef, user_data: "abc" } }, 400);
+    await act(world, id, { rebuild: { imageRef, metadata: Object.fromEntries(Array.from({ length: 129 }, (_, index) => [`k${index}`, "v"])) } }, 403);
+    const { server: rebuilt } = await act(world, id, { rebuild: { imageRef, user_data: "aGVsbG8=" } });
+    assert.deepEqual([rebuilt.id, rebuilt.user_data], [id, "aGVsbG8="]);
+    await world.refusal(400, "POST", `/servers/${id}/action`, { minor: 56, body: { rebuild: { imageRef, user_data: "aGVsbG8=" } } });
     await world.base.assertAuditClean();
   });
 

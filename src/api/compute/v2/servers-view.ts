@@ -20,6 +20,16 @@ export function changedServerView(server: Server, viewer: Viewer): object {
   return viewer.minor >= 75 ? serverView(server, viewer) : basicView(server, viewer);
 }
 
+/** What a rebuild answers: with what it may have given anew. */
+export function rebuiltServerView(server: Server, viewer: Viewer): object {
+  const { minor } = viewer;
+  return {
+    ...changedServerView(server, viewer),
+    ...(minor >= 54 && { key_name: server.key_name }),
+    ...(minor >= 57 && { user_data: server.user_data }),
+  };
+}
+
 /** What a create answers. */
 export function createdServerView({ id, disk_config }: Server, viewer: Viewer): object {
   return { id, links: viewer.links("servers", id), "OS-DCF:diskConfig": disk_config, security_groups: SECURITY_GROUPS };
