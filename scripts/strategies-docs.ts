@@ -6,8 +6,7 @@ const INTRODUCTION = `<!-- Made from test/support/strategy-matrix.ts by \`make d
 
 Rows: the pool that the volume goes to. Columns: where the image is, and its format; \`qcow2\` stands for all formats but raw, since
 a volume's bytes are plain. Each cell says how the first volume of an image is made, and how the next ones are, where that differs.
-\`make test-real\` makes the volumes of the rows \`file\`, \`nfs\` and \`rbd\` on the real storage, all of them, and compares the way, the bytes
-moved and the content. Of the row \`lvm thin\` it makes a conversion into the cache, and clones of that.
+\`make test-real\` makes these volumes on the real storage, all of them, and compares the way, the bytes moved and the content.
 
 | way | bytes through Mica | temporary files |
 | --- | --- | --- |
