@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -7,6 +10,7 @@ import type { BlockNode } from "#/domain/block-node.ts";
 import { CONFIG_DRIVE_LABEL, configDriveFiles } from "#/domain/config-drive.ts";
 import { MiB, SECOND_MS } from "#/lib/units.ts";
 import { makeIso } from "#/tools/genisoimage.ts";
+import { jsonFilename } from "#/tools/qemu-img.ts";
 import { run } from "#/tools/run.ts";
 import { EventLog, until } from "#/vm/contract/bench.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
@@ -82,6 +86,28 @@ describe("a guest's hardware, as libvirt and QEMU make it", () => {
     await driver.detachDisk(id, "vdb");
   });
 
+  it("what another process shows on a socket is a disk, also when that process is killed and comes back", async () => {
+    const node = await rawFile(folder, 2 * MiB);
+    const path = join(folder, "nbd");
+    let server = await serveBlocks(node, path);
+    try {
+      await attach(disk("vdb", { driver: "raw", file: { driver: "nbd", server: { type: "unix", path }, export: "disk" } }));
+      server.kill("SIGKILL");
+      await once(server, "exit");
+      await rm(path, { force: true });
+      const writing = write("vdb", MiB).catch(() => {}); // Its answer is lost where the guest is stopped meanwhile.
+      server = await serveBlocks(node, path);
+      await until("all is written", async () => {
+        if ((await driver.stat(id))?.state === "paused") await driver.resume(id);
+        return (await allocatedBytes(node)) >= MiB;
+      });
+      await writing;
+      await driver.detachDisk(id, "vdb");
+    } finally {
+      server.kill("SIGKILL");
+    }
+  });
+
   it("a disk whose storage is full stops the guest, and nothing is lost when there is room again", async () => {
     using log = await EventLog.open(driver);
     const node = await rawFile(small, 2 * MiB);
@@ -150,6 +176,13 @@ async function rawFile(folder: string, sizeBytes: number): Promise<BlockNode & {
   await writeFile(filename, "");
   await truncate(filename, sizeBytes);
   return { driver: "raw", file: { driver: "file", filename } };
+}
+
+/** Shows a disk's bytes at the socket, for one guest after the other. */
+async function serveBlocks(node: BlockNode, path: string): Promise<ChildProcess> {
+  const server = spawn("qemu-nbd", ["--persistent", "--export-name", "disk", "--socket", path, jsonFilename(node)], { stdio: "ignore" });
+  await until("the socket is there", async () => existsSync(path), 10 * SECOND_MS);
+  return server;
 }
 
 async function allocatedBytes(node: BlockNode): Promise<number> {

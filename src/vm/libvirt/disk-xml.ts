@@ -81,7 +81,7 @@ function placeOf(node: BlockNode, sizeBytes?: number): Pick<Storage, "type" | "s
   }
 }
 
-/** A server of blocks that is restarted is waited for so long, in seconds; meanwhile the guest's requests wait. */
+/** A server of blocks that went away is looked for so long, in seconds. A request that fails nevertheless stops the guest, by its policy. */
 const NBD_RECONNECT = element("reconnect", { delay: 30 });
 
 function rbdSource(node: RbdNode, slice: string | undefined): string {
