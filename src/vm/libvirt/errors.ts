@@ -51,7 +51,7 @@ function codeOf({ number, message }: LibvirtError): ErrorCode {
   // Another QEMU has the disk open: QEMU says so in words alone (util/osdep.c, block/file-posix.c).
   if (/Failed to get "?(write|shared "write"|consistent read)"? lock/.test(message)) return "conflict";
   // Before libvirt 9.1 the agent's own refusals were internal errors.
-  if (number === 1 && /guest agent command|agent/i.test(message)) return "agent_unavailable";
+  if (number === 1 && /QEMU agent command|guest agent/i.test(message)) return "agent_unavailable";
   return CODES[number] ?? "tool_failed";
 }
 
