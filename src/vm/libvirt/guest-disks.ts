@@ -101,8 +101,8 @@ export class GuestDisks {
     try {
       await this.#calls.detachDeviceAlias(domain, child(disk, "alias")?.attributes["name"] ?? "", limits);
     } catch (error) {
-      // Gone meanwhile; or QEMU says that it was asked already.
-      if (!isLibvirtError(error, ERROR.deviceMissing, ERROR.operationFailed) && !/already in the process of unplug/.test(String(error))) throw error;
+      // Gone meanwhile, or the whole guest with it; or QEMU says that it was asked already.
+      if (!isLibvirtError(error, ERROR.deviceMissing, ERROR.operationFailed, ERROR.operationInvalid) && !/already in the process of unplug/.test(String(error))) throw error;
     }
   }
 
