@@ -16,6 +16,7 @@ import { busOf } from "#/domain/server-image.ts";
 import { invalidVolume } from "#/domain/volume.ts";
 import { attachVolume } from "#/saga/attach-volume.ts";
 import { detachVolume } from "#/saga/detach-volume.ts";
+import { swapVolume } from "#/saga/swap-volume.ts";
 
 export interface AttachmentRequest {
   readonly volumeId: string;
@@ -87,6 +88,26 @@ export class ServerVolumes {
       await updateDevice(trx, device.id, { state: "detaching" });
       await this.#parts.operations.recordStart(trx, caller, server, "detach_volume");
       return runner.begin(trx, detachVolume, { serverId, deviceId: device.id }, operationOf(caller, server));
+    });
+    void runner.run(operationId);
+  }
+
+  /** Starts to move the server from one volume to another of the same size, with its content. 400 where that cannot be. */
+  async swap(caller: Caller, serverId: string, volumeId: string, newVolumeId: string): Promise<void> {
+    requireRole(caller, "admin", "swap volumes");
+    const { db, clock, runner } = this.#context;
+    const operationId = await db.transaction().execute(async (trx) => {
+      const server = await this.#parts.servers.findUnlocked(trx, caller, serverId);
+      if (!["active", "paused"].includes(server.vm_state) || server.task_state !== null) throw refusedInState("swap_volume", server);
+      const device = await findAttachment(trx, serverId, volumeId);
+      if (!device) throw notAttached(serverId, volumeId);
+      const [old, target] = [await this.#parts.volumes.find(trx, caller, volumeId), await this.#parts.volumes.find(trx, caller, newVolumeId)];
+      if (target.size_bytes !== old.size_bytes) throw invalidVolume("New volume must be of the size of the one that it takes the place of.");
+      await this.#reserve(trx, server, target);
+      const changes = { status: "detaching", updated_at: clock.nowMs() };
+      if (!(await changeVolumeIn(trx, volumeId, { from: ["in-use"], changes }))) throw invalidVolume(`Volume ${volumeId} is not in use: it is being attached or detached.`);
+      await this.#parts.operations.recordStart(trx, caller, server, "swap_volume");
+      return runner.begin(trx, swapVolume, { serverId, deviceId: device.id, oldVolumeId: volumeId, newVolumeId }, operationOf(caller, server));
     });
     void runner.run(operationId);
   }

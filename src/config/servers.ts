@@ -37,4 +37,3 @@ export const SERVERS_SCHEMA = Type.Object({
     description: "Whether a server whose user does not say has a config drive: there is no metadata service, so cloud-init finds keys and user data nowhere else. Nova's `force_config_drive`.",
   }),
 });
-export type ServersConfig = Type.Static<typeof SERVERS_SCHEMA>;

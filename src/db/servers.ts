@@ -11,13 +11,6 @@ export async function findServer(db: Database, id: string): Promise<ServerTable 
   return db.selectFrom("server").selectAll().where("id", "=", id).executeTakeFirst();
 }
 
-/** The server, which the caller knows to be recorded. */
-export async function getServer(db: Database, id: string): Promise<ServerTable> {
-  const server = await findServer(db, id);
-  if (!server) throw new Error(`Broken invariant: server ${id} is not recorded`);
-  return server;
-}
-
 export async function updateServer(db: Database, id: string, changes: Partial<ServerTable>): Promise<void> {
   await db.updateTable("server").set(changes).where("id", "=", id).execute();
 }
@@ -33,11 +26,6 @@ export async function changeServerIn(
 
 export async function removeServer(db: Database, id: string): Promise<ServerTable | undefined> {
   return db.deleteFrom("server").where("id", "=", id).returningAll().executeTakeFirst();
-}
-
-/** Whether the image has been given to a server that is still there. */
-export async function hasServerOfImage(db: Database, imageId: string): Promise<boolean> {
-  return (await db.selectFrom("server").select("id").where("image_id", "=", imageId).limit(1).executeTakeFirst()) !== undefined;
 }
 
 /** The tags of the servers, in order; one query. */

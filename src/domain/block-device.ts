@@ -1,4 +1,3 @@
-import { AppError } from "./errors.ts";
 import { invalidDevice } from "./server.ts";
 
 /** One disk of a server as its user asks for it: an entry of `block_device_mapping_v2` (nova/block_device.py, nova/compute/api.py). */
@@ -40,13 +39,6 @@ export function checkBlockDevices(devices: readonly BlockDeviceRequest[], imageI
   checkBootSequence(devices);
   checkLocal(devices, limits);
   checkUnique(devices);
-}
-
-/** The device that the server boots from. 400 where there is none. */
-export function bootDevice(devices: readonly BlockDeviceRequest[]): BlockDeviceRequest {
-  const root = devices.find(({ bootIndex }) => bootIndex === 0);
-  if (!root) throw new AppError("bad_request", "Block Device Mapping is Invalid: Boot sequence for the instance and image/block device mapping combination is not valid.");
-  return root;
 }
 
 function checkDevice(device: BlockDeviceRequest, imageId: string | undefined): void {
@@ -91,7 +83,7 @@ function checkUnique(devices: readonly BlockDeviceRequest[]): void {
   }
 }
 
-export function isSwap({ guestFormat }: Pick<BlockDeviceRequest, "guestFormat">): boolean {
+function isSwap({ guestFormat }: Pick<BlockDeviceRequest, "guestFormat">): boolean {
   return guestFormat === "swap";
 }
 

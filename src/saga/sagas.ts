@@ -23,6 +23,7 @@ import { rescueServer } from "./rescue-server.ts";
 import { resizeServer } from "./resize-server.ts";
 import type { AnySaga } from "./runner.ts";
 import { shelveServer } from "./shelve-server.ts";
+import { swapVolume } from "./swap-volume.ts";
 import { unrescueServer } from "./unrescue-server.ts";
 import { unshelveServer } from "./unshelve-server.ts";
 import { uploadImage } from "./upload-image.ts";
@@ -54,6 +55,7 @@ export const SAGAS: readonly AnySaga[] = [
   rescueServer,
   resizeServer,
   shelveServer,
+  swapVolume,
   unrescueServer,
   unshelveServer,
   uploadImage,

@@ -65,7 +65,8 @@ export function addAttachmentRoutes(app: Server, { serverVolumes }: ComputeApi):
     const change: AttachmentChange = microversion >= 85 ? parseUpdate(body).volumeAttachment : parseSwap(body).volumeAttachment;
     const device = await serverVolumes.get(caller, params.id, params.volumeId);
     if (change.volumeId !== params.volumeId) {
-      throw new AppError("not_supported", "Volumes of running servers are not swapped by this call: detach the one, and attach the other.");
+      await serverVolumes.swap(caller, params.id, params.volumeId, change.volumeId);
+      return reply.code(202).send();
     }
     if (microversion < 85) throw new AppError("bad_request", `volume ${params.volumeId} already attached`);
     refuseOtherChanges(device, change);

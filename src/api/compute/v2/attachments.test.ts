@@ -37,6 +37,23 @@ describe("volumes of servers", () => {
     await world.base.assertAuditClean();
   });
 
+  it("are swapped while the guest runs, by administrators, for one of the same size", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const [old, larger, next] = [await world.base.makeVolume(), await world.base.makeVolume({ size: 2 }), await world.base.makeVolume()];
+    const path = `/servers/${id}/os-volume_attachments`;
+    await world.expect(202, "POST", path, { body: { volumeAttachment: { volumeId: old } } });
+    await world.base.settle();
+    const swap = (volumeId: string) => ({ body: { volumeAttachment: { volumeId } } });
+    await world.refusal(403, "PUT", `${path}/${old}`, swap(next));
+    await world.refusal(400, "PUT", `${path}/${old}`, { as: world.admin, ...swap(larger) });
+    await world.expect(202, "PUT", `${path}/${old}`, { as: world.admin, ...swap(next) });
+    await world.base.settle();
+    assert.deepEqual([await world.base.status(old), await world.base.status(next)], ["available", "in-use"]);
+    assert.deepEqual((await world.expect(200, "GET", path)).volumeAttachments.map(({ volumeId }: { volumeId: string }) => volumeId), [next]);
+    await world.base.assertAuditClean();
+  });
+
   it("are attached without an answer's body since 2.101, and with less to say before", async () => {
     await using world = await ComputeWorld.open();
     const id = await world.makeServer();
