@@ -11,7 +11,7 @@ import { changeVolumeIn } from "#/db/volumes.ts";
 import { freeTarget, targetOf } from "#/domain/block-device.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
-import { ATTACHABLE_STATES, DETACHABLE_STATES, refusedInState } from "#/domain/server.ts";
+import { ATTACHABLE_STATES, refusedInState } from "#/domain/server.ts";
 import { busOf } from "#/domain/server-image.ts";
 import { invalidVolume } from "#/domain/volume.ts";
 import { attachVolume } from "#/saga/attach-volume.ts";
@@ -166,7 +166,7 @@ export class ServerVolumes {
 function refuseDetaching(server: ServerTable, device: BlockDeviceTable): void {
   const isAway = server.vm_state === "shelved_offloaded";
   if (device.boot_index === 0 && !isAway) throw new AppError("forbidden", "Cannot detach a root device volume");
-  if ((!DETACHABLE_STATES.includes(server.vm_state) && !isAway && server.vm_state !== "shelved") || server.task_state !== null) throw refusedInState("detach_volume", server);
+  if ((!ATTACHABLE_STATES.includes(server.vm_state) && !isAway && server.vm_state !== "shelved") || server.task_state !== null) throw refusedInState("detach_volume", server);
 }
 
 /** 404 in Nova's words. */

@@ -76,9 +76,8 @@ export const SERVER_ACTIONS = {
 } as const satisfies Record<string, { readonly from: readonly VmState[]; readonly task: TaskState }>;
 export type ServerAction = keyof typeof SERVER_ACTIONS;
 
-/** From which states volumes can be attached and detached. */
+/** From which states volumes can be attached and detached. Nova detaches from a suspended server too; its saved memory knows the disk, so that the guest would not come back. */
 export const ATTACHABLE_STATES: readonly VmState[] = ["active", "paused", "stopped", "resized"];
-export const DETACHABLE_STATES: readonly VmState[] = [...ATTACHABLE_STATES, "suspended"];
 
 /** What an action is called in refusals and in the history. */
 export function actionName(action: ServerAction): string {
