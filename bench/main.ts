@@ -14,6 +14,7 @@ import type { Figure } from "./figure.ts";
 import { lists } from "./lists.ts";
 import { memory } from "./memory.ts";
 import { saga } from "./saga.ts";
+import { rbdServers, servers } from "./servers.ts";
 import { start } from "./start.ts";
 import { tableOf } from "./table.ts";
 import { transfer } from "./transfer.ts";
@@ -31,6 +32,8 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   "rbd-clone": rbdClone,
   "rbd-convert": rbdConvert,
   "rbd-at-once": rbdAtOnce,
+  servers,
+  "rbd-servers": rbdServers,
 };
 
 /** No measurement takes longer, however busy the machine is. */

@@ -16,13 +16,14 @@ export interface BenchStorage {
   usedBytes(): Promise<number>;
 }
 
-export type OpenStorage = (bed: Bed, name: string) => Promise<BenchStorage>;
+/** `env`: more settings for Mica. */
+export type OpenStorage = (bed: Bed, name: string, env?: Record<string, string>) => Promise<BenchStorage>;
 
 const QUIET = { MICA_LOG_LEVEL: "error" };
 
 /** The default pool, in the temporary folder. */
-export const onFiles: OpenStorage = async (bed, name) => {
-  const mica = await bed.mica(name, { env: QUIET });
+export const onFiles: OpenStorage = async (bed, name, env = {}) => {
+  const mica = await bed.mica(name, { env: { ...QUIET, ...env } });
   return {
     mica,
     async convertAlone(path, flags) {
@@ -37,13 +38,13 @@ export const onFiles: OpenStorage = async (bed, name) => {
 };
 
 /** Images and volumes in two pools of a Ceph cluster of one OSD, which is started for it. */
-export const onRbd: OpenStorage = async (bed, name) => {
+export const onRbd: OpenStorage = async (bed, name, env = {}) => {
   const ceph = bed.use(await startCeph());
   const pools = [
     { name: "images", driver: "rbd", roles: ["images"], rbd: { confPath: ceph.confPath, pool: "images" } },
-    { name: "volumes", driver: "rbd", roles: ["volumes", "cache"], rbd: { confPath: ceph.confPath, pool: "volumes" }, overSubscriptionRatioMax: 1000 },
+    { name: "volumes", driver: "rbd", roles: ["volumes", "servers", "cache"], rbd: { confPath: ceph.confPath, pool: "volumes" }, overSubscriptionRatioMax: 1000 },
   ];
-  const mica = await bed.mica(name, { env: { ...QUIET, MICA_POOLS: JSON.stringify(pools) } });
+  const mica = await bed.mica(name, { env: { ...QUIET, ...env, MICA_POOLS: JSON.stringify(pools) } });
   return {
     mica,
     convertAlone: (path, flags, sizeBytes = GiB) => convertIntoRbd(ceph, path, flags, sizeBytes),

@@ -13,7 +13,7 @@ import { SagaWorld } from "../../test/support/saga-world.ts";
 
 /** A world with one idle image in the cache, and all that is free being too little. */
 async function fullWorld(cacheCleanIntervalMs: number) {
-  const limits = { cacheCleaning: { belowPercentage: 100, untilPercentage: 100, idleMsMin: 0 } };
+  const limits = { cacheCleaning: { belowPercentage: 100, untilPercentage: 100, idleMsMin: 0, unusedMsMax: 0 } };
   const world = await SagaWorld.open({ sagas: [fillCache, cleanCache], limits, clone: "independent" });
   const id = await world.addImage(Buffer.alloc(MiB, 1), { pool: "slow" });
   const plan = await world.planVolume({ kind: "image", id }, MiB);

@@ -11,6 +11,7 @@ import { changeVolumeIn } from "#/db/volumes.ts";
 import { type BlockDeviceRequest, checkBlockDevices, type DiskBus, freeTarget, targetOf } from "#/domain/block-device.ts";
 import type { Caller } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
+import type { FileSystem } from "#/domain/file-system.ts";
 import type { Flavor } from "#/domain/flavor.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
@@ -36,7 +37,7 @@ export interface DecidedDevice {
 /** The records of a server's disks, and what is to be done for them. */
 export interface RecordedDevices {
   readonly rows: BlockDeviceTable[];
-  readonly disks: { deviceId: string; plan: Plan }[];
+  readonly disks: { deviceId: string; plan: Plan; fileSystem?: FileSystem | undefined }[];
   readonly volumes: { volumeId: string; operationId: OperationId }[];
 }
 
@@ -87,7 +88,7 @@ export class ServerDevices {
     for (const device of devices) {
       const id = randomUUID();
       const { made } = device;
-      if (made.kind === "disk") recorded.disks.push({ deviceId: id, plan: made.plan });
+      if (made.kind === "disk") recorded.disks.push({ deviceId: id, plan: made.plan, fileSystem: fileSystemOf(device, recorded.disks) });
       const volumeId = made.kind === "disk" ? null : await this.#takeVolume(trx, caller, { server, device, recorded });
       recorded.rows.push(rowOf(server, device, { id, volumeId }));
     }
@@ -163,6 +164,13 @@ function withImage(image: Image | undefined, asked: readonly BlockDeviceRequest[
 
 function byBootIndex(a: BlockDeviceRequest, b: BlockDeviceRequest): number {
   return (a.bootIndex ?? Number.MAX_SAFE_INTEGER) - (b.bootIndex ?? Number.MAX_SAFE_INTEGER);
+}
+
+/** Blank local disks come with a file system, or as swap, as their users ask; Nova's names for them. */
+function fileSystemOf({ request: { source, guestFormat } }: DecidedDevice, before: RecordedDevices["disks"]): FileSystem | undefined {
+  if (source !== "blank") return undefined;
+  if (guestFormat === "swap") return { kind: "swap" };
+  return { kind: (guestFormat ?? "ext4") as FileSystem["kind"], label: `ephemeral${before.filter(({ fileSystem }) => fileSystem && fileSystem.kind !== "swap").length}` };
 }
 
 /** Undefined: as large as the image. */

@@ -119,6 +119,12 @@ export const POOL_SCHEMA = Type.Object(
       unit: "ms",
       description: "Images that were used since stay: they are likely to be asked for again. NetApp's `expiry_thres_minutes` (720).",
     }),
+    cacheUnusedMsMax: whole(DAY_MS, 0, {
+      unit: "ms",
+      zeroIsUnlimited: true,
+      description:
+        "Images that were not used for so long, and that no disk reads through, go also where there is room: most are never asked for again. Nova's `remove_unused_original_minimum_age_seconds` (86400); 0 is its `remove_unused_base_images` = False.",
+    }),
     concurrencyMax: whole(8, 1, {
       description: "Heavy operations (convert, copy, flatten) at once; more of them wait. Past a few, a disk only gets slower for all.",
     }),

@@ -1,3 +1,4 @@
+import { FILE_SYSTEM_KINDS } from "./file-system.ts";
 import { invalidDevice } from "./server.ts";
 
 /** One disk of a server as its user asks for it: an entry of `block_device_mapping_v2` (nova/block_device.py, nova/compute/api.py). */
@@ -35,7 +36,10 @@ export interface BlockDeviceLimits {
 
 /** Throws 400 where the devices do not make a server, as Nova does and in its words. `imageId`: the `imageRef` of the request. */
 export function checkBlockDevices(devices: readonly BlockDeviceRequest[], imageId: string | undefined, limits: BlockDeviceLimits): void {
-  for (const device of devices) checkDevice(device, imageId);
+  for (const device of devices) {
+    checkDevice(device, imageId);
+    checkGuestFormat(device);
+  }
   checkBootSequence(devices);
   checkLocal(devices, limits);
   checkUnique(devices);
@@ -72,6 +76,11 @@ function checkLocal(devices: readonly BlockDeviceRequest[], { localMax, ephemera
   if (swapWanted > swapMib) throw invalidDevice("Swap drive requested is larger than instance type allows.");
   const ephemeralWanted = blank.filter((device) => !isSwap(device)).reduce((sum, { sizeGib }) => sum + (sizeGib ?? ephemeralGib), 0);
   if (ephemeralWanted > ephemeralGib) throw invalidDevice("Ephemeral disks requested are larger than the instance type allows.");
+}
+
+function checkGuestFormat({ source, destination, guestFormat }: BlockDeviceRequest): void {
+  if (source !== "blank" || destination !== "local" || guestFormat === undefined) return;
+  if (!(FILE_SYSTEM_KINDS as readonly string[]).includes(guestFormat)) throw invalidDevice(`guest_format "${guestFormat}" is none of: ${FILE_SYSTEM_KINDS.join(", ")}.`);
 }
 
 function checkUnique(devices: readonly BlockDeviceRequest[]): void {

@@ -12,7 +12,7 @@ import { SagaWorld } from "../../test/support/saga-world.ts";
 const FAST = poolName("fast");
 const scope = { signal: new AbortController().signal, progress() {} };
 /** Pool `fast` has 64 MiB: four images of 8 MiB leave half of it. */
-const HALF: CacheCleaning = { belowPercentage: 60, untilPercentage: 70, idleMsMin: HOUR_MS };
+const HALF: CacheCleaning = { belowPercentage: 60, untilPercentage: 70, idleMsMin: HOUR_MS, unusedMsMax: 0 };
 
 /** A world with so many images of 8 MiB in the cache; the first was used the longest time ago, all of them `idleMs` ago. */
 async function withImages(count: number, cacheCleaning: CacheCleaning, idleMs = 2 * HOUR_MS) {
@@ -55,8 +55,19 @@ describe("cleaning the cache", () => {
     await world.assertAuditClean();
   });
 
+  it("drops images that nobody used for long also where there is room, and no others", async () => {
+    const { world, images } = await withImages(3, { belowPercentage: 0, untilPercentage: 0, idleMsMin: HOUR_MS, unusedMsMax: 24 * HOUR_MS });
+    await using _ = world;
+    await used(world, images[1] as string, Date.now() - 24 * HOUR_MS - 1);
+    assert.equal(await needsCleaning(world.services, world.services.pools.get(FAST)), true);
+    await clean(world);
+    assert.deepEqual(await cached(world), [images[0], images[2]]);
+    assert.equal(await needsCleaning(world.services, world.services.pools.get(FAST)), false);
+    await world.assertAuditClean();
+  });
+
   it("leaves images that were used lately, however little is free", async () => {
-    const { world, images } = await withImages(4, { belowPercentage: 100, untilPercentage: 100, idleMsMin: HOUR_MS });
+    const { world, images } = await withImages(4, { belowPercentage: 100, untilPercentage: 100, idleMsMin: HOUR_MS, unusedMsMax: 0 });
     await using _ = world;
     await used(world, images[1] as string, Date.now());
     await clean(world);
@@ -65,7 +76,7 @@ describe("cleaning the cache", () => {
   });
 
   it("leaves images through which others read: dropping them would free nothing", async () => {
-    const { world, images } = await withImages(4, { belowPercentage: 100, untilPercentage: 100, idleMsMin: 0 });
+    const { world, images } = await withImages(4, { belowPercentage: 100, untilPercentage: 100, idleMsMin: 0, unusedMsMax: 0 });
     await using _ = world;
     const [entry] = await world.db.selectFrom("cache_entry").selectAll().where("image_id", "=", images[2] as string).execute();
     const volume = await world.addVolume({ size_bytes: 8 * MiB }, Buffer.alloc(8 * MiB, 3));

@@ -3,6 +3,7 @@ import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findServer, updateServer } from "#/db/servers.ts";
 import { findVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
+import type { FileSystem } from "#/domain/file-system.ts";
 import { diskId } from "#/domain/ids.ts";
 import { POWER_STATES } from "#/domain/server.ts";
 import type { Plan } from "#/planner/plan.ts";
@@ -19,7 +20,7 @@ import { removeFolder } from "#/vm/server-folder.ts";
 export interface CreateServer {
   readonly serverId: string;
   /** How its local disks are made; the disk has the device's id. */
-  readonly disks: readonly { readonly deviceId: string; readonly plan: Plan }[];
+  readonly disks: readonly { readonly deviceId: string; readonly plan: Plan; readonly fileSystem?: FileSystem | undefined }[];
   /** Volumes that are being made for it. */
   readonly volumes: readonly { readonly volumeId: string; readonly operationId: string }[];
 }
@@ -67,10 +68,11 @@ export const createServer: Saga<Context> = {
 async function makeDisks(context: Context, scope: StepScope): Promise<void> {
   const { disks } = context.params;
   await showTask(context, "block_device_mapping");
-  for (const [index, { deviceId, plan }] of disks.entries()) {
+  for (const [index, disk] of disks.entries()) {
+    const { deviceId, plan } = disk;
     const progress = shownProgress(context, scope, (fraction) => (index + fraction) / disks.length);
     const source = () => sourceDisk(context, plan);
-    await makeDisk(context, { plan, target: targetOf(context, { deviceId, plan }), source }, { ...scope, progress });
+    await makeDisk(context, { plan, target: targetOf(context, disk), source }, { ...scope, progress });
     await updateDevice(context.db, deviceId, { disk_id: deviceId });
   }
 }
@@ -82,9 +84,9 @@ async function discardDisks(context: Context): Promise<void> {
   }
 }
 
-function targetOf({ params }: Context, { deviceId, plan }: CreateServer["disks"][number]): NewDiskRecord {
+function targetOf({ params }: Context, { deviceId, plan, fileSystem }: CreateServer["disks"][number]): NewDiskRecord {
   const { pool, virtualSizeBytes, format } = plan.target;
-  return { id: diskId(deviceId), pool, format, virtualSizeBytes, holder: { kind: "server", id: params.serverId } };
+  return { id: diskId(deviceId), pool, format, virtualSizeBytes, holder: { kind: "server", id: params.serverId }, fileSystem };
 }
 
 /** Waits for the volumes that are made for the server, then has all of its volumes. */

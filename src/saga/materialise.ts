@@ -2,6 +2,7 @@ import { findDisk, getDisk, insertDisk, removeDisk, setDiskReady } from "#/db/di
 import type { ClusterCompression, Compression } from "#/domain/compression.ts";
 import type { Disk, DiskFormat, Holder } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
+import type { FileSystem } from "#/domain/file-system.ts";
 import { type DiskId, diskId, type PoolName } from "#/domain/ids.ts";
 import type { Plan, Strategy } from "#/planner/plan.ts";
 import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
@@ -9,8 +10,10 @@ import type { StepScope } from "#/saga/engine/saga.ts";
 import { releaseAncestors } from "#/saga/release-disk.ts";
 import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
+import type { WorkOptions } from "#/storage/driver.ts";
 import { convert, stageThenConvert } from "#/transfer/convert.ts";
 import { measure } from "#/transfer/measure.ts";
+import { fillWithFileSystem } from "#/transfer/fill-blank.ts";
 import type { Source } from "#/transfer/source.ts";
 
 /** A disk to be made, and the disk whose content it gets. */
@@ -32,6 +35,8 @@ export interface NewDiskRecord {
   readonly packed?: DiskFormat | undefined;
   readonly virtualSizeBytes: number;
   readonly holder: Holder;
+  /** Of a blank disk: what is made in it. */
+  readonly fileSystem?: FileSystem | undefined;
 }
 
 /**
@@ -58,7 +63,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   if (disk.state === "ready") return {};
   const made = { ...target, frozen: target.holder.kind === "image" || target.holder.kind === "cache" };
   if (strategy === "blank") {
-    await pool.create(target, options);
+    await makeBlank(services, target, options);
     return finish(services, disk, undefined, NOTHING);
   }
   const from = await getDisk(services.db, mustHave(source));
@@ -93,6 +98,14 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
     default:
       return strategy satisfies never;
   }
+}
+
+async function makeBlank({ pools, limits }: SagaServices, target: NewDiskRecord, options: WorkOptions): Promise<void> {
+  const { fileSystem, id } = target;
+  const pool = pools.get(target.pool);
+  if (!fileSystem) return pool.create(target, options);
+  const staging = { path: `${limits.staging.dir}/${id}`, sizeBytesMax: limits.staging.sizeBytesMax };
+  await fillWithFileSystem(pool, target, { ...options, fileSystem, staging });
 }
 
 /** Removes whatever there is of the target: partial work, the whole disk, its record and reservation. Repeatable. */

@@ -45,8 +45,8 @@ function limitsOf(config: PoolConfig): PoolLimits {
   return { ...scheduling, ...images, cloneDepthMax, flattenFromSnapshot, cacheSizeBytesMax, cacheCountMax, bandwidthBytesPerSecondMax, cacheCleaning: cacheCleaningOf(config) };
 }
 
-function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage, cacheIdleMsMin }: PoolConfig): PoolLimits["cacheCleaning"] {
-  return { belowPercentage: cacheCleanBelowPercentage, untilPercentage: cacheCleanUntilPercentage, idleMsMin: cacheIdleMsMin };
+function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage, cacheIdleMsMin, cacheUnusedMsMax }: PoolConfig): PoolLimits["cacheCleaning"] {
+  return { belowPercentage: cacheCleanBelowPercentage, untilPercentage: cacheCleanUntilPercentage, idleMsMin: cacheIdleMsMin, unusedMsMax: cacheUnusedMsMax };
 }
 
 /** Each driver is loaded only where a pool has it. */

@@ -53,6 +53,8 @@ export interface CacheCleaning {
   readonly untilPercentage: number;
   /** Images that were used since stay. */
   readonly idleMsMin: number;
+  /** Images that nobody used for so long, and that nothing reads through, go also where there is room; 0 is never. */
+  readonly unusedMsMax: number;
 }
 
 export interface PoolOptions {

@@ -8,7 +8,7 @@ export const POOL_LIMITS: PoolLimits = {
   cloneDepthMax: 5,
   cacheSizeBytesMax: 0,
   cacheCountMax: 0,
-  cacheCleaning: { belowPercentage: 20, untilPercentage: 60, idleMsMin: 12 * HOUR_MS },
+  cacheCleaning: { belowPercentage: 20, untilPercentage: 60, idleMsMin: 12 * HOUR_MS, unusedMsMax: 0 },
   bandwidthBytesPerSecondMax: 0,
   imageUploadUseCinderBackend: false,
   imageUploadUseInternalTenant: false,
