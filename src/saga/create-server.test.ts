@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { updateDevice } from "#/db/block-devices.ts";
+import { updateServer } from "#/db/servers.ts";
 import { diskId } from "#/domain/ids.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import { type CreateServer, createServer } from "#/saga/create-server.ts";
@@ -80,6 +82,20 @@ describe("createServer", () => {
     await world.assertState(params.serverId, "error");
     assert.match(await world.fault(params.serverId), /"message":"[^"]+"/);
     assert.equal((await world.db.selectFrom("volume").select("id").execute()).length, 1);
+  });
+
+  it("loads the kernel and the ramdisk that its image names, with the image's command line", async () => {
+    await using world = await ServerWorld.open();
+    const [kernel, ramdisk] = [someContent(), someContent()];
+    const ids = { kernel_id: await world.sagas.addImage(kernel), ramdisk_id: await world.sagas.addImage(ramdisk) };
+    const params = await imageServer(world);
+    await updateServer(world.db, params.serverId, { image_properties: JSON.stringify({ ...ids, os_command_line: "root=/dev/vda quiet" }) });
+    assert.equal((await world.run(createServer, params)).state, "done");
+    const boot = world.host.get(params.serverId).config.boot;
+    assert.ok(boot.kind === "kernel");
+    assert.equal(boot.commandLine, "root=/dev/vda quiet");
+    assert.ok((await readFile(boot.kernelPath)).equals(kernel));
+    assert.ok((await readFile(boot.ramdiskPath ?? "")).equals(ramdisk));
   });
 
   it("gives the guest its disks with their formats named, its config drive, and a console", async () => {

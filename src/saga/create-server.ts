@@ -1,4 +1,5 @@
 import { devicesOf, updateDevice } from "#/db/block-devices.ts";
+import { getDisk } from "#/db/disks.ts";
 import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findServer, updateServer } from "#/db/servers.ts";
 import { findVolume } from "#/db/volumes.ts";
@@ -15,6 +16,7 @@ import { defineGuest } from "#/saga/define-guest.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
+import { growFileSystem } from "#/transfer/grow-file-system.ts";
 import { removeFolder } from "#/vm/server-folder.ts";
 
 export interface CreateServer {
@@ -73,8 +75,20 @@ async function makeDisks(context: Context, scope: StepScope): Promise<void> {
     const progress = shownProgress(context, scope, (fraction) => (index + fraction) / disks.length);
     const source = () => sourceDisk(context, plan);
     await makeDisk(context, { plan, target: targetOf(context, disk), source }, { ...scope, progress });
+    await growRoot(context, disk, scope);
     await updateDevice(context.db, deviceId, { disk_id: deviceId });
   }
+}
+
+/** A disk that is larger than its image's has room that its file system does not know of. What cannot be grown here is the guest's to grow: it boots anyway. */
+async function growRoot({ db, pools, log, params }: Context, { deviceId, plan }: CreateServer["disks"][number], { signal }: StepScope): Promise<void> {
+  if (plan.source.kind !== "image") return;
+  const disk = await getDisk(db, diskId(deviceId));
+  const node = await pools.get(disk.pool).open(disk, "write");
+  await growFileSystem(node, { signal }).catch((err) => {
+    signal.throwIfAborted();
+    log.warn({ server: params.serverId, err }, "the file system of the root disk could not be grown");
+  });
 }
 
 async function discardDisks(context: Context): Promise<void> {

@@ -7,6 +7,7 @@ import { freeTarget } from "#/domain/block-device.ts";
 import { type BlockNode, fileNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
+import { bootOf } from "#/saga/boot-files.ts";
 import { isOn, type ServerFlavor } from "#/domain/server.ts";
 import { MiB } from "#/lib/units.ts";
 import type { Pools } from "#/storage/pools.ts";
@@ -27,7 +28,7 @@ export async function guestSpec(services: Services, server: ServerTable, folder:
     title: server.name,
     memoryBytes: flavor.ramMib * MiB,
     vcpuCount: flavor.vcpus,
-    boot: { kind: "firmware", firmware: properties["hw_firmware_type"] === "uefi" ? "uefi" : "bios" },
+    boot: await bootOf(services, properties, folder, disks.find(({ bootOrder }) => bootOrder === 1)?.target ?? "vda"),
     disks: server.config_drive ? [...disks, configDrive(folder, properties, disks)] : disks,
     nics: server.network === "none" ? [] : [userNic(server.id, properties)],
     consoleLogPath: folder.consoleLogPath,
