@@ -40,8 +40,9 @@ export class ServerWorld implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  static async open(): Promise<ServerWorld> {
-    const dir = await mkdtemp(join(tmpdir(), "mica-servers-"));
+  /** `folder`: where the disks are; gone with the world. */
+  static async open({ folder }: { folder?: string } = {}): Promise<ServerWorld> {
+    const dir = folder ?? (await mkdtemp(join(tmpdir(), "mica-servers-")));
     const host = new MemoryHost();
     const sagas = await SagaWorld.open({ driver: await FileDriver.open(dir), sagas: SAGAS, hypervisor: new MemoryHypervisor(host) });
     return new ServerWorld(sagas, host, dir);
