@@ -21,6 +21,10 @@ export const SERVERS_SCHEMA = Type.Object({
     default: true,
     description: "Whether a disk may read through the cached image where clones are overlays; without it, disks stand alone. For imagesType default. Nova's `use_cow_images`.",
   }),
+  preallocateImages: Type.Enum(["none", "space"], {
+    default: "none",
+    description: "Whether disks in folders take all their space at once, so that a guest never meets a full pool; fast, but clones then cost what copies do. Nova's `preallocate_images`.",
+  }),
   localDevicesMax: whole(3, -1, { description: "Local disks of a server, −1 for no limit, 0: only volumes. Nova's `max_local_block_devices`." }),
   attachedDevicesMax: whole(-1, -1, { description: "All disks of a server, −1 for no limit. Nova's `max_disk_devices_to_attach`." }),
   volumeWaitMsMax: whole(6 * HOUR_MS, SECOND_MS, {

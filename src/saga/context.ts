@@ -33,6 +33,7 @@ export interface ServerLimits {
   readonly dir: string;
   readonly volumeWaitMsMax: number;
   readonly keepVolumesOfFailed: boolean;
+  readonly preallocateImages: "none" | "space";
 }
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */

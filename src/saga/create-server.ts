@@ -16,6 +16,7 @@ import { defineGuest } from "#/saga/define-guest.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
+import { preallocate } from "#/transfer/preallocate.ts";
 import { growFileSystem } from "#/transfer/grow-file-system.ts";
 import { removeFolder } from "#/vm/server-folder.ts";
 
@@ -76,6 +77,7 @@ async function makeDisks(context: Context, scope: StepScope): Promise<void> {
     const source = () => sourceDisk(context, plan);
     await makeDisk(context, { plan, target: targetOf(context, disk), source }, { ...scope, progress });
     await growRoot(context, disk, scope);
+    await takeSpace(context, disk, scope);
     await updateDevice(context.db, deviceId, { disk_id: deviceId });
   }
 }
@@ -89,6 +91,12 @@ async function growRoot({ db, pools, log, params }: Context, { deviceId, plan }:
     signal.throwIfAborted();
     log.warn({ server: params.serverId, err }, "the file system of the root disk could not be grown");
   });
+}
+
+async function takeSpace({ db, pools, limits }: Context, { deviceId, plan }: CreateServer["disks"][number], { signal }: StepScope): Promise<void> {
+  if (limits.servers.preallocateImages === "none") return;
+  const disk = await getDisk(db, diskId(deviceId));
+  await preallocate(await pools.get(disk.pool).open(disk, "write"), plan.target.virtualSizeBytes, { signal });
 }
 
 async function discardDisks(context: Context): Promise<void> {

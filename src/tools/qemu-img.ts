@@ -4,7 +4,8 @@ import { type BlockNode, type RbdNode, rbdSetting } from "#/domain/block-node.ts
 import type { ClusterCompression } from "#/domain/compression.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, KiB, MINUTE_MS, SECOND_MS } from "#/lib/units.ts";
-import { type Finished, type RunOptions, run, ToolFailure } from "#/tools/run.ts";
+import { rethrowFull } from "#/tools/full-disk.ts";
+import { type Finished, type RunOptions, run } from "#/tools/run.ts";
 
 /**
  * qemu-img (QEMU 7.2): our data plane for disk formats. Every node is named with its format, so nothing is ever
@@ -126,7 +127,7 @@ export interface Overlay {
 /** Makes an overlay; a file of the same name is overwritten. The backing file is not looked at. */
 export async function createOverlay(overlay: Overlay, options: Pick<RunOptions, "signal"> = {}): Promise<void> {
   // Reads no bytes of a user, so it needs no sandbox: that halves the time of a clone.
-  await run("qemu-img", createOverlayArguments(overlay), { timeoutMs: LOOK_LIMITS.timeoutMs, ...options }).catch(rethrow);
+  await run("qemu-img", createOverlayArguments(overlay), { timeoutMs: LOOK_LIMITS.timeoutMs, ...options }).catch(rethrowFull);
 }
 
 export function createOverlayArguments({ filename, virtualSizeBytes, backingFilename, backingFormat }: Overlay): string[] {
@@ -299,7 +300,7 @@ export function reachOf(nodes: readonly BlockNode[]): { readable: string[]; netw
 async function qemuImg(args: readonly string[], call: Call): Promise<Finished> {
   const { addressSpaceBytes, cpuSeconds, nodes, writable, ...options } = call;
   const confine = { addressSpaceBytes, cpuSeconds, ...reachOf(nodes), writable };
-  return run("qemu-img", args, { ...options, confine }).catch(rethrow);
+  return run("qemu-img", args, { ...options, confine }).catch(rethrowFull);
 }
 
 async function look(args: readonly string[], node: BlockNode, options: Pick<RunOptions, "signal">) {
@@ -314,14 +315,6 @@ function parseJson(text: string, command: string): Record<string, unknown> {
   } catch (cause) {
     throw new AppError("tool_failed", `Cannot read what qemu-img ${command} printed: ${text.slice(0, 4 * KiB)}`, { cause });
   }
-}
-
-/** A full pool is not the tool's failure. */
-function rethrow(error: unknown): never {
-  if (error instanceof AppError && error.cause instanceof ToolFailure && /No space left on device/.test(error.cause.stderr)) {
-    throw new AppError("pool_full", error.message, { cause: error.cause });
-  }
-  throw error;
 }
 
 /**

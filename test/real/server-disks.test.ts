@@ -65,10 +65,10 @@ async function filesIn(folder: string): Promise<StoredFile[]> {
   );
 }
 
-async function makeServer(world: ServerWorld, imageId: string, { imagesType, useCowImages }: Row): Promise<string> {
-  const plan = await new Materialise(world.sagas.services).planServerDisk({ source: { kind: "image", id: imageId }, sizeBytes: GiB, imagesType, useCowImages });
+async function makeServer(world: ServerWorld, imageId: string, { imagesType, useCowImages }: Pick<Row, "imagesType" | "useCowImages">, sizeBytes = GiB): Promise<string> {
+  const plan = await new Materialise(world.sagas.services).planServerDisk({ source: { kind: "image", id: imageId }, sizeBytes, imagesType, useCowImages });
   const deviceId = randomUUID();
-  const serverId = await world.addServer({ image_id: imageId }, [{ id: deviceId, source_id: imageId, size_bytes: GiB }]);
+  const serverId = await world.addServer({ image_id: imageId }, [{ id: deviceId, source_id: imageId, size_bytes: sizeBytes }]);
   await world.run(createServer, { serverId, disks: [{ deviceId, plan }], volumes: [] });
   await world.assertState(serverId, "active");
   return serverId;
@@ -124,4 +124,19 @@ describe("server disks are", () => {
       await world.sagas.assertAuditClean();
     });
   }
+});
+
+it("server disks take all their space at once with preallocateImages space, overlays too; one that has no room is refused, and leaves nothing", async () => {
+  const folder = await mkdtemp(join(ext4.path, "pool-"));
+  await using world = await ServerWorld.open({ folder, preallocateImages: "space" });
+  const imageId = await world.sagas.addImage(content, { pool: "slow" });
+  const row = { imagesType: "default", useCowImages: true } as const;
+  const [before, free] = [await filesIn(folder), GiB / 4];
+  const serverId = await makeServer(world, imageId, row, free);
+  const [disk] = (await filesIn(folder)).filter(({ name }) => name.endsWith(".overlay"));
+  assert.ok((disk?.allocatedBytes ?? 0) >= free, `${disk?.allocatedBytes} bytes`);
+  await assert.rejects(makeServer(world, imageId, row, 2 * GiB), /No space left|no room/);
+  assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+  await world.sagas.assertAuditClean();
+  assert.equal(before.length, 0);
 });

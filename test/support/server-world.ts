@@ -41,10 +41,12 @@ export class ServerWorld implements AsyncDisposable {
   }
 
   /** `folder`: where the disks are; gone with the world. */
-  static async open({ folder }: { folder?: string } = {}): Promise<ServerWorld> {
+  static async open({ folder, preallocateImages = "none" }: { folder?: string; preallocateImages?: "none" | "space" } = {}): Promise<ServerWorld> {
     const dir = folder ?? (await mkdtemp(join(tmpdir(), "mica-servers-")));
     const host = new MemoryHost();
     const sagas = await SagaWorld.open({ driver: await FileDriver.open(dir), sagas: SAGAS, hypervisor: new MemoryHypervisor(host) });
+    const { limits } = sagas.services;
+    Object.assign(limits.servers, { preallocateImages });
     return new ServerWorld(sagas, host, dir);
   }
 
