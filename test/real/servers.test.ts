@@ -1,13 +1,17 @@
 /** Servers as their users have them: real guests under a real libvirt, asked for over HTTP. */
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
+import { GiB } from "#/lib/units.ts";
 import { CloudWithGuests } from "./support/cloud-with-guests.ts";
+import { guestImage } from "./support/guest.ts";
 import { inGuest } from "./support/guest-shell.ts";
 
 const cloud = await CloudWithGuests.start();
 after(() => cloud[Symbol.asyncDispose]());
 const { mica, hypervisor } = cloud;
 const imageId = await cloud.addImage();
+
+const attachments = async (id: string): Promise<{ volumeId: string }[]> => (await cloud.compute("GET", `/servers/${id}/os-volume_attachments`)).volumeAttachments;
 
 /** The disk with that serial number, as the guest calls it, once it has seen it. */
 const findDisk = (serial: string) =>
@@ -42,6 +46,22 @@ describe("a server of an image", () => {
     await cloud.assertAuditClean();
   });
 
+  it("sees its volume grow, and writes on while it is moved to another one", async () => {
+    const volumeId = (await attachments(id))[0]?.volumeId ?? "";
+    await mica.json("POST", `/volume/v3/volumes/${volumeId}/action`, { body: { "os-extend": { new_size: 2 } }, headers: { "openstack-api-version": "volume 3.42" } });
+    await mica.until(() => cloud.volume(volumeId), ({ status, size }) => status === "in-use" && size === 2);
+    const sectors = () => inGuest(hypervisor, id, `${findDisk(volumeId)}; cat /sys/block/$disk/size`);
+    await mica.until(sectors, (count) => Number(count) === (2 * GiB) / 512);
+    const next = await cloud.createVolume({ size: 2 });
+    await cloud.compute("PUT", `/servers/${id}/os-volume_attachments/${volumeId}`, { volumeAttachment: { volumeId: next } }, 202);
+    await cloud.untilVolume(next, "in-use");
+    await cloud.untilVolume(volumeId, "available");
+    const read = "cat /sys/block/vdb/size; echo 3 >/proc/sys/vm/drop_caches; head -c 20 /dev/vdb";
+    assert.deepEqual((await inGuest(hypervisor, id, read)).split("\n"), [String((2 * GiB) / 512), "written by the guest"]);
+    await mica.json("DELETE", `/volume/v3/volumes/${volumeId}`, { status: 202 });
+    await cloud.assertAuditClean();
+  });
+
   it("keeps its files over a reboot, a stop and a start, and a suspend", async () => {
     await inGuest(hypervisor, id, "echo kept >/data/mine; sync");
     await cloud.act(id, { reboot: { type: "SOFT" } }, "ACTIVE");
@@ -69,9 +89,27 @@ describe("a server of an image", () => {
     await cloud.assertAuditClean();
   });
 
-  it("is rebuilt: its files are gone, its volume is there", async () => {
-    await cloud.act(id, { rebuild: { imageRef: imageId } }, "ACTIVE");
+  it("is rescued, resized and shelved, and has its files each time", async () => {
+    await cloud.compute("POST", `/servers/${id}/action`, { rescue: { rescue_image_ref: imageId } });
+    await cloud.untilServer(id, "RESCUE");
     await cloud.untilBooted(id, 4);
+    // Which of two file systems with one label is the root is the guest's choice: what counts is the disk that the firmware took.
+    assert.ok((await hypervisor.stat(id))?.disks.some(({ target }) => target === "vdc"));
+    await cloud.act(id, { unrescue: null }, "ACTIVE");
+    const { flavor } = await cloud.compute("POST", "/flavors", { flavor: { name: "larger", ram: 320, vcpus: 1, disk: 2 } });
+    await cloud.act(id, { resize: { flavorRef: flavor.id } }, "VERIFY_RESIZE");
+    await cloud.compute("POST", `/servers/${id}/action`, { confirmResize: null }, 204);
+    await cloud.act(id, { shelve: null }, "SHELVED_OFFLOADED");
+    assert.equal(await hypervisor.stat(id), undefined);
+    await cloud.act(id, { unshelve: null }, "ACTIVE");
+    await mica.until(() => inGuest(hypervisor, id, "cat /data/mine; cat /sys/block/vda/size").catch(String), (text) => text === `kept\n${(2 * GiB) / 512}`);
+    await cloud.assertAuditClean();
+  });
+
+  it("is rebuilt: its files are gone, its volume is there", async () => {
+    const bootId = await inGuest(hypervisor, id, "cat /proc/sys/kernel/random/boot_id");
+    await cloud.act(id, { rebuild: { imageRef: imageId } }, "ACTIVE");
+    await mica.until(() => inGuest(hypervisor, id, "cat /proc/sys/kernel/random/boot_id").catch(() => bootId), (now) => now !== bootId);
     assert.equal(await inGuest(hypervisor, id, "cat /data/mine 2>/dev/null || echo gone"), "gone");
     assert.equal((await cloud.compute("GET", `/servers/${id}/os-volume_attachments`)).volumeAttachments.length, 1);
     await cloud.assertAuditClean();
@@ -82,6 +120,19 @@ describe("a server of an image", () => {
     await cloud.deleteServer(id);
     await cloud.untilVolume(volumeId, "available");
     assert.deepEqual(await hypervisor.list(), []);
+    await cloud.assertAuditClean();
+  });
+});
+
+describe("a server of a root file system", () => {
+  it("boots the kernel and ramdisk that its image names", async () => {
+    const guest = await guestImage();
+    const [kernel, ramdisk] = [await cloud.addImage(guest.kernel), await cloud.addImage(guest.ramdisk)];
+    const root = await cloud.addImage(guest.root, "raw", { kernel_id: kernel, ramdisk_id: ramdisk, os_command_line: `${guest.commandLine} root=/dev/vda` });
+    const id = await cloud.createServer({ imageRef: root });
+    await cloud.untilServer(id, "ACTIVE");
+    await cloud.untilBooted(id);
+    await cloud.deleteServer(id);
     await cloud.assertAuditClean();
   });
 });

@@ -29,8 +29,8 @@ export class CloudWithGuests implements AsyncDisposable {
   }
 
   /** The small guest as an image, raw, or as the file that is given; its agent can be talked to. */
-  async addImage(file?: string, format = "raw"): Promise<string> {
-    const body = { name: "guest", disk_format: format, container_format: "bare", hw_qemu_guest_agent: "yes", hw_rng_model: "virtio" };
+  async addImage(file?: string, format = "raw", properties: Record<string, string> = {}): Promise<string> {
+    const body = { name: "guest", disk_format: format, container_format: "bare", hw_qemu_guest_agent: "yes", hw_rng_model: "virtio", ...properties };
     const { id } = await this.mica.json("POST", "/image/v2/images", { body });
     const bytes = Readable.toWeb(createReadStream(file ?? (await guestImage()).disk));
     const headers = { "content-type": "application/octet-stream" };
