@@ -81,7 +81,7 @@ export class ServerCreation {
 
   /**
    * Records the servers with their disks, takes quotas, and starts to make them; they are `building` when this returns. 400 for
-   * what does not fit together, 403 beyond a quota, `pool_full` where no pool has room. Of several, as many as the quota allows, from `countMin` up.
+   * what does not fit together, 403 beyond a quota, `pool_full` where no pool has room, `hypervisor_unavailable` with the reason. Of several, as many as the quota allows, from `countMin` up.
    */
   async create(caller: Caller, request: NewServer): Promise<{ servers: Server[]; reservationId: string }> {
     requireRole(caller, "member", "create servers");
@@ -97,6 +97,7 @@ export class ServerCreation {
   }
 
   async #decide(caller: Caller, request: NewServer): Promise<Decided> {
+    await this.#context.hypervisor.facts(); // Who has no hypervisor, or one that does not answer, hears it at once.
     const zone = await this.#zone(request.availabilityZone);
     const flavor = await this.#flavor(caller, request.flavorId);
     const image = request.imageId === undefined ? undefined : await this.#image(caller, request.imageId);

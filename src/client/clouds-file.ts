@@ -54,6 +54,8 @@ function cloudContent({ authUrl, username, projectName, region }: CloudEntry, pa
     identity_api_version: 3,
     image_api_version: 2,
     volume_api_version: 3,
+    // The command asks with 2.1 otherwise, which has no `--network none`; 2.87 is in every client since 2020.
+    compute_api_version: "2.87",
   };
 }
 

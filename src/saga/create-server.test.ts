@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { describe, it } from "node:test";
 import { updateDevice } from "#/db/block-devices.ts";
 import { updateServer } from "#/db/servers.ts";
-import { diskId } from "#/domain/ids.ts";
+import { diskId, operationId } from "#/domain/ids.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import { type CreateServer, createServer } from "#/saga/create-server.ts";
 import { createVolume } from "#/saga/create-volume.ts";
@@ -82,6 +82,23 @@ describe("createServer", () => {
     await world.assertState(params.serverId, "error");
     assert.match(await world.fault(params.serverId), /"message":"[^"]+"/);
     assert.equal((await world.db.selectFrom("volume").select("id").execute()).length, 1);
+  });
+
+  it("says at once that the hypervisor went away in the middle, and ends what there is of the guest when it is back", async () => {
+    await using world = await ServerWorld.open();
+    const params = await imageServer(world);
+    world.host.hooks.before = (method) => {
+      if (method === "start") world.host.goDown();
+    };
+    const operation = await world.run(createServer, params);
+    assert.equal(operation.state, "stuck");
+    await world.assertState(params.serverId, "error");
+    assert.match(await world.fault(params.serverId), /does not answer|hypervisor/i);
+    world.host.hooks.before = () => {};
+    world.host.comeBack();
+    assert.equal((await world.sagas.runner.run(operationId(operation.id))).state, "undone");
+    assert.deepEqual(await world.guests(), []);
+    await world.sagas.assertAuditClean();
   });
 
   it("loads the kernel and the ramdisk that its image names, with the image's command line", async () => {

@@ -59,7 +59,6 @@ export const createServer: Saga<Context> = {
     {
       name: "start",
       run: ({ hypervisor, params }, { signal }) => hypervisor.start(params.serverId, { signal }),
-      undo: ({ hypervisor, params }) => hypervisor.destroy(params.serverId),
     },
     {
       name: "publish",
@@ -154,9 +153,16 @@ async function define(context: Context, { signal }: StepScope): Promise<void> {
   await defineGuest(context, await serverOf(context), signal);
 }
 
-async function forgetGuest({ hypervisor, limits, params }: Context): Promise<void> {
-  await hypervisor.destroy(params.serverId);
-  await hypervisor.undefine(params.serverId);
+/** While the hypervisor is away its guests cannot be ended, and this is tried again until it is back; the server says at once that it failed, and why. */
+async function forgetGuest(context: Context, because: Failure): Promise<void> {
+  const { hypervisor, limits, params } = context;
+  try {
+    await hypervisor.destroy(params.serverId);
+    await hypervisor.undefine(params.serverId);
+  } catch (error) {
+    await markFailed(context, because);
+    throw error;
+  }
   await removeFolder(limits.servers.dir, params.serverId);
 }
 
@@ -173,6 +179,10 @@ async function publish(context: Context): Promise<void> {
 /** The volumes were given to the server with its record, and are given up with it. */
 async function giveUp(context: Context, because: Failure): Promise<void> {
   await giveVolumesUp(context);
+  await markFailed(context, because);
+}
+
+async function markFailed(context: Context, because: Failure): Promise<void> {
   const server = await findServer(context.db, context.params.serverId);
   if (server && ["building", "active"].includes(server.vm_state)) await settleFailed(context, because, { vm_state: "error", power_state: POWER_STATES.noState });
 }
