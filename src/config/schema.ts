@@ -282,9 +282,9 @@ export const CONFIG_SCHEMA = Type.Object({
       unit: "ms",
       description: 'Ended operations are shown this long, for the question "what happened last week?".',
     }),
-    poolWaitMs: whole(10 * MINUTE_MS, 0, {
+    waitMs: whole(10 * MINUTE_MS, 0, {
       unit: "ms",
-      description: "How long operations that a crash interrupted wait for pools that are down when Mica starts: storage may take longer to come up. After that they fail, and are undone.",
+      description: "How long operations that a crash interrupted wait for pools, and for a hypervisor, that are down when Mica starts: these may take longer to come up. After that they fail, and are undone.",
     }),
   }),
   scheduler: Type.Object({

@@ -15,7 +15,7 @@ import { AppError } from "#/domain/errors.ts";
 import { type OperationId, operationId } from "#/domain/ids.ts";
 import { runSaga, type Saga, SUSPEND } from "#/saga/engine/saga.ts";
 import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
-import { awaitPools } from "#/saga/await-pools.ts";
+import { awaitNeeds } from "#/saga/await-needs.ts";
 import { DatabaseJournal } from "#/saga/database-journal.ts";
 
 /** How often an undo that throws is tried again at once, before the operation is left `stuck` for the next round. */
@@ -32,7 +32,7 @@ export interface RunnerLimits {
   /** How long ended operations are kept. */
   readonly retentionMs: number;
   /** How long an operation that is taken up waits for its pools to come up; without it, not at all. */
-  readonly poolWaitMs?: number;
+  readonly waitMs?: number;
 }
 
 /** What an operation is about, for its user. */
@@ -51,7 +51,7 @@ export type AnySaga = Saga<SagaContext<any>>;
 /** How an operation is worked on here. */
 interface Course {
   readonly extras: object;
-  readonly poolWaitMs: number;
+  readonly waitMs: number;
 }
 
 interface Running {
@@ -117,7 +117,7 @@ export class SagaRunner {
    * operation stands then. `extras` reach the saga's context: streams and the like, which no other process can give.
    */
   run(id: OperationId, extras: object = {}): Promise<OperationTable> {
-    return this.#run(id, { extras, poolWaitMs: 0 });
+    return this.#run(id, { extras, waitMs: 0 });
   }
 
   #run(id: OperationId, course: Course): Promise<OperationTable> {
@@ -174,14 +174,14 @@ export class SagaRunner {
     await Promise.race([all, new Promise((resolve) => setTimeout(resolve, limitMs).unref())]);
   }
 
-  async #work(id: OperationId, signal: AbortSignal, { extras, poolWaitMs }: Course): Promise<OperationTable> {
+  async #work(id: OperationId, signal: AbortSignal, { extras, waitMs }: Course): Promise<OperationTable> {
     const { db, log } = this.#services;
     const row = await findOperation(db, id);
     if (!row) throw new Error(`Broken invariant: operation ${id} is not recorded`);
     const scope = log.child({ operation: id, saga: row.saga, [row.subject_kind]: row.subject_id, request: row.request_id });
     const startedMs = this.#services.clock.nowMs();
     scope.info({}, "operation started");
-    if (poolWaitMs > 0) await awaitPools(this.#services, row, { limitMs: poolWaitMs, signal });
+    if (waitMs > 0) await awaitNeeds(this.#services, row, { limitMs: waitMs, signal });
     await this.#untilEnded(row, signal, extras, scope);
     const ended = (await findOperation(db, id)) ?? row;
     scope.info({ state: ended.state, durationMs: this.#services.clock.nowMs() - startedMs, because: ended.error_message }, "operation ended");
@@ -288,7 +288,7 @@ export class SagaRunner {
       const taken = await takeLease(db, row, { owner: this.#owner, until: now + this.#limits.leaseMs });
       if (!taken) continue;
       log.info({ operation: row.id, saga: row.saga, state: row.state }, "operation taken up");
-      void this.#run(operationId(row.id), { extras: {}, poolWaitMs: this.#limits.poolWaitMs ?? 0 });
+      void this.#run(operationId(row.id), { extras: {}, waitMs: this.#limits.waitMs ?? 0 });
     }
     return abandoned.length;
   }

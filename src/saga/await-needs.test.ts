@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { findOperation } from "#/db/operations.ts";
 import type { OperationTable } from "#/db/tables.ts";
 import { AppError } from "#/domain/errors.ts";
@@ -9,14 +10,17 @@ import { MiB } from "#/lib/units.ts";
 import type { SagaServices } from "#/saga/context.ts";
 import { deleteVolume } from "#/saga/delete-volume.ts";
 import { poolsOf } from "#/saga/operation-pools.ts";
+import { powerServer } from "#/saga/power-server.ts";
 import { type AnySaga, SagaRunner } from "#/saga/runner.ts";
+import { SAGAS } from "#/saga/sagas.ts";
 import { newDisk } from "#/storage/contract/bench.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
 import { ReopeningDriver } from "#/storage/wrap/reopening.ts";
 import { POOL_LIMITS } from "../../test/support/pool-limits.ts";
-import { SagaWorld } from "../../test/support/saga-world.ts";
+import { SagaWorld, someContent } from "../../test/support/saga-world.ts";
+import { ServerWorld } from "../../test/support/server-world.ts";
 
 const META = { projectId: "project", userId: "user", requestId: "req-1", subject: { kind: "volume", id: "v" } };
 const LATE = poolName("late");
@@ -53,8 +57,8 @@ class Restarted implements AsyncDisposable {
     return new Restarted(world, services, id, place);
   }
 
-  async start(poolWaitMs: number): Promise<SagaRunner> {
-    const runner = new SagaRunner(this.services, [saga], { leaseMs: 1000, retentionMs: 60_000, poolWaitMs });
+  async start(waitMs: number): Promise<SagaRunner> {
+    const runner = new SagaRunner(this.services, [saga], { leaseMs: 1000, retentionMs: 60_000, waitMs });
     assert.equal(await runner.start({ alone: true }), 1);
     return runner;
   }
@@ -117,6 +121,28 @@ describe("an operation that is taken up", () => {
     const ended = await second.run(mica.id);
     assert.deepEqual([ended.state, ended.error_code], ["undone", "cancelled"]);
     await second.close(1000);
+  });
+});
+
+describe("an operation on a server that is taken up", () => {
+  it("waits for the hypervisor too", async () => {
+    await using world = await ServerWorld.open();
+    const serverId = await world.addRunning(someContent());
+    const { services } = world.sagas;
+    const limits = { leaseMs: 1000, retentionMs: 60_000 };
+    const meta = { ...META, subject: { kind: "server", id: serverId } };
+    const dead = new SagaRunner(services, SAGAS, limits);
+    const id = await world.db.transaction().execute((trx) => dead.begin(trx, powerServer, { serverId, action: "pause" }, meta));
+    world.host.goDown();
+    const runner = new SagaRunner(services, SAGAS, { ...limits, waitMs: 60_000 });
+    assert.equal(await runner.start({ alone: true }), 1);
+    const message = async () => (await findOperation(world.db, id))?.error_message ?? "";
+    for (let i = 0; i < 500 && !(await message()).startsWith("It waits for the hypervisor, which is down"); i++) await sleep(5);
+    assert.match(await message(), /^It waits for the hypervisor, which is down/);
+    world.host.comeBack();
+    assert.equal((await runner.run(id)).state, "done");
+    await world.assertState(serverId, "paused");
+    await runner.close(1000);
   });
 });
 
