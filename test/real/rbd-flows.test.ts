@@ -27,19 +27,19 @@ describe("on Ceph", () => {
   });
   after(() => mica?.[Symbol.asyncDispose]());
 
-  const volume = async (id: string) => (await mica.json("GET", `/volume/v3/volumes/${id}`)).volume;
+  const volume = async (id: string, by = mica) => (await by.json("GET", `/volume/v3/volumes/${id}`)).volume;
 
-  async function createVolume(source: object): Promise<string> {
-    const { volume: requested } = await mica.json("POST", "/volume/v3/volumes", { body: { volume: { size: 1, ...source } } });
-    const made = await mica.until(() => volume(requested.id), ({ status }) => status !== "creating");
+  async function createVolume(source: object, by = mica): Promise<string> {
+    const { volume: requested } = await by.json("POST", "/volume/v3/volumes", { body: { volume: { size: 1, ...source } } });
+    const made = await by.until(() => volume(requested.id, by), ({ status }) => status !== "creating");
     assert.equal(made.status, "available");
     return made.id;
   }
 
-  async function uploadRaw(): Promise<string> {
-    const { id } = await mica.json("POST", "/image/v2/images", { body: { name: "raw", disk_format: "raw", container_format: "bare" } });
+  async function uploadRaw(by = mica): Promise<string> {
+    const { id } = await by.json("POST", "/image/v2/images", { body: { name: "raw", disk_format: "raw", container_format: "bare" } });
     const headers = { "content-type": "application/octet-stream", "x-image-meta-store": "images" };
-    assert.equal((await mica.ask("PUT", `/image/v2/images/${id}/file`, { body: content, headers })).status, 204);
+    assert.equal((await by.ask("PUT", `/image/v2/images/${id}/file`, { body: content, headers })).status, 204);
     return id;
   }
 
@@ -71,6 +71,21 @@ describe("on Ceph", () => {
     await mica.until(() => mica.json("GET", `/image/v2/images/${begun.image_id}`), ({ status }) => status === "active");
     const seen = Buffer.from(await (await mica.ask("GET", `/image/v2/images/${begun.image_id}/file`)).arrayBuffer());
     assert.ok(seen.subarray(0, content.length).equals(content));
+  });
+
+  it("a volume of a snapshot stands alone soon where flattenVolumeFromSnapshot says so", async () => {
+    const pools = JSON.parse(place.env.MICA_POOLS).map((pool: { name: string; rbd: object }) => ({ ...pool, rbd: { ...pool.rbd, flattenVolumeFromSnapshot: true } }));
+    await mica.stop();
+    await using flattening = await MicaProcess.start({ dataDir: mica.dataDir, env: { MICA_POOLS: JSON.stringify(pools) } });
+    const id = await createVolume({ imageRef: await uploadRaw(flattening) }, flattening);
+    const { snapshot } = await flattening.json("POST", "/volume/v3/snapshots", { body: { snapshot: { volume_id: id } } });
+    const look = async () => (await flattening.json("GET", `/volume/v3/snapshots/${snapshot.id}`)).snapshot;
+    assert.equal((await flattening.until(look, ({ status }) => status !== "creating")).status, "available");
+    const restored = await createVolume({ snapshot_id: snapshot.id }, flattening);
+    const ancestors = async () => (await flattening.json("GET", `/mica/v1/lineage?volume=${restored}`)).lineage.ancestors.length;
+    await flattening.until(ancestors, (count) => count === 0);
+    await flattening.stop();
+    await mica.start();
   });
 
   it("leaves nothing over", async () => {
