@@ -6,6 +6,7 @@ import { markAttached, markDetached } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { guestDisk } from "#/saga/guest-spec.ts";
+import { keepInPlace } from "#/saga/open-in-guest.ts";
 import { finishServerAction } from "#/saga/server-record.ts";
 
 export interface AttachVolume {
@@ -45,7 +46,9 @@ export const attachVolume: Saga<Context> = {
 async function attach(context: Context, { signal }: StepScope): Promise<void> {
   const { db, hypervisor, params } = context;
   const device = await deviceOf(context);
-  if (!(await findVolume(db, device.volume_id ?? ""))?.disk_id) throw new AppError("gone", `Volume ${device.volume_id} was deleted while it was being attached.`);
+  const disk = (await findVolume(db, device.volume_id ?? ""))?.disk_id;
+  if (!disk) throw new AppError("gone", `Volume ${device.volume_id} was deleted while it was being attached.`);
+  await keepInPlace(context, [disk]);
   if (await isDefined(context)) await hypervisor.attachDisk(params.serverId, await guestDisk(context, device), { signal });
 }
 

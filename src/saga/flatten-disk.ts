@@ -2,6 +2,7 @@ import { depthOf, findDisk, setDiskParent } from "#/db/disks.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
+import { refuseWhileOpen } from "#/saga/open-in-guest.ts";
 import { releaseAncestors } from "#/saga/release-disk.ts";
 
 export interface FlattenDisk {
@@ -21,6 +22,7 @@ async function flatten(context: SagaContext<FlattenDisk>, { signal, progress }: 
     await using _ = await locks.take(id);
     const disk = await findDisk(db, id);
     if (disk?.state !== "ready" || !disk.parent) return undefined;
+    await refuseWhileOpen(context, disk);
     await pools.get(disk.pool).flatten(disk, { signal, onProgress: progress });
     await db.transaction().execute((trx) => setDiskParent(trx, id, undefined));
     return disk.parent;

@@ -2,10 +2,11 @@ import { findDisk, getDisk, insertDisk, removeDisk, setDiskHolder, setDiskParent
 import type { Disk, Holder } from "#/domain/disk.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import type { SagaServices } from "#/saga/context.ts";
+import { refuseWhileOpen } from "#/saga/open-in-guest.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
 import type { Capabilities, Lineage } from "#/storage/driver.ts";
 
-type Services = Pick<SagaServices, "db" | "pools" | "clock" | "locks">;
+type Services = Pick<SagaServices, "db" | "pools" | "clock" | "locks" | "hypervisor">;
 
 /**
  * Freezes what the disk `source` holds now as the new disk `target`, held by `holder`; `source` goes on.
@@ -19,6 +20,7 @@ export async function freezeDisk(services: Services, source: DiskId, target: Dis
   await using _ = await services.locks.take(source);
   const live = await getDisk(db, source);
   const pool = pools.get(live.pool);
+  if (!(await findDisk(db, target))) await refuseWhileOpen(services, live); // One that was begun is brought to its end.
   await recordFreeze(services, live, { target, holder, lineage: lineageOf(pool.can, live, target) });
   await pool.snapshot(live, { id: target, format: live.format, virtualSizeBytes: live.virtualSizeBytes });
   await db.transaction().execute((trx) => setDiskReady(trx, target));

@@ -5,6 +5,7 @@ import { AppError } from "#/domain/errors.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { guestDisk } from "#/saga/guest-spec.ts";
+import { keepInPlace } from "#/saga/open-in-guest.ts";
 import { finishServerAction } from "#/saga/server-record.ts";
 
 export interface SwapVolume {
@@ -41,6 +42,7 @@ export const swapVolume: Saga<Context> = {
 async function moveTo(context: Context, volumeId: string, { signal, progress }: StepScope): Promise<void> {
   const { hypervisor, params } = context;
   const device = await deviceOf(context);
+  await keepInPlace(context, [(await findVolume(context.db, volumeId))?.disk_id ?? ""]);
   const disk = await guestDisk(context, { ...device, volume_id: volumeId });
   await hypervisor.replaceDisk(params.serverId, device.target, disk, { signal, onProgress: progress });
 }
