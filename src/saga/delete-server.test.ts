@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { insertDevice } from "#/db/block-devices.ts";
+import { insertDevice, updateDevice } from "#/db/block-devices.ts";
+import { updateVolume } from "#/db/volumes.ts";
+import { MiB } from "#/lib/units.ts";
 import { deleteServer } from "#/saga/delete-server.ts";
 import { sagaContract } from "#/saga/engine/contract.ts";
+import { extendVolume } from "#/saga/extend-volume.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { someContent } from "../../test/support/saga-world.ts";
 import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
@@ -48,6 +51,38 @@ sagaContract("deleteServer", deleteServer, async () => {
 });
 
 describe("deleteServer", () => {
+  it("leaves a volume that was to go with it, but has a snapshot, or is another server's too", async () => {
+    await using world = await ServerWorld.open();
+    const { serverId, going, staying } = await prepare(world);
+    const [device] = (await world.devices(serverId)).filter(({ volume_id }) => volume_id === staying);
+    await updateDevice(world.db, device?.id ?? "", { delete_on_termination: 1 });
+    await world.sagas.addSnapshot(staying, { status: "error" });
+    const other = await world.addRunning(content);
+    await insertDevice(world.db, newDevice({ server_id: other, source: "volume", destination: "volume", target: "vdb", volume_id: going, state: "attached" }));
+    assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+    const standing = async (id: string) => {
+      const volume = await world.sagas.volume(id);
+      return [volume?.status, volume?.attach_status, volume?.disk_id];
+    };
+    assert.deepEqual(await standing(going), ["in-use", "attached", going]);
+    assert.deepEqual(await standing(staying), ["available", "detached", staying]);
+  });
+
+  it("leaves a volume free that was being extended, or whose extension had failed", async () => {
+    await using world = await ServerWorld.open();
+    const { serverId, going, staying } = await prepare(world);
+    for (const { id } of await world.devices(serverId)) await updateDevice(world.db, id, { delete_on_termination: 0 });
+    await updateVolume(world.db, going, { status: "error_extending" });
+    await updateVolume(world.db, staying, { status: "extending" });
+    assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+    assert.equal((await world.sagas.volume(going))?.attach_status, "detached");
+    const params = { volumeId: staying, sizeBytes: MiB, previousSizeBytes: MiB, previousStatus: "in-use" };
+    for (const step of extendVolume.steps) await step.run(world.context({ ...params, serverId }), { signal: new AbortController().signal, progress: () => {} });
+    const volume = await world.sagas.volume(staying);
+    assert.deepEqual([volume?.status, volume?.attach_status], ["available", "detached"]);
+    await world.sagas.assertAuditClean();
+  });
+
   it("says that the hypervisor does not answer, and deletes the server once it does", async () => {
     await using world = await ServerWorld.open();
     const serverId = await world.addRunning(content);

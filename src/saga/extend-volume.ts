@@ -7,6 +7,7 @@ import type { Disk } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import { volumeQuota } from "#/domain/quota.ts";
+import { restingStatus } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { volumeTypeOf } from "#/saga/delete-snapshot.ts";
 import type { Failure, Saga } from "#/saga/engine/saga.ts";
@@ -41,8 +42,7 @@ export const extendVolume: Saga<Context> = {
     },
     {
       name: "publish",
-      run: async ({ db, clock, params }) =>
-        updateVolume(db, params.volumeId, { size_bytes: params.sizeBytes, status: params.previousStatus, previous_status: null, updated_at: clock.nowMs() }),
+      run: publish,
       undo: ({ db, params }) => updateVolume(db, params.volumeId, { size_bytes: params.previousSizeBytes }),
     },
   ],
@@ -74,6 +74,13 @@ async function growInGuest({ db, pools, hypervisor, params }: Context, disk: Dis
 
 function isDevice(node: BlockNode): boolean {
   return "file" in node ? isDevice(node.file) : node.driver === "host_device";
+}
+
+async function publish({ db, clock, params }: Context): Promise<void> {
+  await db.transaction().execute(async (trx) => {
+    const status = await restingStatus(trx, params.volumeId, params.previousStatus);
+    await updateVolume(trx, params.volumeId, { size_bytes: params.sizeBytes, status, previous_status: null, updated_at: clock.nowMs() });
+  });
 }
 
 async function volumeDisk({ db, params }: Context): Promise<DiskId> {

@@ -5,6 +5,7 @@ import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import { NO_DATA } from "#/domain/image.ts";
+import { restingStatus } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
@@ -137,9 +138,12 @@ async function restoreVolume(context: Context): Promise<void> {
 }
 
 async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
-  const volume = await findVolume(db, params.volumeId);
-  if (volume?.status !== "uploading") return;
-  await updateVolume(db, params.volumeId, { status: params.previousStatus, previous_status: null, updated_at: clock.nowMs() });
+  await db.transaction().execute(async (trx) => {
+    const volume = await findVolume(trx, params.volumeId);
+    if (volume?.status !== "uploading") return;
+    const status = await restingStatus(trx, params.volumeId, params.previousStatus);
+    await updateVolume(trx, params.volumeId, { status, previous_status: null, updated_at: clock.nowMs() });
+  });
 }
 
 async function giveUp(context: Context, because: Failure): Promise<void> {
