@@ -98,11 +98,13 @@ async function takeSpace({ db, pools, limits }: Context, { deviceId, plan }: Cre
   await preallocate(await pools.get(disk.pool).open(disk, "write"), plan.target.virtualSizeBytes, { signal });
 }
 
-async function discardDisks(context: Context): Promise<void> {
-  for (const disk of context.params.disks) {
-    await updateDevice(context.db, disk.deviceId, { disk_id: null });
-    await discardTarget(context, targetOf(context, disk));
-  }
+async function discardDisks(context: Context, because: Failure): Promise<void> {
+  await orSayWhy(context, because, async () => {
+    for (const disk of context.params.disks) {
+      await updateDevice(context.db, disk.deviceId, { disk_id: null });
+      await discardTarget(context, targetOf(context, disk));
+    }
+  });
 }
 
 function targetOf({ params }: Context, { deviceId, plan, fileSystem }: CreateServer["disks"][number]): NewDiskRecord {
@@ -153,17 +155,23 @@ async function define(context: Context, { signal }: StepScope): Promise<void> {
   await defineGuest(context, await serverOf(context), signal);
 }
 
-/** While the hypervisor is away its guests cannot be ended, and this is tried again until it is back; the server says at once that it failed, and why. */
 async function forgetGuest(context: Context, because: Failure): Promise<void> {
   const { hypervisor, limits, params } = context;
-  try {
+  await orSayWhy(context, because, async () => {
     await hypervisor.destroy(params.serverId);
     await hypervisor.undefine(params.serverId);
+  });
+  await removeFolder(limits.servers.dir, params.serverId);
+}
+
+/** While the hypervisor or a pool is away nothing there can be ended, and this is tried again until it is back; the server says at once that it failed, and why. */
+async function orSayWhy(context: Context, because: Failure, undo: () => Promise<void>): Promise<void> {
+  try {
+    await undo();
   } catch (error) {
     await markFailed(context, because);
     throw error;
   }
-  await removeFolder(limits.servers.dir, params.serverId);
 }
 
 async function publish(context: Context): Promise<void> {

@@ -2,17 +2,20 @@ import { updateDevice } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
 import { findDisk } from "#/db/disks.ts";
 import { updateServer } from "#/db/servers.ts";
-import { updateVolume } from "#/db/volumes.ts";
+import { findVolume, updateVolume } from "#/db/volumes.ts";
 import type { Holder } from "#/domain/disk.ts";
+import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { POWER_STATES, type VmState } from "#/domain/server.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { defineGuest } from "#/saga/define-guest.ts";
+import { bringBack } from "#/saga/bring-back.ts";
 import { beginDrop } from "#/saga/drop-disk.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
+import { standingOf } from "#/saga/power-state.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
 
 export interface RebuildServer {
@@ -58,7 +61,7 @@ export const rebuildServer: Saga<Context> = {
     {
       name: "stop",
       run: pullPlug,
-      undo: bootAgain,
+      undo: (context) => bringBack(context, { runs: runs(context) }), // On the disk that it has now: the old one, or, once published, the new one.
     },
     {
       name: "swap",
@@ -97,22 +100,25 @@ async function pullPlug({ hypervisor, params }: Context): Promise<void> {
 
 async function swap({ db, clock, params }: Context, newDiskId: string, { imageId, properties }: RootImage): Promise<void> {
   await db.transaction().execute(async (trx) => {
+    if (params.volumeId && newDiskId === params.newDiskId) await refuseExtended(trx, params);
     if (params.volumeId) await updateVolume(trx, params.volumeId, { disk_id: newDiskId, updated_at: clock.nowMs() });
     else await updateDevice(trx, params.deviceId, { disk_id: newDiskId });
     await updateServer(trx, params.serverId, { image_id: params.volumeId ? null : imageId, image_properties: properties });
   });
 }
 
+/** A volume that became larger since the plan was made would lose what it gained. */
+async function refuseExtended(trx: Database, { volumeId, plan }: RebuildServer): Promise<void> {
+  const volume = await findVolume(trx, volumeId ?? "");
+  if (volume?.status === "extending" || volume?.size_bytes !== plan.target.virtualSizeBytes) {
+    throw new AppError("conflict", `Volume ${volumeId} was extended while its server was being rebuilt.`);
+  }
+}
+
 async function boot(context: Context, { signal }: StepScope): Promise<void> {
   await showTask(context, "rebuild_spawning");
   await defineGuest(context, await serverOf(context), signal);
   if (runs(context)) await context.hypervisor.start(context.params.serverId, { signal });
-}
-
-/** On the disk that it has now: the old one, or, once published, the new one. */
-async function bootAgain(context: Context): Promise<void> {
-  await defineGuest(context, await serverOf(context));
-  if (runs(context)) await context.hypervisor.start(context.params.serverId);
 }
 
 /** A server in error is tried to be brought back. */
@@ -123,8 +129,10 @@ function runs({ params }: Context): boolean {
 async function publish(context: Context): Promise<void> {
   if (await isPublished(context)) return;
   const { db, runner, params } = context;
-  const drop = await db.transaction().execute((trx) => beginDrop(context, trx, diskId(params.oldDiskId)));
-  await settleServer(context, standing(context));
+  const drop = await db.transaction().execute(async (trx) => {
+    await settleServer({ ...context, db: trx }, standing(context));
+    return beginDrop(context, trx, diskId(params.oldDiskId));
+  });
   void runner.run(drop);
 }
 
@@ -135,7 +143,7 @@ async function isPublished({ db, params }: { db: Database; params: RebuildServer
 }
 
 async function markFailed(context: Context, because: Failure): Promise<void> {
-  await settleFailed(context, because, standing(context));
+  await settleFailed(context, because, { ...standing(context), ...(await standingOf(context.hypervisor, context.params.serverId)) });
 }
 
 function standing(context: Context) {

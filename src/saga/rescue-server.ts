@@ -6,11 +6,13 @@ import { POWER_STATES, type VmState } from "#/domain/server.ts";
 import { busOf } from "#/domain/server-image.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
+import { bringBack } from "#/saga/bring-back.ts";
 import { defineGuest } from "#/saga/define-guest.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { RESCUE } from "#/saga/guest-spec.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
+import { standingOf } from "#/saga/power-state.ts";
 import { serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
 import { stopGuest } from "#/vm/stop-guest.ts";
 
@@ -42,6 +44,7 @@ export const rescueServer: Saga<Context> = {
     {
       name: "stop",
       run: ({ hypervisor, limits, params }, { signal }) => stopGuest(hypervisor, params.serverId, { ...limits.hypervisor, signal }),
+      undo: bootAgain,
     },
     {
       name: "boot",
@@ -105,12 +108,15 @@ async function dropRescueDisk(context: Context): Promise<void> {
   await discardTarget(context, targetOf(context));
 }
 
-/** The server boots as it did before, where it ran. */
+/** The server boots as it did before, where it ran; it does not have to wait until the rescue disk is gone. */
+async function bootAgain(context: Context): Promise<void> {
+  await removeDevice(context.db, context.params.deviceId);
+  await bringBack(context, { runs: context.params.vmState === "active" });
+}
+
 async function markFailed(context: Context, because: Failure): Promise<void> {
   const { hypervisor, params } = context;
-  const ran = params.vmState === "active";
-  await defineGuest(context, await serverOf(context));
-  if (ran) await hypervisor.start(params.serverId);
-  const power_state = ran ? POWER_STATES.running : POWER_STATES.shutDown;
-  await settleFailed(context, because, { vm_state: params.vmState, power_state, rescue_image_id: null, previous_vm_state: null });
+  const { vm_state = params.vmState, power_state } = await standingOf(hypervisor, params.serverId);
+  const rests = params.vmState === "error" ? params.vmState : vm_state;
+  await settleFailed(context, because, { vm_state: rests, ...(power_state !== undefined && { power_state }), rescue_image_id: null, previous_vm_state: null });
 }

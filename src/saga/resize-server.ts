@@ -6,8 +6,10 @@ import { diskId } from "#/domain/ids.ts";
 import { giveBack, serverQuota } from "#/domain/quota.ts";
 import { POWER_STATES } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
+import { bringBack } from "#/saga/bring-back.ts";
 import { defineGuest } from "#/saga/define-guest.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
+import { standingOf } from "#/saga/power-state.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
 import { stopGuest } from "#/vm/stop-guest.ts";
 
@@ -83,9 +85,8 @@ async function boot(context: Context, { signal }: StepScope): Promise<void> {
 
 /** With the flavor that it had: the record is put right first, as the last step of the way back. */
 async function bootAgain(context: Context): Promise<void> {
-  const server = await serverOf(context);
-  await defineGuest(context, { ...server, flavor: context.params.oldFlavor });
-  if (context.params.runs) await context.hypervisor.start(context.params.serverId);
+  const { runs, oldFlavor } = context.params;
+  await bringBack(context, { runs, changes: { flavor: oldFlavor } });
 }
 
 async function publish(context: Context): Promise<void> {
@@ -107,5 +108,6 @@ async function giveUp(context: Context, because: Failure): Promise<void> {
     await addQuotaUsage(trx, server.project_id, serverQuota(JSON.parse(oldFlavor)));
     await updateServer(trx, params.serverId, { flavor: oldFlavor });
   });
-  await settleFailed(context, because, isReverting ? { vm_state: "resized", power_state: rest.power_state } : { ...rest, previous_flavor: null, previous_vm_state: null });
+  const standing = { ...rest, ...(await standingOf(context.hypervisor, params.serverId)) };
+  await settleFailed(context, because, isReverting ? { vm_state: "resized", power_state: standing.power_state } : { ...standing, previous_flavor: null, previous_vm_state: null });
 }

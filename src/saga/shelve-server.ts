@@ -1,9 +1,9 @@
 import { POWER_STATES, type VmState } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bringBack } from "#/saga/bring-back.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { standingOf } from "#/saga/power-state.ts";
-import { serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
+import { settleFailed, settleServer } from "#/saga/server-record.ts";
 import { stopGuest } from "#/vm/stop-guest.ts";
 
 export interface ShelveServer {
@@ -28,7 +28,7 @@ export const shelveServer: Saga<Context> = {
     {
       name: "offload",
       run: ({ hypervisor, params }) => hypervisor.undefine(params.serverId),
-      undo: async (context) => defineGuest(context, await serverOf(context)),
+      undo: (context) => bringBack(context, { runs: false }),
     },
     {
       name: "publish",

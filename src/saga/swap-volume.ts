@@ -2,6 +2,7 @@ import { findDevice, updateDevice } from "#/db/block-devices.ts";
 import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
+import { bringBack } from "#/saga/bring-back.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { guestDisk } from "#/saga/guest-spec.ts";
@@ -47,11 +48,13 @@ async function moveTo(context: Context, volumeId: string, { signal, progress }: 
   await hypervisor.replaceDisk(params.serverId, device.target, disk, { signal, onProgress: progress });
 }
 
-/** The guest may be on the new volume already: then it is moved again. Once published, it stays there. */
+/** The guest may be on the new volume already: then it is moved again. One that stopped starts with what its records say. Once published, it stays there. */
 async function moveBack(context: Context): Promise<void> {
   const { params } = context;
   const device = await findDevice(context.db, params.deviceId);
   if (device?.volume_id !== params.oldVolumeId) return;
+  const guest = await context.hypervisor.stat(params.serverId);
+  if (!guest || !["running", "paused"].includes(guest.state)) return bringBack(context, { runs: false });
   await moveTo(context, params.oldVolumeId, { signal: new AbortController().signal, progress: () => {} });
 }
 
