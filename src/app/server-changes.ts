@@ -87,6 +87,7 @@ export class ServerChanges {
     };
     const changes = await this.#identityChanges(caller, request);
     await this.#start(caller, id, "rebuild", async (trx, server) => {
+      if (await isOtherwise(trx, server, { ...params, root })) throw new AppError("conflict", `Instance ${id}, or the volume that it boots from, is being changed.`);
       await updateServer(trx, id, changes);
       if (request.metadata) await serverMetadata.replace(trx, id, request.metadata);
       return this.#context.runner.begin(trx, rebuildServer, params, { ...operationOf(caller, server), plan });
@@ -212,6 +213,14 @@ async function rootOf(db: Database, server: ServerTable): Promise<BlockDeviceTab
   const root = (await devicesOf(db, server.id)).find(({ boot_index }) => boot_index === 0);
   if (!root) throw refusedInState("change", server);
   return root;
+}
+
+/** Whether the server changed while the rebuild was planned, or something is being done to the volume that it boots from: a swap, an extension, an upload. */
+async function isOtherwise(trx: Database, server: ServerTable, { root, oldDiskId, vmState }: { root: BlockDeviceTable; oldDiskId: string; vmState: string }): Promise<boolean> {
+  const now = await rootOf(trx, server);
+  const volume = now.volume_id ? await findVolume(trx, now.volume_id) : undefined;
+  const isBusy = volume !== undefined && volume.status !== "in-use";
+  return isBusy || now.volume_id !== root.volume_id || (now.disk_id ?? volume?.disk_id) !== oldDiskId || server.vm_state !== vmState;
 }
 
 function refuseFlavor(old: ServerFlavor, flavor: ServerFlavor, root: BlockDeviceTable): void {

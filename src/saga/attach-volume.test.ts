@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
 import { attachVolume } from "#/saga/attach-volume.ts";
 import { sagaContract } from "#/saga/engine/contract.ts";
 import { assertAttached, assertFree, reserve } from "../../test/support/attachments.ts";
@@ -12,4 +14,15 @@ sagaContract("attachVolume", attachVolume, async () => {
     assertClean: () => assertFree(world, params),
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
   };
+});
+
+describe("attachVolume", () => {
+  it("leaves the volume free where the guest's memory was saved meanwhile: it does not know the disk", async () => {
+    await using world = await ServerWorld.open();
+    const params = await reserve(world);
+    await world.sagas.services.hypervisor.save(params.serverId);
+    const ended = await world.run(attachVolume, params);
+    assert.deepEqual([ended.state, ended.error_code], ["undone", "conflict"]);
+    await assertFree(world, params);
+  });
 });

@@ -55,7 +55,9 @@ async function attach(context: Context, { signal }: StepScope): Promise<void> {
 async function detach(context: Context): Promise<void> {
   const { db, hypervisor, params } = context;
   const device = await findDevice(db, params.deviceId);
-  if (device && (await isDefined(context))) await hypervisor.detachDisk(params.serverId, device.target);
+  const guest = await hypervisor.stat(params.serverId);
+  const isSavedWithout = guest?.state === "suspended" && !guest.disks.some(({ target }) => target === device?.target);
+  if (device && guest && !isSavedWithout) await hypervisor.detachDisk(params.serverId, device.target);
 }
 
 /** A shelved server has no guest: the disk comes with the next one. */

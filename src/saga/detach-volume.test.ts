@@ -29,6 +29,15 @@ sagaContract("detachVolume", detachVolume, async () => {
 });
 
 describe("detachVolume", () => {
+  it("leaves the volume to a guest whose memory was saved meanwhile: it knows the disk", async () => {
+    await using world = await ServerWorld.open();
+    const params = await beginDetaching(world);
+    await world.sagas.services.hypervisor.save(params.serverId);
+    const ended = await world.run(detachVolume, params);
+    assert.deepEqual([ended.state, ended.error_code], ["undone", "conflict"]);
+    await assertAttached(world, params);
+  });
+
   it("leaves the volume to a guest that does not let go of it", async () => {
     await using world = await ServerWorld.open();
     const params = await beginDetaching(world);

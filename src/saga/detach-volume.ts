@@ -43,7 +43,9 @@ async function detach({ db, hypervisor, params }: Context, { signal }: StepScope
 async function keep(context: Context, because: { message: string }): Promise<void> {
   const { db, hypervisor, params } = context;
   const kept = await findDevice(db, params.deviceId);
-  if (kept && (await hypervisor.stat(params.serverId))) await hypervisor.attachDisk(params.serverId, await guestDisk(context, kept));
+  const guest = kept && (await hypervisor.stat(params.serverId));
+  const isThere = guest?.disks.some(({ target }) => target === kept?.target);
+  if (guest && !isThere) await hypervisor.attachDisk(params.serverId, await guestDisk(context, kept));
   await db.transaction().execute(async (trx) => {
     const device = await findDevice(trx, params.deviceId);
     const volume = device?.volume_id ? await findVolume(trx, device.volume_id) : undefined;

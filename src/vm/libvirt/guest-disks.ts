@@ -46,6 +46,7 @@ export class GuestDisks {
   async detach(domain: DomainRef, target: string, { signal, timeoutMs = this.#detachTimeoutMs }: CallOptions): Promise<void> {
     await this.#refuseSaved(domain, { signal });
     await this.#detachLive(domain, target, { signal, timeoutMs });
+    await this.#refuseSaved(domain, { signal }); // It does not run any more since its memory was saved meanwhile, with the disk.
     const config = await this.#find(domain, "inactive", target, { signal });
     if (config) await this.#calls.detachDevice(domain, config.source, FLAGS.affectConfig, { signal });
   }
