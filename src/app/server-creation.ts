@@ -190,16 +190,18 @@ export class ServerCreation {
 
   /** As many as the quota has room for, `countMax` at most; 403 where that is less than `countMin`. */
   async #takeQuota(trx: Database, caller: Caller, { request, flavor }: Decided): Promise<number> {
-    const { quotas } = this.#parts;
-    const one = serverQuota(flavor);
-    for (let count = request.countMax; ; count--) {
-      try {
-        await quotas.take(trx, caller.projectId, Object.fromEntries(Object.entries(one).map(([resource, amount]) => [resource, amount * count])));
-        return count;
-      } catch (error) {
-        if (count <= request.countMin || asAppError(error)?.code !== "server_quota_exceeded") throw error;
-      }
+    const { countMin, countMax } = request;
+    const one = Object.entries(serverQuota(flavor));
+    const take = (count: number) => this.#parts.quotas.take(trx, caller.projectId, Object.fromEntries(one.map(([resource, amount]) => [resource, amount * count])));
+    await take(countMin);
+    let taken = countMin;
+    // The rest by halves: who asks for a thousand is answered after some ten tries, not a thousand.
+    for (let more = countMax - taken; more > 0; ) {
+      const fits = await isWithinQuota(take(more));
+      if (fits) taken += more;
+      more = Math.min(fits ? more : Math.floor(more / 2), countMax - taken);
     }
+    return taken;
   }
 
   /** The zone that the server will be in. 400 where its host is in another one, or takes no servers. */
@@ -222,6 +224,16 @@ export class ServerCreation {
 
   async #keypair(caller: Caller, name: string): Promise<Keypair> {
     return orRefuse(this.#parts.keypairs.get(caller, name), "Invalid key_name provided.");
+  }
+}
+
+async function isWithinQuota(taking: Promise<void>): Promise<boolean> {
+  try {
+    await taking;
+    return true;
+  } catch (error) {
+    if (asAppError(error)?.code !== "server_quota_exceeded") throw error;
+    return false;
   }
 }
 
