@@ -3,10 +3,11 @@ import { invalidDevice } from "./server.ts";
 
 /** One disk of a server as its user asks for it: an entry of `block_device_mapping_v2` (nova/block_device.py, nova/compute/api.py). */
 export interface BlockDeviceRequest {
-  readonly source: "image" | "snapshot" | "volume" | "blank";
-  readonly destination: "local" | "volume";
+  readonly source: (typeof SOURCES)[number];
+  readonly destination: (typeof DESTINATIONS)[number];
   /** Of the image, snapshot or volume. */
   readonly sourceId?: string | undefined;
+  /** Of local swap, whose size clients give in MiB, it may be a fraction: `sizeGibOf`. */
   readonly sizeGib?: number | undefined;
   /** The place in the order of booting; undefined: not to boot from. */
   readonly bootIndex?: number | undefined;
@@ -20,6 +21,8 @@ export interface BlockDeviceRequest {
   readonly tag?: string | undefined;
 }
 
+export const SOURCES = ["image", "snapshot", "volume", "blank"] as const;
+export const DESTINATIONS = ["local", "volume"] as const;
 /** nova/virt/libvirt/blockinfo.py `SUPPORTED_DEVICE_BUSES` for QEMU. */
 export const DISK_BUSES = ["virtio", "scsi", "sata", "ide", "usb", "fdc"] as const;
 export type DiskBus = (typeof DISK_BUSES)[number];
@@ -32,6 +35,16 @@ export interface BlockDeviceLimits {
   /** Of the flavor. */
   readonly ephemeralGib: number;
   readonly swapMib: number;
+}
+
+/**
+ * The size as a request has it, in GiB. `volume_size` is in MiB where the disk is local swap: Nova compares it with the flavor's swap, and
+ * clients say so (`openstack server create --swap`). 0 on a local disk is as good as none: the flavor's own size.
+ */
+export function sizeGibOf(volumeSize: number | undefined, { destination, guestFormat }: Pick<BlockDeviceRequest, "destination" | "guestFormat">): number | undefined {
+  if (destination === "volume") return volumeSize;
+  if (!volumeSize) return undefined;
+  return guestFormat === "swap" ? volumeSize / 1024 : volumeSize;
 }
 
 /** Throws 400 where the devices do not make a server, as Nova does and in its words. `imageId`: the `imageRef` of the request. */
@@ -48,6 +61,7 @@ export function checkBlockDevices(devices: readonly BlockDeviceRequest[], imageI
 function checkDevice(device: BlockDeviceRequest, imageId: string | undefined): void {
   const { source, destination, sourceId, sizeGib } = device;
   if (source !== "blank" && sourceId === undefined) throw invalidDevice("Missing device UUID.");
+  if (source === "blank" && sourceId !== undefined) throw invalidDevice("Invalid device UUID.");
   if (destination === "local") {
     if (source === "snapshot" || source === "volume") throw invalidDevice(`Mapping ${source} to local is not supported.`);
     if (source === "image" && (device.bootIndex !== 0 || sourceId !== imageId)) throw invalidDevice("Mapping image to local is not supported.");
@@ -72,10 +86,14 @@ function checkLocal(devices: readonly BlockDeviceRequest[], { localMax, ephemera
   const blank = local.filter(({ source }) => source === "blank");
   const swaps = blank.filter(isSwap);
   if (swaps.length > 1) throw invalidDevice("More than one swap drive requested.");
-  const swapWanted = (swaps[0]?.sizeGib ?? 0) * 1024;
-  if (swapWanted > swapMib) throw invalidDevice("Swap drive requested is larger than instance type allows.");
-  const ephemeralWanted = blank.filter((device) => !isSwap(device)).reduce((sum, { sizeGib }) => sum + (sizeGib ?? ephemeralGib), 0);
-  if (ephemeralWanted > ephemeralGib) throw invalidDevice("Ephemeral disks requested are larger than the instance type allows.");
+  if (swaps.some(({ sizeGib }) => sizeGib === undefined ? swapMib === 0 : sizeGib * 1024 > swapMib)) {
+    throw invalidDevice("Swap drive requested is larger than instance type allows.");
+  }
+  const ephemeral = blank.filter((device) => !isSwap(device));
+  const ephemeralWanted = ephemeral.reduce((sum, { sizeGib }) => sum + (sizeGib ?? ephemeralGib), 0);
+  if (ephemeralWanted > ephemeralGib || (ephemeral.length > 0 && ephemeralGib === 0)) {
+    throw invalidDevice("Ephemeral disks requested are larger than the instance type allows. If no size is given in one block device mapping, flavor ephemeral size will be used.");
+  }
 }
 
 function checkGuestFormat({ source, destination, guestFormat }: BlockDeviceRequest): void {
@@ -84,12 +102,13 @@ function checkGuestFormat({ source, destination, guestFormat }: BlockDeviceReque
 }
 
 function checkUnique(devices: readonly BlockDeviceRequest[]): void {
-  const volumes = devices.filter(({ source }) => source === "volume").map(({ sourceId }) => sourceId);
-  if (new Set(volumes).size < volumes.length) throw invalidDevice("A volume is named more than once.");
-  for (const key of ["tag", "deviceName"] as const) {
-    const given = devices.flatMap((device) => device[key] ?? []);
-    if (new Set(given).size < given.length) throw invalidDevice(key === "tag" ? "Duplicate device tags." : "Duplicate device names.");
-  }
+  refuseDuplicates(devices.flatMap(({ source, sourceId = [] }) => (source === "volume" ? sourceId : [])), "A volume is named more than once.");
+  refuseDuplicates(devices.flatMap(({ tag }) => tag ?? []), "Duplicate device tags.");
+  refuseDuplicates(devices.flatMap(({ deviceName }) => (deviceName ? targetOf(deviceName) : [])), "Duplicate device names.");
+}
+
+function refuseDuplicates(names: readonly string[], complaint: string): void {
+  if (new Set(names).size < names.length) throw invalidDevice(complaint);
 }
 
 function isSwap({ guestFormat }: Pick<BlockDeviceRequest, "guestFormat">): boolean {

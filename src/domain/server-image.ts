@@ -1,8 +1,9 @@
 import { GiB, MiB } from "#/lib/units.ts";
-import { type BlockDeviceRequest, type DeviceKind, DISK_BUSES, type DiskBus } from "./block-device.ts";
+import { type BlockDeviceRequest, DESTINATIONS, DEVICE_KINDS, type DeviceKind, DISK_BUSES, type DiskBus, sizeGibOf, SOURCES } from "./block-device.ts";
 import { AppError } from "./errors.ts";
 import type { Flavor } from "./flavor.ts";
 import type { Image } from "./image.ts";
+import { invalidDevice, isOn } from "./server.ts";
 
 /** 400 unless a server of that flavor can be made of the image. `localRoot`: its root disk is of the flavor's size. nova/compute/api.py `_validate_flavor_image`. */
 export function refuseServerImage(image: Image, flavor: Pick<Flavor, "ramMib" | "diskGib">, { localRoot }: { localRoot: boolean }): void {
@@ -28,32 +29,80 @@ export function busOf(properties: Readonly<Record<string, string>>, kind: Device
   return bus as DiskBus;
 }
 
-/** The disks that an image of a volume-backed server stands for: its properties `bdm_v2` and `block_device_mapping` (nova/block_device.py). */
+/**
+ * The disks that an image of a volume-backed server stands for: its properties `bdm_v2` and `block_device_mapping` (nova/block_device.py).
+ * Whoever may change the image can write them: 400 where they are no mappings.
+ */
 export function mappedDevices(properties: Readonly<Record<string, string>>): BlockDeviceRequest[] {
   const text = properties["block_device_mapping"];
-  if (!text || properties["bdm_v2"]?.toLowerCase() !== "true") return [];
-  const mappings = JSON.parse(text) as Record<string, unknown>[];
-  return mappings.map((mapping) => ({
-    source: mapping["source_type"] as BlockDeviceRequest["source"],
-    destination: mapping["destination_type"] as BlockDeviceRequest["destination"],
-    sourceId: (mapping["snapshot_id"] ?? mapping["volume_id"] ?? mapping["image_id"] ?? undefined) as string | undefined,
-    sizeGib: numberOf(mapping["volume_size"]),
-    bootIndex: bootIndexOf(mapping["boot_index"]),
-    deleteOnTermination: mapping["delete_on_termination"] === true,
-    deviceName: (mapping["device_name"] ?? undefined) as string | undefined,
-    bus: (mapping["disk_bus"] ?? undefined) as DiskBus | undefined,
-    kind: (mapping["device_type"] ?? "disk") as DeviceKind,
-    guestFormat: (mapping["guest_format"] ?? undefined) as string | undefined,
-    volumeType: (mapping["volume_type"] ?? undefined) as string | undefined,
-    tag: (mapping["tag"] ?? undefined) as string | undefined,
-  }));
+  if (!text || !isOn(properties["bdm_v2"])) return [];
+  return mappingsIn(text)
+    .filter((mapping) => mapping["no_device"] !== true)
+    .map(mappedDevice);
 }
 
-const numberOf = (value: unknown): number | undefined => (value === null || value === undefined ? undefined : Number(value));
+type Mapping = Readonly<Record<string, unknown>>;
 
-function bootIndexOf(value: unknown): number | undefined {
-  const index = numberOf(value);
-  return index === undefined || index < 0 ? undefined : index;
+function mappingsIn(text: string): Mapping[] {
+  const parsed = parsedOrNot(text);
+  const isMapping = (value: unknown): value is Mapping => typeof value === "object" && value !== null && !Array.isArray(value);
+  if (!Array.isArray(parsed) || !parsed.every(isMapping)) throw invalidDevice("the image's block_device_mapping is not a list of mappings.");
+  return parsed;
+}
+
+function parsedOrNot(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function mappedDevice(mapping: Mapping): BlockDeviceRequest {
+  const source = oneOf(SOURCES, mapping, "source_type");
+  if (source === undefined) throw unusable(mapping, "source_type");
+  const destination = oneOf(DESTINATIONS, mapping, "destination_type") ?? (source === "image" || source === "blank" ? "local" : "volume");
+  const guestFormat = textOf(mapping, "guest_format");
+  const bootIndex = wholeOf(mapping, "boot_index");
+  return {
+    source,
+    destination,
+    sourceId: source === "blank" ? undefined : textOf(mapping, `${source}_id`),
+    sizeGib: sizeGibOf(wholeOf(mapping, "volume_size"), { destination, guestFormat }),
+    bootIndex: bootIndex === undefined || bootIndex < 0 ? undefined : bootIndex,
+    deleteOnTermination: mapping["delete_on_termination"] === true,
+    deviceName: textOf(mapping, "device_name"),
+    bus: oneOf(DISK_BUSES, mapping, "disk_bus"),
+    kind: oneOf(DEVICE_KINDS, mapping, "device_type") ?? "disk",
+    guestFormat,
+    volumeType: textOf(mapping, "volume_type"),
+    tag: textOf(mapping, "tag"),
+  };
+}
+
+const unusable = (mapping: Mapping, field: string): AppError =>
+  invalidDevice(`the image's block_device_mapping has ${JSON.stringify(mapping[field])?.slice(0, 80)} for ${field}.`);
+
+/** Undefined where the mapping does not say. */
+function oneOf<T extends string>(values: readonly T[], mapping: Mapping, field: string): T | undefined {
+  const text = textOf(mapping, field);
+  if (text !== undefined && !(values as readonly string[]).includes(text)) throw unusable(mapping, field);
+  return text as T | undefined;
+}
+
+function textOf(mapping: Mapping, field: string): string | undefined {
+  const value = mapping[field];
+  if (value !== undefined && value !== null && typeof value !== "string") throw unusable(mapping, field);
+  return value || undefined;
+}
+
+/** Also of its digits. */
+function wholeOf(mapping: Mapping, field: string): number | undefined {
+  const value = mapping[field];
+  if (value === undefined || value === null) return undefined;
+  const number = typeof value === "string" && /^-?\d{1,9}$/.test(value) ? Number(value) : value;
+  if (typeof number !== "number" || !Number.isSafeInteger(number)) throw unusable(mapping, field);
+  return number;
 }
 
 /** The disks that a flavor adds where its user did not ask for any of the kind: ephemeral ones and swap. */

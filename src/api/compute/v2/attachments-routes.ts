@@ -11,7 +11,7 @@ import type { ComputeApi } from "./routes.ts";
 const VolumeParams = Type.Object({ id: Type.String(), volumeId: Type.String() });
 const ATTACH_2_1 = {
   volumeId: Type.String({ minLength: 1, maxLength: 255 }),
-  device: Type.Optional(Type.Union([Type.Null(), Type.String({ pattern: "^$|(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$" })])),
+  device: Type.Optional(Type.Union([Type.String({ pattern: "^$|(^/dev/x{0,1}[a-z]{0,1}d{0,1})([a-z]+)[0-9]*$" }), Type.Null()])),
 };
 const ATTACH_2_49 = { ...ATTACH_2_1, tag: Type.Optional(DeviceTag) };
 const ATTACH_2_79 = { ...ATTACH_2_49, delete_on_termination: Type.Optional(Flag) };

@@ -1,5 +1,5 @@
 import Type, { type Static } from "typebox";
-import { type BlockDeviceRequest, DEVICE_KINDS, DISK_BUSES } from "#/domain/block-device.ts";
+import { type BlockDeviceRequest, DESTINATIONS, DEVICE_KINDS, DISK_BUSES, sizeGibOf, SOURCES } from "#/domain/block-device.ts";
 import { AppError } from "#/domain/errors.ts";
 import { invalidDevice } from "#/domain/server.ts";
 import { count, Flag, flag } from "./fields.ts";
@@ -12,8 +12,8 @@ export const DeviceTag = Type.String({ minLength: 1, maxLength: 60, pattern: "^[
 
 /** nova/api/openstack/compute/schemas/servers.py. `tag` was there in 2.32, gone in 2.33 by mistake, and is back since 2.42. */
 const FIELDS_2_1 = {
-  source_type: Type.Optional(Type.Enum(["volume", "image", "snapshot", "blank"])),
-  destination_type: Type.Optional(Type.Enum(["volume", "local"])),
+  source_type: Type.Optional(Type.Enum([...SOURCES])),
+  destination_type: Type.Optional(Type.Enum([...DESTINATIONS])),
   uuid: OptionalText,
   image_id: OptionalText,
   volume_size: Size,
@@ -64,18 +64,20 @@ function deviceIn(mapping: Mapping): BlockDeviceRequest {
   const { device_type: kind = "disk", disk_bus: bus } = mapping;
   if (!isOneOf(DEVICE_KINDS, kind ?? "disk")) throw invalidDevice(`Unknown device type ${kind}.`);
   if (bus && !isOneOf(DISK_BUSES, bus)) throw invalidDevice(`Disk bus ${bus} is none of: ${DISK_BUSES.join(", ")}.`);
-  const volume_size = mapping.volume_size ?? undefined;
+  const destination = mapping.destination_type ?? (source === "image" || source === "blank" ? "local" : "volume");
+  const guestFormat = mapping.guest_format ?? undefined;
+  const size = mapping.volume_size ?? undefined;
   return {
     source,
-    destination: mapping.destination_type ?? (source === "image" || source === "blank" ? "local" : "volume"),
+    destination,
     sourceId: mapping.uuid || mapping.image_id || undefined,
-    sizeGib: volume_size === undefined ? undefined : Number(volume_size),
+    sizeGib: sizeGibOf(size === undefined ? undefined : Number(size), { destination, guestFormat }),
     bootIndex: bootIndexIn(mapping.boot_index),
     deleteOnTermination: flag(mapping.delete_on_termination),
     deviceName: mapping.device_name ?? undefined,
     bus: (bus ?? undefined) as BlockDeviceRequest["bus"],
     kind: (kind ?? "disk") as BlockDeviceRequest["kind"],
-    guestFormat: mapping.guest_format ?? undefined,
+    guestFormat,
     volumeType: mapping.volume_type || undefined,
     tag: mapping.tag,
   };

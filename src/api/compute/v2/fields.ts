@@ -6,7 +6,8 @@ import { AppError } from "#/domain/errors.ts";
 /** Nova has been strict about what it does not know since 2.1. */
 export const strict = <T extends Parameters<typeof Type.Object>[0]>(fields: T) => Type.Object(fields, { additionalProperties: false });
 
-export const Name = Type.String({ minLength: 1, maxLength: 255, pattern: "\\S" });
+/** Something to see, and nothing that cannot be seen: XML has no place for control characters. */
+export const Name = Type.String({ minLength: 1, maxLength: 255, pattern: "^(?=.*\\P{Z})[^\\p{C}\\p{Zl}\\p{Zp}]+$" });
 
 /** Clients send flags as booleans or as words. */
 export const Flag = Type.Union([
@@ -32,9 +33,12 @@ export const Nothing = Type.Union([Type.Null(), Type.Object({}), Type.String()])
 export const IdParams = Type.Object({ id: Type.String() });
 export const IdKeyParams = Type.Object({ id: Type.String(), key: Type.String() });
 
+/** The id in a reference: clients of old send the whole address of an image or a flavor. */
+export const idIn = (reference: string): string => reference.split("/").at(-1) ?? "";
+
 /** The pair that a request for one key sets: the body must have it, and nothing else. */
 export function onePair(key: string, pairs: Readonly<Record<string, string>>): Record<string, string> {
-  const value = pairs[key];
+  const value = Object.hasOwn(pairs, key) ? pairs[key] : undefined;
   if (value === undefined) throw new AppError("bad_request", "Request body and URI mismatch");
   if (Object.keys(pairs).length > 1) throw new AppError("bad_request", "Request body contains too many items");
   return { [key]: value };

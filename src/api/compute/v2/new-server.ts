@@ -1,25 +1,28 @@
+import { isIPv4, isIPv6 } from "node:net";
 import { hostname } from "node:os";
 import type { NewServer } from "#/app/server-creation.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { devicesIn, oldDevicesIn } from "./block-devices.ts";
-import { flag } from "./fields.ts";
+import { flag, idIn } from "./fields.ts";
 import type { NewServerBody } from "./servers-schema.ts";
 
 /** What a body asks for. 400 for what is not offered here, in words; 403 for what only admins may say. */
 export function newServer(caller: Caller, body: NewServerBody): NewServer {
   refuseWhatIsNotOffered(body);
   refuseOtherHost(caller, body);
-  const imageId = body.imageRef ? body.imageRef.split("/").pop() : undefined;
-  const countMin = Number(body.min_count ?? 1);
-  const countMax = Number(body.max_count ?? Math.max(countMin, 1));
-  if (countMin > countMax) throw new AppError("bad_request", "min_count must be <= max_count");
+  const imageId = body.imageRef ? idIn(body.imageRef) : undefined;
+  const counts = countsIn(body);
+  const asked = devices(body, imageId !== undefined);
+  if (counts.countMax > 1 && asked.some(({ source }) => source === "volume")) {
+    throw new AppError("bad_request", "Cannot attach one or more volumes to multiple instances");
+  }
   return {
     name: body.name.trim(),
     description: body.description ?? null,
     hostname: body.hostname,
     imageId,
-    flavorId: String(body.flavorRef).split("/").pop() ?? "",
+    flavorId: idIn(String(body.flavorRef)),
     keyName: body.key_name,
     userData: userDataIn(body.user_data ?? undefined),
     personality: (body.personality ?? []).map(({ path, contents }) => ({ path, contents: base64In(contents, `Personality content for ${path} cannot be decoded`) })),
@@ -27,19 +30,33 @@ export function newServer(caller: Caller, body: NewServerBody): NewServer {
     tags: body.tags ?? [],
     configDrive: body.config_drive === undefined || body.config_drive === null || body.config_drive === "" ? undefined : flag(body.config_drive),
     availabilityZone: body.availability_zone,
-    devices: devices(body, imageId !== undefined),
+    devices: asked,
     network: networkIn(body.networks),
     diskConfig: body["OS-DCF:diskConfig"] ?? "AUTO",
-    accessIpV4: addressIn(body.accessIPv4) ?? null,
-    accessIpV6: addressIn(body.accessIPv6) ?? null,
-    countMin,
-    countMax,
+    accessIpV4: addressIn(body.accessIPv4, "accessIPv4") ?? null,
+    accessIpV6: addressIn(body.accessIPv6, "accessIPv6") ?? null,
+    ...counts,
   };
 }
 
-/** Empty is none. */
-export function addressIn(address: string | undefined): string | null | undefined {
-  return address === undefined ? undefined : address || null;
+/** What one request makes at most, whatever the quota: all of it is one transaction. */
+const SERVERS_AT_ONCE_MAX = 1000;
+
+function countsIn({ min_count, max_count }: NewServerBody): Pick<NewServer, "countMin" | "countMax"> {
+  const countMin = Number(min_count ?? 1);
+  const countMax = Number(max_count ?? countMin);
+  if (countMin > countMax) throw new AppError("bad_request", "min_count must be <= max_count");
+  if (countMin > SERVERS_AT_ONCE_MAX) throw new AppError("server_quota_exceeded", `Quota exceeded for instances: Requested ${countMin}, but one request makes ${SERVERS_AT_ONCE_MAX} at most`);
+  return { countMin, countMax: Math.min(countMax, SERVERS_AT_ONCE_MAX) };
+}
+
+const IS_ADDRESS = { accessIPv4: isIPv4, accessIPv6: isIPv6 } as const;
+
+/** Empty is none. 400 where it is no address. */
+export function addressIn(address: string | undefined, field: keyof typeof IS_ADDRESS): string | null | undefined {
+  if (!address) return address === undefined ? undefined : null;
+  if (!IS_ADDRESS[field](address)) throw new AppError("bad_request", `Invalid input for field/attribute ${field}. Value: ${address}.`);
+  return address;
 }
 
 /** Base64 without white space. 400 where it is none. */
@@ -73,9 +90,13 @@ function refuseWhatIsNotOffered({ security_groups = [], trusted_image_certificat
   if (trusted_image_certificates?.length) throw new AppError("bad_request", "Signatures of images are not verified here: leave trusted_image_certificates out.");
 }
 
-function refuseOtherHost(caller: Caller, { host, hypervisor_hostname }: NewServerBody): void {
-  const wanted = host ?? hypervisor_hostname;
-  if (wanted === undefined) return;
+/** Admins may say the host with the zone too: `nova:host`, `nova:host:node`. */
+function refuseOtherHost(caller: Caller, { host, hypervisor_hostname, availability_zone = "" }: NewServerBody): void {
+  const [, ...forced] = availability_zone.split(":");
+  if (forced.length > 2) throw new AppError("bad_request", "Unable to parse availability_zone");
+  const wanted = [host, hypervisor_hostname, ...forced].filter((name) => name);
+  if (wanted.length === 0) return;
   requireRole(caller, "admin", "choose the host of a server");
-  if (wanted !== hostname()) throw new AppError("bad_request", `Compute host ${wanted} could not be found.`);
+  const other = wanted.find((name) => name !== hostname());
+  if (other !== undefined) throw new AppError("bad_request", `Compute host ${other} could not be found.`);
 }

@@ -32,8 +32,8 @@ export class Query {
   takeCount(name: string): number | undefined {
     const value = this.take(name);
     if (value === undefined) return undefined;
-    if (!/^\d{1,10}$/.test(value)) throw new AppError("bad_request", `Invalid input for query parameters ${name}. Value: ${value}. '${value}' is not a whole number.`);
-    return Number(value);
+    if (!/^\d{1,300}$/.test(value)) throw new AppError("bad_request", `Invalid input for query parameters ${name}. Value: ${value}. '${value}' is not a whole number.`);
+    return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
   }
 
   /** limit and marker; `limitMax` is also what a list without a limit has. */

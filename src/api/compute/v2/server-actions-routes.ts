@@ -1,6 +1,7 @@
 import Type from "typebox";
 import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
+import { requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { refusedInState } from "#/domain/server.ts";
 import { IdParams, Nothing, strict } from "./fields.ts";
@@ -62,15 +63,17 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   }),
   /** Servers are offloaded as they are shelved: none ever waits for it. */
   shelveOffload: action(Nothing, async ({ api, request, serverId }) => {
-    throw refusedInState("shelveOffload", await api.servers.get(request.caller, serverId));
+    const server = await api.servers.get(request.caller, serverId);
+    requireRole(request.caller, "member", "change servers");
+    throw refusedInState("shelveOffload", server);
   }),
-  createImage: refusedFor("not_supported", IMAGE_OF_VOLUME),
-  createBackup: refusedFor("not_supported", IMAGE_OF_VOLUME),
-  migrate: refusedFor("bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
-  "os-migrateLive": refusedFor("bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
-  evacuate: refusedFor("bad_request", "No valid host was found. There is one host: nowhere to evacuate to."),
-  injectNetworkInfo: refusedFor("not_supported", "Guests have no network information that could be injected."),
-  resetNetwork: refusedFor("not_supported", "Guests have no network that could be reset."),
+  createImage: refusedFor("member", "not_supported", IMAGE_OF_VOLUME),
+  createBackup: refusedFor("member", "not_supported", IMAGE_OF_VOLUME),
+  migrate: refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
+  "os-migrateLive": refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
+  evacuate: refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to evacuate to."),
+  injectNetworkInfo: refusedFor("admin", "not_supported", "Guests have no network information that could be injected."),
+  resetNetwork: refusedFor("admin", "not_supported", "Guests have no network that could be reset."),
 };
 
 export function addServerActionRoutes(app: Server, api: ComputeApi): void {
@@ -84,10 +87,11 @@ export function addServerActionRoutes(app: Server, api: ComputeApi): void {
   });
 }
 
-/** What one host cannot do is refused once the server is known to be there. */
-function refusedFor(code: "bad_request" | "not_supported", message: string): Action {
+/** What one host cannot do is refused once the server is known to be there, and the caller to be one who could do it elsewhere. */
+function refusedFor(role: "member" | "admin", code: "bad_request" | "not_supported", message: string): Action {
   return async ({ api, request, serverId }) => {
     await api.servers.get(request.caller, serverId);
+    requireRole(request.caller, role, "do this to servers");
     throw new AppError(code, message);
   };
 }

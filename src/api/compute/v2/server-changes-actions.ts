@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import Type from "typebox";
 import { parserOf } from "#/api/parse.ts";
 import { AppError } from "#/domain/errors.ts";
-import { MetadataPairs, Name, Nothing, strict } from "./fields.ts";
+import { idIn, MetadataPairs, Name, Nothing, strict } from "./fields.ts";
 import { userDataIn } from "./new-server.ts";
 import { type Action, action } from "./server-action.ts";
 import { AccessIpV4, AccessIpV6, Description, DiskConfig, Hostname, Password, Personality, TrustedCertificates, UserData } from "./servers-schema.ts";
@@ -65,7 +65,7 @@ export const CHANGES: Readonly<Record<string, Action>> = {
     const body = parseRebuild(request.microversion, argument);
     await api.serverLimits.refuseBeyond(request.caller, { metadata: body.metadata ?? {}, personality: [] });
     await api.serverChanges.rebuild(request.caller, serverId, {
-      imageId: body.imageRef,
+      imageId: idIn(body.imageRef),
       name: body.name,
       description: body.description,
       metadata: body.metadata,
@@ -78,13 +78,13 @@ export const CHANGES: Readonly<Record<string, Action>> = {
     return { status: 202, location: viewer.url("servers", serverId), body: { server: rebuiltServerView(await api.servers.get(request.caller, serverId), viewer) } };
   },
   resize: action(Resize, async ({ api, request, serverId }, { flavorRef }) => {
-    await api.serverChanges.resize(request.caller, serverId, String(flavorRef));
+    await api.serverChanges.resize(request.caller, serverId, idIn(String(flavorRef)));
     return { status: 202 };
   }),
   confirmResize: change("confirmResize", 204),
   revertResize: change("revertResize"),
   rescue: action(Rescue, async ({ api, request, serverId }, body) => {
-    await api.serverChanges.rescue(request.caller, serverId, body?.rescue_image_ref);
+    await api.serverChanges.rescue(request.caller, serverId, body?.rescue_image_ref === undefined ? undefined : idIn(body.rescue_image_ref));
     return { status: 200, body: body?.adminPass === undefined ? {} : { adminPass: body.adminPass } };
   }),
   unrescue: change("unrescue"),

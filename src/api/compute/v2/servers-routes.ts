@@ -40,8 +40,8 @@ export function addServerRoutes(app: Server, api: ComputeApi): void {
       name: body.name?.trim(),
       description: body.description,
       hostname: body.hostname,
-      accessIpV4: addressIn(body.accessIPv4),
-      accessIpV6: addressIn(body.accessIPv6),
+      accessIpV4: addressIn(body.accessIPv4, "accessIPv4"),
+      accessIpV6: addressIn(body.accessIPv6, "accessIPv6"),
       diskConfig: body["OS-DCF:diskConfig"],
     };
     return { server: changedServerView(await servers.update(request.caller, request.params.id, changes), viewers.of(request)) };
@@ -70,7 +70,8 @@ export function addServerMetadataRoutes(app: Server, { servers, serverLimits }: 
     return { metadata: await servers.changeMetadata(caller, params.id, "replace", body.metadata) };
   });
   app.get("/servers/:id/metadata/:key", { schema: { params: IdKeyParams } }, async ({ caller, params }) => {
-    const value = (await servers.get(caller, params.id)).metadata[params.key];
+    const { metadata } = await servers.get(caller, params.id);
+    const value = Object.hasOwn(metadata, params.key) ? metadata[params.key] : undefined;
     if (value === undefined) throw new AppError("not_found", "Metadata item was not found");
     return { meta: { [params.key]: value } };
   });
@@ -112,7 +113,7 @@ export function addServerTagRoutes(app: Server, { servers, viewers }: ComputeApi
     if (tags.includes(params.tag)) return reply.code(204).send();
     if (tags.length >= TAGS_MAX) throw new AppError("bad_request", `The number of tags exceeded the per-server limit ${TAGS_MAX}`);
     await servers.setTags(caller, params.id, [...tags, params.tag]);
-    return reply.code(201).header("location", viewers.of(request).url("servers", `${params.id}/tags/${params.tag}`)).send();
+    return reply.code(201).header("location", viewers.of(request).url("servers", `${params.id}/tags/${encodeURIComponent(params.tag)}`)).send();
   });
   app.delete("/servers/:id/tags/:tag", { ...SINCE_TAGS, schema: { params: TagParams } }, async ({ caller, params }, reply) => {
     const { tags } = await servers.get(caller, params.id);

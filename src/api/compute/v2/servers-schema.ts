@@ -4,7 +4,7 @@ import { AnyDevice, deviceFields, OLD_DEVICE_FIELDS } from "./block-devices.ts";
 import { count, Flag, MetadataPairs, Name, strict } from "./fields.ts";
 
 /** The pieces of nova/api/openstack/compute/schemas/servers.py; each microversion has some of them, and refuses all others. */
-export const Description = Type.Union([Type.String({ maxLength: 255 }), Type.Null()]);
+export const Description = Type.Union([Type.String({ maxLength: 255, pattern: "^[\\s\\P{C}]*$" }), Type.Null()]);
 export const Hostname = Type.String({ minLength: 2, maxLength: 63, pattern: "^[a-zA-Z0-9]+[a-zA-Z0-9-]*[a-zA-Z0-9]+$" });
 export const DiskConfig = Type.Enum(["AUTO", "MANUAL"]);
 export const AccessIpV4 = Type.String({ pattern: "^$|^(\\d{1,3}\\.){3}\\d{1,3}$" });
