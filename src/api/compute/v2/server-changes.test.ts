@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { devicesOf } from "#/db/block-devices.ts";
+import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { ComputeWorld } from "./test-world.ts";
 
 async function act(world: ComputeWorld, id: string, body: object, status = 202) {
@@ -30,6 +32,25 @@ describe("servers are changed in depth:", () => {
     assert.deepEqual([rebuilt.id, rebuilt.user_data], [id, "aGVsbG8="]);
     await world.refusal(400, "POST", `/servers/${id}/action`, { minor: 56, body: { rebuild: { imageRef, user_data: "aGVsbG8=" } } });
     await world.base.assertAuditClean();
+  });
+
+  it("rebuilt with the volume that they boot from, which keeps its id, unless something is being done to it", async () => {
+    await using world = await ComputeWorld.open();
+    const { db } = world.base.context;
+    const [first, imageRef] = [await world.base.makeImage(), await world.base.makeImage()];
+    const root = { boot_index: 0, source_type: "image", uuid: first, destination_type: "volume", volume_size: 1, delete_on_termination: true };
+    const id = await world.makeServer({ imageRef: "", block_device_mapping_v2: [root] });
+    const [device] = await devicesOf(db, id);
+    const volumeId = device?.volume_id ?? "";
+    const before = await findVolume(db, volumeId);
+    await updateVolume(db, volumeId, { status: "uploading" });
+    await act(world, id, { rebuild: { imageRef } }, 409);
+    await updateVolume(db, volumeId, { status: "in-use" });
+    await act(world, id, { rebuild: { imageRef } });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    const after = await findVolume(db, volumeId);
+    assert.equal(after?.status, "in-use");
+    assert.notEqual(after?.disk_id, before?.disk_id);
   });
 
   it("resized, confirmed, and reverted; the quota follows", async () => {
