@@ -33,6 +33,16 @@ describe("requests of servers", () => {
     assert.match(await world.refusal(400, "POST", "/servers", { body }), /block_device_mapping is not a list/);
   });
 
+  it("are refused with 403 where their volumes are beyond a quota", async () => {
+    await using world = await ComputeWorld.open();
+    const root = { source_type: "image", destination_type: "volume", uuid: await world.base.makeImage(), boot_index: 0 };
+    for (const volume_size of [1_000_000, 2_147_483_647]) {
+      const body = { server: { name: "one", flavorRef: FLAVOR, networks: "none", block_device_mapping_v2: [{ ...root, volume_size }] } };
+      await world.refusal(403, "POST", "/servers", { body });
+    }
+    assert.deepEqual((await world.expect(200, "GET", "/servers")).servers, []);
+  });
+
   it("make as many servers as the quota has room for, however many are asked for", { timeout: 20_000 }, async () => {
     await using world = await ComputeWorld.open();
     const imageRef = await world.base.makeImage();

@@ -2,7 +2,7 @@ import type { FastifyRequest } from "fastify";
 import Type from "typebox";
 import type { Server } from "#/api/server.ts";
 import { isAdmin } from "#/domain/caller.ts";
-import { AppError } from "#/domain/errors.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
 import { flag, IdKeyParams, IdParams, MetadataPairs, onePair, strict } from "./fields.ts";
 import { addressIn, newServer } from "./new-server.ts";
 import { Query } from "./query.ts";
@@ -22,7 +22,7 @@ export function addServerRoutes(app: Server, api: ComputeApi): void {
     const body = parseCreateServer(request.microversion, request.body);
     const asked = newServer(caller, body);
     await serverLimits.refuseBeyond(caller, asked);
-    const { servers: made, reservationId } = await serverCreation.create(caller, asked);
+    const { servers: made, reservationId } = await serverCreation.create(caller, asked).catch(refuseOverQuota);
     if (flag(body.return_reservation_id)) return reply.code(202).send({ reservation_id: reservationId });
     const [first] = made;
     if (!first) throw new Error("Broken invariant: a create makes a server");
@@ -51,6 +51,12 @@ export function addServerRoutes(app: Server, api: ComputeApi): void {
     await serverOperations.delete(caller, params.id);
     return reply.code(204).send();
   });
+}
+
+/** A quota of Block Storage that a server's new volumes would exceed is 403 here, as Nova's own are. */
+function refuseOverQuota(error: unknown): never {
+  const known = asAppError(error);
+  throw known?.code === "quota_exceeded" ? new AppError("server_quota_exceeded", known.message, { cause: error }) : error;
 }
 
 const MetadataBody = strict({ metadata: MetadataPairs });
