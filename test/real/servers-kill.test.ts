@@ -102,7 +102,12 @@ describe("Mica is killed", () => {
       await cloud.untilServer(id, "ACTIVE");
       await cloud.compute("DELETE", `/servers/${id}`);
       await killAfter(ms);
-      await mica.until(async () => (await mica.ask("GET", `/compute/v2.1/servers/${id}`)).status, (status) => status === 404);
+      const look = async () => {
+        const response = await mica.ask("GET", `/compute/v2.1/servers/${id}`);
+        return response.status === 404 ? "gone" : ((await response.json()) as { server: { status: string; fault?: object } }).server;
+      };
+      const left = await mica.until(look, (seen) => seen === "gone" || seen.status === "ERROR");
+      assert.equal(left, "gone", JSON.stringify(left));
       await cloud.assertAuditClean();
     });
   }

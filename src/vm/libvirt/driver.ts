@@ -19,7 +19,7 @@ import { provideCephSecrets } from "#/vm/libvirt/ceph-secrets.ts";
 import { Connections } from "#/vm/libvirt/connections.ts";
 import { consoleLogOf, readDomainFacts } from "#/vm/libvirt/domain-reading.ts";
 import { domainXml, ownerOf } from "#/vm/libvirt/domain-xml.ts";
-import { asVmError } from "#/vm/libvirt/errors.ts";
+import { asVmError, ERROR, isLibvirtError } from "#/vm/libvirt/errors.ts";
 import { EventStream } from "#/vm/libvirt/event-stream.ts";
 import { GuestAgent } from "#/vm/libvirt/guest-agent.ts";
 import { GuestDisks } from "#/vm/libvirt/guest-disks.ts";
@@ -113,7 +113,8 @@ export class LibvirtDriver implements HypervisorDriver {
       if (await this.#isActive(domain, options)) return;
       const isSaved = await this.#calls.hasManagedSave(domain, options);
       const { saveTimeoutMs, callTimeoutMs } = this.#config;
-      await this.#calls.create(domain, { timeoutMs: isSaved ? saveTimeoutMs : callTimeoutMs, ...options });
+      const create = () => this.#calls.create(domain, { timeoutMs: isSaved ? saveTimeoutMs : callTimeoutMs, ...options });
+      await reach(create, () => this.#isActive(domain, options));
     });
   }
 
@@ -127,7 +128,8 @@ export class LibvirtDriver implements HypervisorDriver {
 
   destroy(id: string, options: CallOptions = {}): Promise<void> {
     return this.#on(id, "stop", async (domain) => {
-      if (await unlessGone(this.#isActive(domain, options))) await unlessGone(this.#calls.destroy(domain, options));
+      const isActive = () => unlessGone(this.#isActive(domain, options));
+      if (await isActive()) await reach(() => unlessGone(this.#calls.destroy(domain, options)), async () => !(await isActive()));
     });
   }
 
@@ -145,20 +147,23 @@ export class LibvirtDriver implements HypervisorDriver {
 
   pause(id: string, options: CallOptions = {}): Promise<void> {
     return this.#on(id, "pause", async (domain) => {
-      if ((await this.#summary(domain, options)).state !== "paused") await this.#calls.suspend(domain, options);
+      const isPaused = async () => (await this.#summary(domain, options)).state === "paused";
+      if (!(await isPaused())) await reach(() => this.#calls.suspend(domain, options), isPaused);
     });
   }
 
   resume(id: string, options: CallOptions = {}): Promise<void> {
     return this.#on(id, "resume", async (domain) => {
-      if ((await this.#summary(domain, options)).state !== "running") await this.#calls.resume(domain, options);
+      const isRunning = async () => (await this.#summary(domain, options)).state === "running";
+      if (!(await isRunning())) await reach(() => this.#calls.resume(domain, options), isRunning);
     });
   }
 
   save(id: string, options: CallOptions = {}): Promise<void> {
     return this.#on(id, "save", async (domain) => {
-      if ((await this.#summary(domain, options)).state === "suspended") return;
-      await this.#calls.managedSave(domain, { timeoutMs: this.#config.saveTimeoutMs, ...options });
+      const isSaved = async () => (await this.#summary(domain, options)).state === "suspended";
+      const save = () => this.#calls.managedSave(domain, { timeoutMs: this.#config.saveTimeoutMs, ...options });
+      if (!(await isSaved())) await reach(save, isSaved);
     });
   }
 
@@ -255,5 +260,14 @@ async function telling<Result>(doing: string, work: () => Promise<Result>): Prom
     return await work();
   } catch (error) {
     throw asVmError(error, doing);
+  }
+}
+
+/** What a process that was killed had asked for may come about just before our own call: libvirt refuses that then ("domain is not running"), and all is as it should be. */
+async function reach(call: () => Promise<unknown>, isReached: () => Promise<boolean>): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    if (!isLibvirtError(error, ERROR.operationInvalid) || !(await isReached())) throw error;
   }
 }
