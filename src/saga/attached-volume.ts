@@ -30,7 +30,8 @@ async function freeVolume(trx: Database, volumeId: string, nowMs: number): Promi
 
 /** The status that a volume goes back to after work on it: its server may have been deleted meanwhile. */
 export async function restingStatus(trx: Database, volumeId: string, previousStatus: string): Promise<string> {
-  return previousStatus === "in-use" && !(await isAttached(trx, volumeId)) ? "available" : previousStatus;
+  const isFree = (await findVolume(trx, volumeId))?.attach_status !== "attached";
+  return previousStatus === "in-use" && isFree ? "available" : previousStatus;
 }
 
 async function isAttached(trx: Database, volumeId: string): Promise<boolean> {
