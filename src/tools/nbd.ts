@@ -54,6 +54,14 @@ export class NbdClient implements AsyncDisposable {
     return promise;
   }
 
+  /** Has the server make a range read as zeroes, at most 4 GiB - 1 long: nothing is sent, and it may free the space. */
+  async writeZeroes(offset: number, lengthBytes: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const pending = new PendingChange(`write zeroes at byte ${offset}`, resolve, reject);
+    this.#socket.write(this.#begin(pending, NBD_CMD_WRITE_ZEROES, offset, lengthBytes));
+    return promise;
+  }
+
   /** All that was written is on stable storage once it is resolved. */
   async flush(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -260,6 +268,7 @@ const NBD_REQUEST_MAGIC = 0x2560_9513;
 const NBD_CMD_READ = 0;
 const NBD_CMD_WRITE = 1;
 const NBD_CMD_FLUSH = 3;
+const NBD_CMD_WRITE_ZEROES = 6;
 const NBD_ENOSPC = 28;
 const NBD_SIMPLE_REPLY_MAGIC = 0x6744_6698;
 const NBD_STRUCTURED_REPLY_MAGIC = 0x668e_33ef;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -95,6 +95,16 @@ describe("openWriter()", () => {
     );
     await writer.flush();
     assert.ok((await readFile(folder.file("disk"))).equals(expected));
+  });
+
+  it("makes a range read as zeroes, and frees its space", async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(folder.file("disk"), Buffer.alloc(4 * MiB, 7));
+    await using writer = await openWriter(raw(folder.file("disk")));
+    await writer.writeZeroes(512, 3 * MiB);
+    await writer.flush();
+    assert.ok((await readFile(folder.file("disk"))).equals(Buffer.alloc(4 * MiB, 7).fill(0, 512, 3 * MiB + 512)));
+    assert.ok((await stat(folder.file("disk"))).blocks * 512 <= MiB + 64 * KiB);
   });
 
   it("says which write was refused", async () => {

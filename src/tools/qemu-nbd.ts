@@ -32,10 +32,12 @@ export async function openReader(node: BlockNode, { signal }: Pick<RunOptions, "
   return open(node, "read", signal);
 }
 
-/** A raw disk that can be written to, at any offset. Several writes may be under way at once. */
+/** What a guest sees in a disk, which can be written to at any offset. Several writes may be under way at once. */
 export interface RawWriter extends AsyncDisposable {
   readonly sizeBytes: number;
   write(bytes: Uint8Array, offset: number): Promise<void>;
+  /** Makes a range read as zeroes, at most 4 GiB - 1 long; space that it took is freed where the storage can. */
+  writeZeroes(offset: number, lengthBytes: number): Promise<void>;
   /** All that was written is on stable storage. */
   flush(): Promise<void>;
 }
@@ -61,6 +63,7 @@ async function open(node: BlockNode, mode: "read" | "write", signal: AbortSignal
     sizeBytes: client.sizeBytes,
     read: (buffer, offset) => client.read(buffer, offset).catch(explain),
     write: (bytes, offset) => client.write(bytes, offset).catch(explain),
+    writeZeroes: (offset, lengthBytes) => client.writeZeroes(offset, lengthBytes).catch(explain),
     flush: () => client.flush().catch(explain),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
@@ -108,8 +111,9 @@ async function explain(error: unknown, ended: Promise<unknown>): Promise<never> 
   throw error;
 }
 
+/** Without `unmap`, zeroes would take space, and as much time as data (block/rbd.c: RBD_WRITE_ZEROES_FLAG_THICK_PROVISION). */
 export function serveArguments(node: BlockNode, mode: "read" | "write", socket: string): string[] {
-  return [...(mode === "read" ? ["--read-only"] : []), "--socket", socket, jsonFilename(node)];
+  return [mode === "read" ? "--read-only" : "--discard=unmap", "--socket", socket, jsonFilename(node)];
 }
 
 async function connectWhenReady(socket: string, stopped: AbortSignal): Promise<NbdClient> {
