@@ -15,7 +15,7 @@ import type { ServerTable } from "#/db/server-tables.ts";
 import { insertServer, recordAction, replaceServerTags } from "#/db/servers.ts";
 import { zoneOfHost } from "#/domain/aggregate.ts";
 import type { BlockDeviceRequest } from "#/domain/block-device.ts";
-import { type Caller, requireRole } from "#/domain/caller.ts";
+import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import type { Flavor } from "#/domain/flavor.ts";
 import type { OperationId } from "#/domain/ids.ts";
@@ -63,6 +63,7 @@ interface Decided {
   readonly request: NewServer;
   readonly zone: string;
   readonly flavor: Flavor;
+  /** Undefined where the server boots from a volume. */
   readonly image: Image | undefined;
   readonly imageProperties: KeyValuePairs;
   readonly keypair: Keypair | undefined;
@@ -103,8 +104,10 @@ export class ServerCreation {
     const image = request.imageId === undefined ? undefined : await this.#image(caller, request.imageId);
     const keypair = request.keyName === undefined ? undefined : await this.#keypair(caller, request.keyName);
     const { devices, imageProperties } = await this.#parts.devices.decide(caller, { image, flavor, asked: request.devices });
-    if (image) refuseServerImage(image, flavor, { localRoot: devices.some(({ request: { source, destination } }) => source === "image" && destination === "local") });
-    return { request, zone, flavor, image, imageProperties, keypair, devices };
+    const localRoot = devices.some(({ request: { source, destination } }) => source === "image" && destination === "local");
+    if (image) refuseServerImage(image, flavor, { localRoot });
+    if (localRoot && flavor.diskGib === 0) refuseZeroDisk(caller);
+    return { request, zone, flavor, image: localRoot ? image : undefined, imageProperties, keypair, devices };
   }
 
   async #record(
@@ -225,6 +228,11 @@ export class ServerCreation {
   async #keypair(caller: Caller, name: string): Promise<Keypair> {
     return orRefuse(this.#parts.keypairs.get(caller, name), "Invalid key_name provided.");
   }
+}
+
+/** A disk as large as its image, whatever that is: 403 in Nova's words (exception.BootFromVolumeRequiredForZeroDiskFlavor), as its policy has it. */
+function refuseZeroDisk(caller: Caller): void {
+  if (!isAdmin(caller)) throw new AppError("forbidden", "Only volume-backed servers are allowed for flavors with zero disk.");
 }
 
 async function isWithinQuota(taking: Promise<void>): Promise<boolean> {

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
-import { findVisibleImage } from "#/app/find-image.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import type { PreparedVolume, VolumeCreation } from "#/app/volume-creation.ts";
 import type { Volume, Volumes } from "#/app/volumes.ts";
@@ -16,8 +15,9 @@ import type { Flavor } from "#/domain/flavor.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { invalidDevice } from "#/domain/server.ts";
-import { busOf, flavorDevices, mappedDevices } from "#/domain/server-image.ts";
+import { busOf, flavorDevices, mappedDevices, refuseLittleMemory } from "#/domain/server-image.ts";
 import { invalidVolume } from "#/domain/volume.ts";
+import { volumeTypeNotFound } from "#/domain/volume-type.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { Plan } from "#/planner/plan.ts";
 
@@ -32,6 +32,11 @@ export interface DecidedDevice {
     | { readonly kind: "volume"; readonly prepared: PreparedVolume }
     /** It is there already. */
     | { readonly kind: "existing"; readonly volumeId: string };
+}
+
+/** Where a disk comes from; with what Cinder keeps of an image, where it is a volume of one. */
+interface DeviceSource extends Pick<DecidedDevice, "made" | "sizeBytes"> {
+  readonly imageMetadata?: KeyValuePairs;
 }
 
 /** The records of a server's disks, and what is to be done for them. */
@@ -70,14 +75,16 @@ export class ServerDevices {
     checkBlockDevices(requested, image?.id, { localMax: servers.localDevicesMax, ephemeralGib: flavor.ephemeralGib, swapMib: flavor.swapMib });
     const all = [...requested, ...flavorDevices(flavor, requested)].toSorted(byBootIndex);
     refuseTooMany(all.length, servers.attachedDevicesMax);
-    const imageProperties = await this.#imageProperties(caller, image, all);
+    const sourced: (DeviceSource & { request: BlockDeviceRequest })[] = [];
+    for (const request of all) sourced.push({ request, ...(await this.#source(caller, request, { image, flavor })) });
+    const imageProperties = bootProperties(image, flavor, sourced);
     const taken = new Set<string>();
     const devices: DecidedDevice[] = [];
-    for (const request of all) {
+    for (const { request, made, sizeBytes } of sourced) {
       const bus = request.bus ?? busOf(imageProperties, request.kind);
       const target = chooseTarget(request, bus, taken);
       taken.add(target);
-      devices.push({ request, bus, target, ...(await this.#source(caller, request, { image, flavor })) });
+      devices.push({ request, bus, target, made, sizeBytes });
     }
     return { devices, imageProperties };
   }
@@ -108,7 +115,7 @@ export class ServerDevices {
     throw invalidVolume(`volume ${made.volumeId} status must be 'available', and somebody else took it just now.`);
   }
 
-  async #source(caller: Caller, request: BlockDeviceRequest, { image, flavor }: Omit<Wanted, "asked">): Promise<Pick<DecidedDevice, "made" | "sizeBytes">> {
+  async #source(caller: Caller, request: BlockDeviceRequest, { image, flavor }: Omit<Wanted, "asked">): Promise<DeviceSource> {
     if (request.destination === "local") return this.#localDisk(request, { image, flavor });
     if (request.source === "volume") return this.#existingVolume(caller, request);
     const { sourceId, sizeGib, volumeType } = request;
@@ -116,10 +123,10 @@ export class ServerDevices {
     const prepared = await this.#parts.volumeCreation
       .prepare(caller, { name: "", description: "", metadata: {}, sizeGib, volumeType, ...origin })
       .catch((error) => Promise.reject(asInvalidDevice(error, request)));
-    return { made: { kind: "volume", prepared }, sizeBytes: prepared.sizeGib * GiB };
+    return { made: { kind: "volume", prepared }, sizeBytes: prepared.sizeGib * GiB, imageMetadata: prepared.source.imageMetadata };
   }
 
-  async #localDisk(request: BlockDeviceRequest & { readonly sizeBytes?: number }, { image, flavor }: Omit<Wanted, "asked">): Promise<Pick<DecidedDevice, "made" | "sizeBytes">> {
+  async #localDisk(request: BlockDeviceRequest & { readonly sizeBytes?: number }, { image, flavor }: Omit<Wanted, "asked">): Promise<DeviceSource> {
     const { imagesType, useCowImages } = this.#context.config.servers;
     const source = request.source === "image" && image ? ({ kind: "image", id: image.id } as const) : ({ kind: "blank" } as const);
     const sizeBytes = request.sizeBytes ?? localSizeBytes(request, flavor);
@@ -127,11 +134,11 @@ export class ServerDevices {
     return { made: { kind: "disk", plan }, sizeBytes: plan.target.virtualSizeBytes };
   }
 
-  async #existingVolume(caller: Caller, { sourceId = "", bootIndex }: BlockDeviceRequest): Promise<Pick<DecidedDevice, "made" | "sizeBytes">> {
+  async #existingVolume(caller: Caller, { sourceId = "", bootIndex }: BlockDeviceRequest): Promise<DeviceSource> {
     const volume = await this.#volume(caller, sourceId);
     if (volume.status !== "available") throw invalidVolume(`volume '${sourceId}' status must be 'available'. Currently in '${volume.status}' status.`);
     if (bootIndex === 0 && volume.bootable !== 1) throw invalidDevice(`Volume ${sourceId} is not bootable: set its bootable flag (openstack volume set --bootable).`);
-    return { made: { kind: "existing", volumeId: sourceId }, sizeBytes: volume.size_bytes };
+    return { made: { kind: "existing", volumeId: sourceId }, sizeBytes: volume.size_bytes, imageMetadata: volume.imageMetadata };
   }
 
   async #volume(caller: Caller, id: string): Promise<Volume> {
@@ -140,26 +147,28 @@ export class ServerDevices {
       throw invalidDevice(`failed to get volume ${id}.`);
     });
   }
-
-  /** What the server's hardware follows from: the properties of its image, else those that its boot volume has of one. */
-  async #imageProperties(caller: Caller, image: Image | undefined, devices: readonly BlockDeviceRequest[]): Promise<KeyValuePairs> {
-    if (image) return image.properties;
-    const root = devices.find(({ bootIndex }) => bootIndex === 0);
-    if (root?.source === "volume") return (await this.#volume(caller, root.sourceId ?? "")).imageMetadata;
-    if (root?.source === "image") return (await findVisibleImage(this.#context.db, caller, root.sourceId ?? "").catch(() => undefined))?.properties ?? {};
-    return {};
-  }
 }
 
-/** The image is the root disk, unless the request says otherwise; one that stands for volumes brings these. What the request names wins. */
+/** What the server's hardware follows from: the properties of its image, else those that its boot volume has of one. 400 where that image wants more memory. */
+function bootProperties(image: Image | undefined, flavor: Flavor, devices: readonly (DeviceSource & { request: BlockDeviceRequest })[]): KeyValuePairs {
+  const metadata = devices.find(({ request }) => request.bootIndex === 0)?.imageMetadata ?? {};
+  refuseLittleMemory(flavor, Math.max(image?.minRamMib ?? 0, Number(metadata["min_ram"]) || 0));
+  return image?.properties ?? metadata;
+}
+
+/**
+ * The image is the root disk, unless the request has another to boot from; one that stands for volumes brings these. What the request names
+ * wins, but for the image itself, which clients put in as the root. nova/compute/api.py `_check_and_transform_bdm`.
+ */
 function withImage(image: Image | undefined, asked: readonly BlockDeviceRequest[]): BlockDeviceRequest[] {
   if (!image) return [...asked];
   const names = new Set(asked.flatMap(({ deviceName }) => (deviceName ? targetOf(deviceName) : [])));
   const mapped = mappedDevices(image.properties).filter(({ deviceName }) => !deviceName || !names.has(targetOf(deviceName)));
-  const hasRoot = [...asked, ...mapped].some(({ source, destination, bootIndex }) => (source === "image" && destination === "local") || (mapped.length > 0 && bootIndex === 0));
+  const bringsRoot = mapped.some(({ bootIndex }) => bootIndex === 0);
+  const devices = [...mapped, ...(bringsRoot ? asked.filter(({ source, bootIndex }) => source !== "image" || bootIndex !== 0) : asked)];
+  if (devices.some(({ source, destination, bootIndex }) => bootIndex === 0 || (source === "image" && destination === "local"))) return devices;
   const kind = image.diskFormat === "iso" ? "cdrom" : "disk";
-  const root: BlockDeviceRequest = { source: "image", destination: "local", sourceId: image.id, bootIndex: 0, deleteOnTermination: true, kind };
-  return hasRoot ? [...mapped, ...asked] : [root, ...mapped, ...asked];
+  return [{ source: "image", destination: "local", sourceId: image.id, bootIndex: 0, deleteOnTermination: true, kind }, ...devices];
 }
 
 function byBootIndex(a: BlockDeviceRequest, b: BlockDeviceRequest): number {
@@ -191,9 +200,12 @@ function refuseTooMany(count: number, max: number): void {
   if (max >= 0 && count > max) throw new AppError("forbidden", `The maximum allowed number of disk devices (${max}) to attach to a single instance has been exceeded.`);
 }
 
-function asInvalidDevice(error: unknown, { source, sourceId }: BlockDeviceRequest): unknown {
+/** What a mapping names and nobody has is the request's fault: 400 in Nova's words (exception.InvalidBDMImage, …Snapshot, VolumeTypeNotFound). */
+function asInvalidDevice(error: unknown, { source, sourceId, volumeType }: BlockDeviceRequest): unknown {
   const known = asAppError(error);
-  return known?.code === "not_found" && source !== "blank" ? invalidDevice(`failed to get ${source} ${sourceId}.`) : error;
+  if (known?.code !== "not_found") return error;
+  if (volumeType !== undefined && known.message === volumeTypeNotFound(volumeType).message) return new AppError("bad_request", known.message, { cause: error });
+  return source === "blank" ? error : invalidDevice(`failed to get ${source} ${sourceId}.`);
 }
 
 function rowOf(server: ServerTable, { request, target, bus, sizeBytes, made }: DecidedDevice, { id, volumeId }: { id: string; volumeId: string | null }): BlockDeviceTable {

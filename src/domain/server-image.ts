@@ -8,7 +8,7 @@ import { invalidDevice, isOn } from "./server.ts";
 /** 400 unless a server of that flavor can be made of the image. `localRoot`: its root disk is of the flavor's size. nova/compute/api.py `_validate_flavor_image`. */
 export function refuseServerImage(image: Image, flavor: Pick<Flavor, "ramMib" | "diskGib">, { localRoot }: { localRoot: boolean }): void {
   if (image.status !== "active") throw new AppError("bad_request", `Image ${image.id} is not active.`);
-  if (flavor.ramMib < image.minRamMib) throw new AppError("bad_request", "Flavor's memory is too small for requested image.");
+  refuseLittleMemory(flavor, image.minRamMib);
   if (!localRoot || flavor.diskGib === 0) return;
   const diskBytes = flavor.diskGib * GiB;
   const imageBytes = image.virtualSizeBytes ?? image.sizeBytes ?? 0;
@@ -18,6 +18,11 @@ export function refuseServerImage(image: Image, flavor: Pick<Flavor, "ramMib" | 
   if (image.minDiskGib * GiB <= diskBytes) return;
   const minimum = `minimum size is ${image.minDiskGib * GiB} bytes`;
   throw new AppError("bad_request", `Flavor's disk is smaller than the minimum size specified in image metadata. Flavor disk is ${diskBytes} bytes, ${minimum}.`);
+}
+
+/** 400 where the image that a server boots from, also by way of a volume, wants more memory. */
+export function refuseLittleMemory({ ramMib }: Pick<Flavor, "ramMib">, minRamMib: number): void {
+  if (ramMib < minRamMib) throw new AppError("bad_request", "Flavor's memory is too small for requested image.");
 }
 
 /** The bus that the image wants for disks, or for what is not one. 400 where QEMU has none of that name. */

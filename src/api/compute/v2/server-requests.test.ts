@@ -88,4 +88,47 @@ describe("requests of servers", () => {
     await world.base.settle();
     await world.refusal(403, "POST", `/servers/${id}/action`, { body: { evacuate: {} } });
   });
+
+  it("boot from a volume where a mapping says so, whatever image they name beside it", async () => {
+    await using world = await ComputeWorld.open();
+    const imageRef = await world.base.makeImage();
+    const root = { source_type: "image", destination_type: "volume", uuid: imageRef, boot_index: 0, volume_size: 1 };
+    const id = await world.makeServer({ imageRef, block_device_mapping_v2: [root] });
+    const { server } = await world.expect(200, "GET", `/servers/${id}`);
+    assert.deepEqual([server.status, server.image, server["os-extended-volumes:volumes_attached"].length], ["ACTIVE", "", 1]);
+    const local = { source_type: "image", destination_type: "local", uuid: imageRef, boot_index: 0 };
+    const body = { server: { name: "one", imageRef, flavorRef: FLAVOR, networks: "none", block_device_mapping_v2: [local, root] } };
+    assert.match(await world.refusal(400, "POST", "/servers", { body }), /Boot sequence/);
+  });
+
+  it("take the root from an image that stands for volumes, also where clients put the image in as the root", async () => {
+    await using world = await ComputeWorld.open();
+    const mapping = { source_type: "image", destination_type: "volume", image_id: await world.base.makeImage(), boot_index: 0, volume_size: 1 };
+    const imageRef = await world.base.makeImage({ properties: { bdm_v2: "true", block_device_mapping: JSON.stringify([mapping]) } });
+    const local = { source_type: "image", destination_type: "local", uuid: imageRef, boot_index: 0, delete_on_termination: true };
+    const id = await world.makeServer({ imageRef, block_device_mapping_v2: [local] });
+    const { server } = await world.expect(200, "GET", `/servers/${id}`);
+    assert.deepEqual([server.status, server.image, server["os-extended-volumes:volumes_attached"].length], ["ACTIVE", "", 1]);
+  });
+
+  it("are held to the memory that an image wants, also by way of a volume", async () => {
+    await using world = await ComputeWorld.open();
+    const uuid = await world.base.makeImage({ minRamMib: 1024 });
+    const root = { source_type: "image", destination_type: "volume", uuid, boot_index: 0, volume_size: 1 };
+    const server = { name: "one", flavorRef: FLAVOR, networks: "none", block_device_mapping_v2: [root] };
+    assert.match(await world.refusal(400, "POST", "/servers", { body: { server } }), /memory is too small/);
+    const typed = { ...server, block_device_mapping_v2: [{ ...root, volume_type: "none such" }] };
+    assert.match(await world.refusal(400, "POST", "/servers", { body: { server: typed } }), /^Volume type none such could not be found\.$/);
+  });
+
+  it("are for admins only where a local disk has no size", async () => {
+    await using world = await ComputeWorld.open();
+    await world.expect(200, "POST", "/flavors", { as: world.admin, body: { flavor: { name: "zero", id: "zero", vcpus: 1, ram: 192, disk: 0 } } });
+    const imageRef = await world.base.makeImage({ visibility: "public" });
+    const body = { server: { name: "one", imageRef, flavorRef: "zero", networks: "none" } };
+    assert.equal(await world.refusal(403, "POST", "/servers", { body }), "Only volume-backed servers are allowed for flavors with zero disk.");
+    await world.makeServer({ flavorRef: "zero", imageRef }, { as: world.admin });
+    const root = { source_type: "image", destination_type: "volume", uuid: imageRef, boot_index: 0, volume_size: 1 };
+    await world.makeServer({ flavorRef: "zero", block_device_mapping_v2: [root], imageRef: "" });
+  });
 });
