@@ -9,10 +9,18 @@ export type BlockNode =
   | { readonly driver: "file"; readonly filename: string }
   | { readonly driver: "host_device"; readonly filename: string }
   /** What another process of this machine shows on a socket: QEMU needs no network, and no word of where the bytes really are. */
-  | { readonly driver: "nbd"; readonly server: { readonly type: "unix"; readonly path: string }; readonly export: string }
+  | NbdNode
   | RbdNode
   | { readonly driver: "raw"; readonly file: BlockNode; readonly size?: number }
   | { readonly driver: "qcow2" | "vmdk" | "vpc" | "vhdx" | "vdi" | "luks"; readonly file: BlockNode; readonly backing?: BlockNode | null };
+
+export interface NbdNode {
+  readonly driver: "nbd";
+  readonly server: { readonly type: "unix"; readonly path: string };
+  readonly export: string;
+  /** Has the node tell a bitmap of its server's, as `qemu:dirty-bitmap:…`, instead of where its data is: what is dirty is shown as a hole. */
+  readonly "x-dirty-bitmap"?: string;
+}
 
 /** An image in a Ceph cluster, reached by librbd inside of QEMU over the network. */
 export interface RbdNode {

@@ -28,6 +28,7 @@ export const ERRORS = {
   upload_broken: { status: 400, retry: true, fix: "Upload again: the image is queued, and nothing of the broken upload was kept." },
   disk_not_found: { status: 500, retry: false, fix: "Run `mica audit`: a record points at bytes that are not in the pool." },
   agent_unavailable: { status: 409, retry: true, fix: "Start qemu-guest-agent in the guest, and set hw_qemu_guest_agent=yes on its image." },
+  checkpoint_lost: { status: 409, retry: false, fix: "Take all of the disk: what changed since that instant is not known any more." },
   clone_limit: { status: 507, retry: true, fix: "Delete clones of the disk, or raise the storage's limit of snapshots and clones." },
   hypervisor_unavailable: { status: 503, retry: true, fix: "Start libvirtd, or set hypervisor.socketPath to where it listens; what runs goes on meanwhile." },
   pool_forbidden: { status: 500, retry: false, fix: "Give the pool's user at the storage the rights that the message names." },

@@ -1,3 +1,4 @@
+import type { GuestBackups } from "#/vm/backup.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
 
 /**
@@ -14,7 +15,7 @@ import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
  * Guests are persistent: they outlive this process and the hypervisor's own daemon. Calls about one guest are to come one after the other; sagas
  * see to that. Methods with a disk's target expect it as in `GuestDisk`.
  */
-export interface HypervisorDriver extends AsyncDisposable {
+export interface HypervisorDriver extends GuestBackups, AsyncDisposable {
   readonly kind: "libvirt" | "memory";
 
   /** What the host is and has, asked anew. */
@@ -154,6 +155,10 @@ export interface GuestStat extends GuestSummary {
   readonly disks: readonly AttachedDisk[];
   /** Whether the agent in the guest has its port open; it may hang nevertheless. */
   readonly agentConnected: boolean;
+  /** The backup whose views are open; its name is empty where somebody else opened it. */
+  readonly backup?: { readonly name: string } | undefined;
+  /** Targets of the disks that are being copied to another, by `mirrorDisk` or `replaceDisk`. */
+  readonly mirrored: readonly string[];
 }
 
 export interface AttachedDisk {

@@ -21,7 +21,7 @@ export function contractOfDefining(bench: () => VmBench): void {
     await driver.define(spec);
     await driver.define({ ...spec, title: "renamed", memoryBytes: GiB, vcpuCount: 2, disks: [...spec.disks, dataDisk("vdb", await bench().blankNode("raw", MiB))] });
     const { disks, ...stat } = (await driver.stat(spec.id)) ?? assert.fail("it is not known");
-    assert.deepEqual(stat, { id: spec.id, state: "shutoff", reason: "unknown", title: "renamed", memoryBytes: GiB, vcpuCount: 2, agentConnected: false });
+    assert.deepEqual(stat, { id: spec.id, state: "shutoff", reason: "unknown", title: "renamed", memoryBytes: GiB, vcpuCount: 2, agentConnected: false, mirrored: [] });
     assert.deepEqual(disks, [{ target: "vda", serial: spec.disks[0]?.serial }, { target: "vdb", serial: "data-vdb" }]);
     assert.equal((await driver.list()).filter(({ id }) => id === spec.id).length, 1);
     await driver.undefine(spec.id);

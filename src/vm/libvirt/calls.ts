@@ -121,12 +121,13 @@ export class LibvirtCalls {
     return { readCount: reply.hyper(), readBytes: reply.hyper(), writeCount: reply.hyper(), writtenBytes: reply.hyper() };
   }
 
-  /** Begins to copy the disk to one that exists; the job ends with its guest. */
-  async blockCopy(domain: DomainRef, disk: string, targetXml: string, bytesPerSecondMax: number, limits?: LimitedCall): Promise<void> {
+  /** Begins to copy the disk to one that exists; the job ends with its guest. `shallow`: only what is not in its backing file. */
+  async blockCopy(domain: DomainRef, disk: string, targetXml: string, { bytesPerSecondMax, shallow }: { bytesPerSecondMax: number; shallow: boolean }, limits?: LimitedCall): Promise<void> {
     const args = writeDomain(new XdrWriter(), domain).string(disk).string(targetXml);
     if (bytesPerSecondMax > 0) args.int(1).string("bandwidth").int(TYPED_PARAM_ULLONG).unsignedHyper(bytesPerSecondMax);
     else args.int(0);
-    await this.#call(CALLS.blockCopy, args.int(FLAGS.blockCopyReuseExternal | FLAGS.blockCopyTransientJob), limits);
+    const flags = FLAGS.blockCopyReuseExternal | FLAGS.blockCopyTransientJob | (shallow ? FLAGS.blockCopyShallow : 0);
+    await this.#call(CALLS.blockCopy, args.int(flags), limits);
   }
 
   /** Undefined where there is no job. */
@@ -139,8 +140,44 @@ export class LibvirtCalls {
   }
 
   /** Ends the job; `pivot`: the guest goes on with the copy. */
-  async blockJobAbort(domain: DomainRef, disk: string, pivot: boolean, limits?: LimitedCall): Promise<void> {
-    await this.#call(CALLS.blockJobAbort, writeDomain(new XdrWriter(), domain).string(disk).int(pivot ? FLAGS.blockJobAbortPivot : 0), limits);
+  async blockJobAbort(domain: DomainRef, disk: string, whither: "pivot" | "stay", limits?: LimitedCall): Promise<void> {
+    const flags = whither === "pivot" ? FLAGS.blockJobAbortPivot : 0;
+    await this.#call(CALLS.blockJobAbort, writeDomain(new XdrWriter(), domain).string(disk).int(flags), limits);
+  }
+
+  /** Opens views of disks, and makes a checkpoint at the same instant. */
+  async backupBegin(domain: DomainRef, backupXml: string, checkpointXml: string | undefined, limits?: LimitedCall): Promise<void> {
+    await this.#call(CALLS.backupBegin, writeDomain(new XdrWriter(), domain).string(backupXml).optionalString(checkpointXml).int(0), limits);
+  }
+
+  /** Undefined where there is none. */
+  async backupXml(domain: DomainRef, limits?: LimitedCall): Promise<string | undefined> {
+    const reply = await orNone(this.#onDomain(CALLS.backupGetXml, domain, limits), ERROR.noDomainBackup);
+    return reply?.string();
+  }
+
+  /** Ends what the domain is busy with as a whole: a backup. */
+  async abortJob(domain: DomainRef, limits?: LimitedCall): Promise<void> {
+    await this.#call(CALLS.abortJob, writeDomain(new XdrWriter(), domain), limits);
+  }
+
+  /** The oldest first. */
+  async listCheckpoints(domain: DomainRef, limits?: LimitedCall): Promise<string[]> {
+    const args = writeDomain(new XdrWriter(), domain).int(1).int(FLAGS.checkpointListTopological);
+    const reply = await this.#call(CALLS.listAllCheckpoints, args, limits);
+    return reply.array(() => {
+      const name = reply.string();
+      readDomain(reply);
+      return name;
+    });
+  }
+
+  async checkpointXml(domain: DomainRef, name: string, limits?: LimitedCall): Promise<string> {
+    return (await this.#call(CALLS.checkpointGetXml, writeDomain(new XdrWriter().string(name), domain).int(FLAGS.checkpointXmlNoDomain), limits)).string();
+  }
+
+  async deleteCheckpoint(domain: DomainRef, name: string, limits?: LimitedCall): Promise<void> {
+    await this.#call(CALLS.checkpointDelete, writeDomain(new XdrWriter().string(name), domain).int(0), limits);
   }
 
   /** What the agent answered, as JSON. */
@@ -189,8 +226,12 @@ const SECRET_USAGE_CEPH = 2;
 
 /** Awaits work, and takes "there is no such domain" as undefined. */
 export async function unlessGone<Result>(work: Promise<Result>): Promise<Result | undefined> {
+  return orNone(work, ERROR.noDomain);
+}
+
+async function orNone<Result>(work: Promise<Result>, missing: number): Promise<Result | undefined> {
   return work.catch((error: unknown) => {
-    if (isLibvirtError(error, ERROR.noDomain)) return undefined;
+    if (isLibvirtError(error, missing)) return undefined;
     throw error;
   });
 }

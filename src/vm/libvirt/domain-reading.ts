@@ -9,6 +9,7 @@ export interface DomainFacts {
   readonly vcpuCount: number;
   readonly disks: readonly AttachedDisk[];
   readonly agentConnected: boolean;
+  readonly mirrored: readonly string[];
 }
 
 export function readDomainFacts(xml: string): DomainFacts {
@@ -20,6 +21,7 @@ export function readDomainFacts(xml: string): DomainFacts {
     vcpuCount: Number(child(domain, "vcpu")?.text),
     disks,
     agentConnected: channelsOf(domain).some(({ state }) => state === "connected"),
+    mirrored: disksOf(domain).filter((disk) => child(disk, "mirror")).map(targetOf),
   };
 }
 

@@ -1,6 +1,8 @@
 import type { HypervisorConfig } from "#/config/hypervisor.ts";
+import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Log } from "#/lib/log.ts";
+import type { BackupRequest, BackupView, MirrorOptions } from "#/vm/backup.ts";
 import { tailOf } from "#/vm/console-log.ts";
 import type {
   AgentCommand,
@@ -22,6 +24,7 @@ import { domainXml, ownerOf } from "#/vm/libvirt/domain-xml.ts";
 import { asVmError, ERROR, isLibvirtError } from "#/vm/libvirt/errors.ts";
 import { EventStream } from "#/vm/libvirt/event-stream.ts";
 import { GuestAgent } from "#/vm/libvirt/guest-agent.ts";
+import { LibvirtBackups } from "#/vm/libvirt/guest-backups.ts";
 import { GuestDisks } from "#/vm/libvirt/guest-disks.ts";
 import { type Acceleration, probeAcceleration } from "#/vm/libvirt/kvm.ts";
 import type { DomainRef } from "#/vm/libvirt/protocol.ts";
@@ -47,6 +50,7 @@ export class LibvirtDriver implements HypervisorDriver {
   readonly #events: EventStream;
   readonly #calls: LibvirtCalls;
   readonly #agent: GuestAgent;
+  readonly #backups: LibvirtBackups;
   readonly #disks: GuestDisks;
   #acceleration: Promise<Acceleration> | undefined;
 
@@ -59,6 +63,7 @@ export class LibvirtDriver implements HypervisorDriver {
     this.#events = new EventStream({ connection, reconnectDelayMsMax, log });
     this.#calls = new LibvirtCalls(this.#connections);
     this.#agent = new GuestAgent(this.#calls, config.agentTimeoutMs);
+    this.#backups = new LibvirtBackups(this.#calls);
     this.#disks = new GuestDisks(this.#calls, config.detachTimeoutMs);
   }
 
@@ -82,11 +87,7 @@ export class LibvirtDriver implements HypervisorDriver {
 
   stat(id: string, options: CallOptions = {}): Promise<GuestStat | undefined> {
     const domain = domainOf(id);
-    return telling(`look at guest ${id}`, () =>
-      unlessGone(
-        Promise.all([this.#summary(domain, options), this.#calls.xml(domain, "live", options)]).then(([summary, xml]) => ({ ...summary, ...readDomainFacts(xml) })),
-      ),
-    );
+    return telling(`look at guest ${id}`, () => unlessGone(this.#stat(domain, options)));
   }
 
   define(spec: GuestSpec, options: CallOptions = {}): Promise<void> {
@@ -189,6 +190,34 @@ export class LibvirtDriver implements HypervisorDriver {
     return this.#on(id, `replace disk ${target} of`, (domain) => this.#disks.replace(domain, target, disk, options));
   }
 
+  beginBackup(id: string, backup: BackupRequest, options: CallOptions = {}): Promise<BackupView[]> {
+    return this.#on(id, `open views of disks of`, (domain) => this.#backups.begin(domain, backup, options));
+  }
+
+  findBackup(id: string, options: CallOptions = {}): Promise<BackupView[] | undefined> {
+    return this.#on(id, "look for views of disks of", (domain) => this.#backups.find(domain, options));
+  }
+
+  endBackup(id: string, options: CallOptions = {}): Promise<void> {
+    return this.#on(id, "close the views of disks of", (domain) => this.#backups.end(domain, options));
+  }
+
+  listCheckpoints(id: string, options: CallOptions = {}): Promise<string[]> {
+    return this.#on(id, "list the checkpoints of", (domain) => this.#backups.checkpoints(domain, options));
+  }
+
+  deleteCheckpoint(id: string, name: string, options: CallOptions = {}): Promise<void> {
+    return this.#on(id, `delete checkpoint ${name} of`, (domain) => this.#backups.deleteCheckpoint(domain, name, options));
+  }
+
+  mirrorDisk(id: string, target: string, node: BlockNode, options: MirrorOptions): Promise<void> {
+    return this.#on(id, `mirror disk ${target} of`, (domain) => this.#disks.mirror(domain, target, node, options));
+  }
+
+  endMirror(id: string, target: string, options: CallOptions = {}): Promise<void> {
+    return this.#on(id, `end the mirror of disk ${target} of`, (domain) => this.#disks.endMirror(domain, target, options));
+  }
+
   diskStats(id: string, target: string, options: CallOptions = {}): Promise<DiskStats> {
     return this.#on(id, `look at disk ${target} of`, (domain) => this.#disks.stats(domain, target, options));
   }
@@ -228,6 +257,12 @@ export class LibvirtDriver implements HypervisorDriver {
   async #summary(domain: DomainRef, options: CallOptions): Promise<GuestSummary> {
     const [{ state, reason }, isSaved] = await Promise.all([this.#calls.state(domain, options), this.#calls.hasManagedSave(domain, options)]);
     return { id: domain.uuid, ...stateOf(state, reason, isSaved) };
+  }
+
+  async #stat(domain: DomainRef, options: CallOptions): Promise<GuestStat> {
+    const looks = [this.#summary(domain, options), this.#calls.xml(domain, "live", options), this.#backups.open(domain, options)] as const;
+    const [summary, xml, backup] = await Promise.all(looks);
+    return { ...summary, ...readDomainFacts(xml), ...(backup && { backup: { name: backup.name } }) };
   }
 
   async #summaryOfOurs(domain: DomainRef, options: CallOptions): Promise<GuestSummary | undefined> {

@@ -21,6 +21,7 @@ export const ERROR = {
   noDomain: 42,
   operationInvalid: 55,
   deviceMissing: 99,
+  noDomainBackup: 104,
 } as const;
 
 /** remote_error of remote_protocol.x. */
@@ -76,6 +77,8 @@ const CODES: Readonly<Record<number, ErrorCode>> = {
   94: "hypervisor_unavailable", // AUTH_UNAVAILABLE
   97: "agent_unavailable", // AGENT_UNSYNCED
   99: "not_found", // DEVICE_MISSING
+  103: "checkpoint_lost", // NO_DOMAIN_CHECKPOINT
+  109: "checkpoint_lost", // CHECKPOINT_INCONSISTENT
   111: "agent_unavailable", // AGENT_COMMAND_TIMEOUT, since 9.1
   112: "agent_unavailable", // AGENT_COMMAND_FAILED, since 9.1
 };

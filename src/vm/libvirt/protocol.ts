@@ -26,11 +26,16 @@ export const CALLS = {
   getVersion: remote(4, "getVersion"),
   getNodeInfo: remote(6, "getNodeInfo"),
   attachDevice: remote(160, "attachDevice"),
+  abortJob: remote(164, "abortJob"),
   authList: remote(66, "authList"),
+  backupBegin: remote(421, "backupBegin"),
+  backupGetXml: remote(422, "backupGetXml"),
   blockCopy: remote(345, "blockCopy"),
   blockJobAbort: remote(237, "blockJobAbort"),
   blockResize: remote(251, "blockResize"),
   blockStats: remote(64, "blockStats"),
+  checkpointDelete: remote(417, "checkpointDelete"),
+  checkpointGetXml: remote(412, "checkpointGetXml"),
   create: remote(196, "create"),
   define: remote(350, "define"),
   destroy: remote(234, "destroy"),
@@ -44,6 +49,7 @@ export const CALLS = {
   getState: remote(212, "getState"),
   getXml: remote(14, "getXml"),
   hasManagedSave: remote(183, "hasManagedSave"),
+  listAllCheckpoints: remote(413, "listAllCheckpoints"),
   listAllDomains: remote(273, "listAllDomains"),
   managedSave: remote(182, "managedSave"),
   managedSaveRemove: remote(184, "managedSaveRemove"),
@@ -72,7 +78,7 @@ export const EVENTS = {
   agent: { id: 18, number: 348 },
 } as const;
 
-/** Bits and choices of single calls, named as in libvirt-domain.h. */
+/** Bits and choices of single calls, named as in libvirt-domain.h and libvirt-domain-checkpoint.h. */
 export const FLAGS = {
   affectLive: 1,
   affectConfig: 2,
@@ -82,9 +88,12 @@ export const FLAGS = {
   undefineNvram: 1 << 2,
   undefineCheckpointsMetadata: 1 << 4,
   blockResizeBytes: 1,
+  blockCopyShallow: 1 << 0,
   blockCopyReuseExternal: 1 << 1,
   blockCopyTransientJob: 1 << 2,
   blockJobAbortPivot: 1 << 1,
+  checkpointXmlNoDomain: 1 << 1,
+  checkpointListTopological: 1 << 1,
 } as const;
 
 /** As libvirtd knows a domain. It looks for the UUID alone. */

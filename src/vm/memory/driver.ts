@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { BlockNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import { SECOND_MS } from "#/lib/units.ts";
@@ -15,7 +16,9 @@ import type {
   HypervisorDriver,
 } from "#/vm/driver.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
+import type { BackupRequest, BackupView, MirrorOptions } from "#/vm/backup.ts";
 import { tailOf } from "#/vm/console-log.ts";
+import { beginBackup, beginMirror, diskOf, endBackup, endMirror, requireUnread, withoutChanges } from "#/vm/memory/backups.ts";
 import { agentConnected, isActive, type MemoryGuest, MemoryHost } from "#/vm/memory/host.ts";
 
 /** Limits of the twin, where a call has none of its own. */
@@ -118,7 +121,7 @@ export class MemoryHypervisor implements HypervisorDriver {
     return this.#call("save", id, options, () => {
       const guest = this.#host.get(id);
       if (guest.saved) return;
-      this.#active(id);
+      requireUnread(this.#active(id));
       guest.saved = guest.state === "paused" ? "paused" : "running";
       this.#host.stop(guest, "suspended", "saved");
     });
@@ -152,6 +155,7 @@ export class MemoryHypervisor implements HypervisorDriver {
       const guest = this.#unsaved(id);
       const without = (disks: readonly GuestDisk[]) => disks.filter((disk) => disk.target !== target);
       if (guest.live && has(guest.live, target)) {
+        requireUnread(guest, target);
         if (!guest.listens || guest.state === "paused") await this.#waitInVain(`guest ${id} does not let go of disk ${target}`, options);
         guest.live = without(guest.live);
         this.#host.emit({ kind: "disk_detached", id, target });
@@ -162,7 +166,9 @@ export class MemoryHypervisor implements HypervisorDriver {
 
   resizeDisk(id: string, target: string, sizeBytes: number, options?: CallOptions): Promise<void> {
     return this.#call("resizeDisk", id, options, async () => {
-      const { node } = this.#disk(this.#active(id), target);
+      const guest = this.#active(id);
+      const { node } = diskOf(guest, target);
+      requireUnread(guest, target);
       const { virtualSizeBytes } = await info(node);
       if (virtualSizeBytes > sizeBytes) throw new AppError("conflict", `disk ${target} has ${virtualSizeBytes} bytes, and cannot shrink to ${sizeBytes}`);
       if (virtualSizeBytes < sizeBytes) await resize(node, sizeBytes);
@@ -172,8 +178,9 @@ export class MemoryHypervisor implements HypervisorDriver {
   replaceDisk(id: string, target: string, disk: GuestDisk, { signal, onProgress, bytesPerSecondMax, ...options }: CopyOptions = {}): Promise<void> {
     return this.#call("replaceDisk", id, { ...options, signal }, async () => {
       const guest = this.#active(id);
-      const now = this.#disk(guest, target);
+      const now = diskOf(guest, target);
       if (!isSameDisk(now, disk)) {
+        requireUnread(guest, target);
         await this.#host.claim(guest, disk);
         await convert(now.node, disk.node, { signal, onProgress, bytesPerSecondMax });
       }
@@ -185,10 +192,44 @@ export class MemoryHypervisor implements HypervisorDriver {
     });
   }
 
+  beginBackup(id: string, backup: BackupRequest, options?: CallOptions): Promise<BackupView[]> {
+    return this.#call("beginBackup", id, options, () => beginBackup(this.#active(id), backup));
+  }
+
+  findBackup(id: string, options?: CallOptions): Promise<BackupView[] | undefined> {
+    return this.#call("findBackup", id, options, () => this.#host.guests.get(id)?.backup?.views.map(withoutChanges));
+  }
+
+  endBackup(id: string, options?: CallOptions): Promise<void> {
+    return this.#call("endBackup", id, options, () => endBackup(this.#host.guests.get(id)));
+  }
+
+  listCheckpoints(id: string, options?: CallOptions): Promise<string[]> {
+    return this.#call("listCheckpoints", id, options, () => [...this.#host.get(id).checkpoints.keys()]);
+  }
+
+  deleteCheckpoint(id: string, name: string, options?: CallOptions): Promise<void> {
+    return this.#call("deleteCheckpoint", id, options, () => void this.#host.guests.get(id)?.checkpoints.delete(name));
+  }
+
+  mirrorDisk(id: string, target: string, node: BlockNode, { onProgress, ...options }: MirrorOptions): Promise<void> {
+    return this.#call("mirrorDisk", id, options, async () => {
+      await beginMirror(this.#active(id), target, node, options);
+      onProgress?.(1);
+      this.#host.emit({ kind: "block_job", id, target, status: "ready" });
+    });
+  }
+
+  endMirror(id: string, target: string, options?: CallOptions): Promise<void> {
+    return this.#call("endMirror", id, options, async () => {
+      if (await endMirror(this.#host.guests.get(id), target)) this.#host.emit({ kind: "block_job", id, target, status: "cancelled" });
+    });
+  }
+
   diskStats(id: string, target: string, options?: CallOptions): Promise<DiskStats> {
     return this.#call("diskStats", id, options, async () => {
       const guest = this.#active(id);
-      const { virtualSizeBytes } = await info(this.#disk(guest, target).node);
+      const { virtualSizeBytes } = await info(diskOf(guest, target).node);
       const writtenBytes = guest.written.get(target) ?? 0;
       return { readBytes: 0, readCount: 0, writtenBytes, writeCount: Math.ceil(writtenBytes / 4096), sizeBytes: virtualSizeBytes };
     });
@@ -269,12 +310,6 @@ export class MemoryHypervisor implements HypervisorDriver {
     return guest;
   }
 
-  #disk(guest: MemoryGuest, target: string): GuestDisk {
-    const disk = guest.live?.find((one) => one.target === target);
-    if (!disk) throw new AppError("not_found", `guest ${guest.config.id} has no disk ${target}`);
-    return disk;
-  }
-
   async #listeningAgent(id: string, options: CallOptions): Promise<MemoryGuest> {
     const guest = this.#active(id);
     if (guest.state === "paused") throw new AppError("conflict", `guest ${id} is paused`);
@@ -297,7 +332,7 @@ async function waitFor(timeoutMs: number, signal: AbortSignal | undefined): Prom
 
 function newGuest(config: GuestSpec): MemoryGuest {
   const off = { live: undefined, state: "shutoff", reason: "unknown", saved: undefined, frozen: false, bootCount: 0 } as const;
-  return { config, ...off, agentHangs: false, listens: true, written: new Map() };
+  return { config, ...off, agentHangs: false, listens: true, written: new Map(), backup: undefined, checkpoints: new Map(), mirrors: new Map() };
 }
 
 function summary({ config, state, reason }: MemoryGuest): GuestSummary {
@@ -307,7 +342,9 @@ function summary({ config, state, reason }: MemoryGuest): GuestSummary {
 function stat(guest: MemoryGuest): GuestStat {
   const { title, memoryBytes, vcpuCount, disks } = guest.config;
   const shown = (guest.live ?? disks).map(({ target, serial }) => ({ target, serial }));
-  return { ...summary(guest), title, memoryBytes, vcpuCount, disks: shown, agentConnected: agentConnected(guest) };
+  const { backup, mirrors } = guest;
+  const open = { ...(backup && { backup: { name: backup.name } }), mirrored: [...mirrors.keys()] };
+  return { ...summary(guest), title, memoryBytes, vcpuCount, disks: shown, agentConnected: agentConnected(guest), ...open };
 }
 
 function has(disks: readonly GuestDisk[], target: string): boolean {

@@ -2,6 +2,8 @@ import { access, appendFile } from "node:fs/promises";
 import { AppError } from "#/domain/errors.ts";
 import { filesOf } from "#/tools/qemu-img.ts";
 import { MiB } from "#/lib/units.ts";
+import type { BlockNode } from "#/domain/block-node.ts";
+import type { MemoryBackup, Remembered } from "#/vm/memory/backups.ts";
 import type { AgentCommand, GuestEvent, GuestState, HostFacts } from "#/vm/driver.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
 
@@ -20,6 +22,11 @@ export interface MemoryGuest {
   /** Whether it takes notice of the power button, and of the request to let go of a disk. */
   listens: boolean;
   readonly written: Map<string, number>;
+  backup: MemoryBackup | undefined;
+  /** What each disk held at the instant of each checkpoint, by name and target. */
+  readonly checkpoints: Map<string, Map<string, Remembered>>;
+  /** Where the disks are copied to, by target. */
+  readonly mirrors: Map<string, BlockNode>;
 }
 
 /** What tests have happen around each call: throw, to fail; never resolve, to die. */
@@ -68,6 +75,7 @@ export class MemoryHost {
   crash(id: string): void {
     const guest = this.get(id);
     if (!isActive(guest)) throw new Error(`Broken invariant: guest ${id} does not run`);
+    for (const remembered of guest.checkpoints.values()) remembered.clear(); // Bitmaps are written when QEMU ends.
     this.stop(guest, "crashed", "crashed");
   }
 
@@ -134,6 +142,8 @@ export class MemoryHost {
   stop(guest: MemoryGuest, state: GuestState, reason: string): void {
     guest.live = undefined;
     guest.frozen = false;
+    guest.backup = undefined;
+    guest.mirrors.clear();
     this.change(guest, state, reason);
   }
 

@@ -1,0 +1,78 @@
+import type { BlockNode } from "#/domain/block-node.ts";
+import type { CallOptions, CopyOptions } from "#/vm/driver.ts";
+
+/**
+ * How a hypervisor shows what a running guest's disks held at one instant, while the guest writes on. Part of `HypervisorDriver`, whose rules hold here too.
+ *
+ * A *view* is read where it is, over a socket (QEMU's backup job in pull mode): nothing is copied but what the guest overwrites meanwhile. A *checkpoint* is an instant from which
+ * on a disk remembers what changes (QEMU's dirty bitmaps). A *mirror* is a disk that gets what the guest writes, until that is ended (QEMU's mirror job).
+ *
+ * Views and mirrors are the guest's process's own: they end with it. A guest has one set of views at a time, and while they are open it cannot be saved; its disks can neither be detached, resized, mirrored nor replaced.
+ */
+export interface GuestBackups {
+  /**
+   * Opens a view of each disk, all at the same instant; also of a paused guest. What the guest overwrites is kept in the folder until `endBackup`: up to the size of its disks, so
+   * make room for it. Repeated, it gives what is open under the same name. `conflict` where another backup is open, a disk is being mirrored, or the guest does not run; `not_found` for a disk that
+   * it does not have; `not_supported` where one of them cannot; `checkpoint_lost` where a disk does not know what changed since then: take a view of all of it then.
+   */
+  beginBackup(id: string, backup: BackupRequest, options?: CallOptions): Promise<BackupView[]>;
+
+  /** The views that are open, without what changed; undefined where there are none, or none any more: they went with their guest. Fine where it is not defined. */
+  findBackup(id: string, options?: CallOptions): Promise<BackupView[] | undefined>;
+
+  /** Closes the views, whatever their name: readers lose them at once. Fine where there are none, or no guest. The folder is its caller's to remove. */
+  endBackup(id: string, options?: CallOptions): Promise<void>;
+
+  /** The names of its checkpoints, the newest last, also while it does not run. That one is listed does not say that its disks still know it. */
+  listCheckpoints(id: string, options?: CallOptions): Promise<string[]>;
+
+  /** Forgets a checkpoint; what it remembers goes over to the one before. Fine where it is gone, or the guest. */
+  deleteCheckpoint(id: string, name: string, options?: CallOptions): Promise<void>;
+
+  /**
+   * Copies a disk of a running guest into `node` until both are equal, and keeps them so until `endMirror`. `node` must exist in the same size, is overwritten, and is of no use before this has ended. `shallow`: only what
+   * the disk's own layer has; `node` is then an overlay, empty, on the same backing file. Repeated, it goes on with the copy under way. Cancelled, or failed, nothing is mirrored.
+   * `conflict` where the guest does not run, a view is open, or the disk is being copied to somewhere else.
+   */
+  mirrorDisk(id: string, target: string, node: BlockNode, options: MirrorOptions): Promise<void>;
+
+  /** Stops mirroring at this instant, and the guest stays on its own disk: after `mirrorDisk` has ended, `node` holds what the guest has written up to now. Fine where nothing is mirrored, or no guest runs. */
+  endMirror(id: string, target: string, options?: CallOptions): Promise<void>;
+}
+
+export interface BackupRequest {
+  /** Names the backup, so that a repeat finds its own: letters, digits, `-`, `_` and `.`. */
+  readonly name: string;
+  /** Absolute; exists, is this backup's own, and can be written to by QEMU. What is overwritten lies in it, and a socket, whose path may have 107 bytes. */
+  readonly folder: string;
+  readonly disks: readonly BackupDisk[];
+  /** Remembers from this instant on what changes, under this name, in those disks that can: qcow2. */
+  readonly checkpoint?: string | undefined;
+}
+
+export interface BackupDisk {
+  readonly target: string;
+  /** A checkpoint: the view tells what changed since. */
+  readonly since?: string | undefined;
+}
+
+export interface BackupView {
+  readonly target: string;
+  /** What the guest saw, raw; to be read by QEMU's tools, by several at once. */
+  readonly node: BlockNode;
+  readonly sizeBytes: number;
+  /** With `since`: what may have changed, in order, apart from each other. What stands elsewhere is as it was. */
+  readonly changed?: readonly ByteRange[] | undefined;
+  /** With `checkpoint`: whether it remembers this disk. */
+  readonly isRemembered?: boolean | undefined;
+}
+
+export interface ByteRange {
+  readonly start: number;
+  /** Exclusive. */
+  readonly end: number;
+}
+
+export interface MirrorOptions extends CopyOptions {
+  readonly shallow: boolean;
+}
