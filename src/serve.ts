@@ -84,8 +84,8 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   const url = await listen(app, config);
   const cloudsFile = await writeClouds(config, url, adminPassword);
   listening.resolve();
-  await bootstrapping;
   greet({ url, cloudsFile, takenUp, where: sources.get("dataDir") === "default" ? "" : ` --data-dir ${config.dataDir}` });
+  await bootstrapping;
   const signal = await ended;
   log.info({ signal }, "ending");
 }

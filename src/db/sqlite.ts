@@ -30,11 +30,21 @@ export function openSqlite(path: string, options: { readOnly?: boolean } = {}): 
 /** Kysely over node:sqlite: one connection, whose turns are taken in order, since a transaction owns it. */
 export function sqliteDialect(database: DatabaseSync): Dialect {
   return {
-    createAdapter: () => new SqliteAdapter(),
+    createAdapter: () => new TransactionalAdapter(),
     createDriver: () => new SqliteDriver(database),
     createIntrospector: (db) => new SqliteIntrospector(db),
     createQueryCompiler: () => new SqliteQueryCompiler(),
   };
+}
+
+/**
+ * SQLite makes and drops tables inside transactions like anything else (https://sqlite.org/lang_transaction.html); Kysely's own adapter
+ * denies it. So all migrations are one transaction: whoever is killed in the middle leaves the tables of before, and it is one write to disk.
+ */
+class TransactionalAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
 }
 
 class SqliteDriver implements Driver {
