@@ -38,15 +38,14 @@ export function openCompute(context: AppContext, { volumes, volumeCreation }: Pi
   const keypairs = new Keypairs(context, quotas);
   const hosts = new ComputeHosts(context);
   const servers = new Servers(context);
-  const serverOperations = new ServerOperations(context, servers);
   const materialise = new Materialise(context);
   const devices = new ServerDevices(context, { volumes, volumeCreation, materialise });
   return {
     servers,
     serverCreation: new ServerCreation(context, { flavors, keypairs, quotas, devices }),
-    serverOperations,
-    serverChanges: new ServerChanges(context, { servers, operations: serverOperations, flavors, keypairs, quotas, materialise }),
-    serverVolumes: new ServerVolumes(context, { servers, volumes, operations: serverOperations }),
+    serverOperations: new ServerOperations(context, servers),
+    serverChanges: new ServerChanges(context, { servers, flavors, keypairs, quotas, materialise }),
+    serverVolumes: new ServerVolumes(context, { servers, volumes }),
     serverLimits: new ServerLimits(context, quotas),
     flavors,
     keypairs,

@@ -5,7 +5,8 @@ import type { Flavors } from "#/app/flavors.ts";
 import type { Keypairs } from "#/app/keypairs.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import type { Quotas } from "#/app/quotas.ts";
-import { operationOf, type ServerOperations } from "#/app/server-operations.ts";
+import { recordDone, recordStart } from "#/app/server-history.ts";
+import { operationOf } from "#/app/server-operations.ts";
 import type { Servers } from "#/app/servers.ts";
 import { devicesOf } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
@@ -44,7 +45,6 @@ export interface RebuildRequest {
 
 interface ServerChangesParts {
   readonly servers: Servers;
-  readonly operations: Pick<ServerOperations, "recordStart">;
   readonly flavors: Pick<Flavors, "get">;
   readonly keypairs: Pick<Keypairs, "get">;
   readonly quotas: Pick<Quotas, "take">;
@@ -116,6 +116,7 @@ export class ServerChanges {
       const server = await this.#parts.servers.findUnlocked(trx, caller, id);
       const changes = { vm_state: server.previous_vm_state ?? "active", previous_vm_state: null, previous_flavor: null, updated_at: clock.nowMs() };
       if (!(await changeServerIn(trx, id, { from: SERVER_ACTIONS.confirmResize.from, changes }))) throw refusedInState("confirmResize", server);
+      await recordDone(trx, caller, server, { action: "confirmResize", nowMs: clock.nowMs() });
     });
   }
 
@@ -163,7 +164,7 @@ export class ServerChanges {
       const server = await this.#parts.servers.findUnlocked(trx, caller, id);
       const { from, task } = SERVER_ACTIONS[action];
       if (!(await changeServerIn(trx, id, { from, changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
-      await this.#parts.operations.recordStart(trx, caller, server, action);
+      await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
       return begin(trx, server);
     });
     void runner.run(operationId);

@@ -7,12 +7,13 @@ import type { Flavors } from "#/app/flavors.ts";
 import type { Keypairs } from "#/app/keypairs.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { DecidedDevice, ServerDevices } from "#/app/server-devices.ts";
+import { recordStart } from "#/app/server-history.ts";
 import { type Server, withServerDetails } from "#/app/servers.ts";
 import { listAggregates } from "#/db/aggregates.ts";
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, serverMetadata } from "#/db/key-values.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
-import { insertServer, recordAction, replaceServerTags } from "#/db/servers.ts";
+import { insertServer, replaceServerTags } from "#/db/servers.ts";
 import { zoneOfHost } from "#/domain/aggregate.ts";
 import type { BlockDeviceRequest } from "#/domain/block-device.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
@@ -124,17 +125,7 @@ export class ServerCreation {
       await insertServer(trx, row, devices);
       await serverMetadata.merge(trx, row.id, decided.request.metadata);
       await replaceServerTags(trx, row.id, decided.request.tags);
-      await recordAction(trx, {
-        request_id: caller.requestId,
-        server_id: row.id,
-        project_id: row.project_id,
-        user_id: caller.userId,
-        action: "create",
-        message: null,
-        result: null,
-        started_at: row.created_at,
-        finished_at: null,
-      });
+      await recordStart(trx, caller, row, { action: "create", nowMs: row.created_at });
       const subject = { kind: "server", id: row.id };
       const meta = { projectId: caller.projectId, userId: caller.userId, requestId: caller.requestId, subject, plan: disks[0]?.plan };
       const operation = await this.#context.runner.begin(trx, createServer, { serverId: row.id, disks, volumes }, meta);

@@ -1,8 +1,8 @@
 import type { AppContext } from "#/app/context.ts";
+import { recordStart } from "#/app/server-history.ts";
 import type { Servers } from "#/app/servers.ts";
-import type { Database } from "#/db/database.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
-import { changeServerIn, recordAction, updateServer } from "#/db/servers.ts";
+import { changeServerIn, updateServer } from "#/db/servers.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { actionName, refusedInState, SERVER_ACTIONS } from "#/domain/server.ts";
 import { KiB } from "#/lib/units.ts";
@@ -29,7 +29,7 @@ export class ServerOperations {
       const { from, task } = SERVER_ACTIONS[action];
       const changes = { task_state: task, updated_at: clock.nowMs() };
       if (!(await changeServerIn(trx, id, { from, changes }))) throw refusedInState(actionName(action), server);
-      await this.recordStart(trx, caller, server, actionName(action).replace("os-", ""));
+      await recordStart(trx, caller, server, { action: actionName(action).replace("os-", ""), nowMs: clock.nowMs() });
       return runner.begin(trx, powerServer, { serverId: id, action }, operationOf(caller, server));
     });
     void runner.run(operationId);
@@ -43,7 +43,7 @@ export class ServerOperations {
       const server = await this.#servers.findUnlocked(trx, caller, id);
       if (server.task_state === "deleting") return undefined;
       await updateServer(trx, id, { task_state: "deleting", updated_at: clock.nowMs() });
-      await this.recordStart(trx, caller, server, "delete");
+      await recordStart(trx, caller, server, { action: "delete", nowMs: clock.nowMs() });
       return runner.begin(trx, deleteServer, { serverId: id }, operationOf(caller, server));
     });
     if (operationId) void runner.run(operationId);
@@ -65,21 +65,6 @@ export class ServerOperations {
     const { devices } = await this.#servers.get(caller, id);
     const stats = devices.map(async ({ target }) => [target, await this.#context.hypervisor.diskStats(id, target)] as const);
     return new Map(await Promise.all(stats));
-  }
-
-  /** Enters into the server's history that something was asked for. */
-  async recordStart(trx: Database, caller: Caller, server: ServerTable, action: string): Promise<void> {
-    await recordAction(trx, {
-      request_id: caller.requestId,
-      server_id: server.id,
-      project_id: server.project_id,
-      user_id: caller.userId,
-      action,
-      message: null,
-      result: null,
-      started_at: this.#context.clock.nowMs(),
-      finished_at: null,
-    });
   }
 }
 

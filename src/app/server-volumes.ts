@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
-import { operationOf, type ServerOperations } from "#/app/server-operations.ts";
+import { recordStart } from "#/app/server-history.ts";
+import { operationOf } from "#/app/server-operations.ts";
 import type { Servers } from "#/app/servers.ts";
 import type { Volumes } from "#/app/volumes.ts";
 import { devicesOf, findAttachment, insertDevice, updateDevice } from "#/db/block-devices.ts";
@@ -30,7 +31,6 @@ export interface AttachmentRequest {
 interface ServerVolumesParts {
   readonly servers: Servers;
   readonly volumes: Volumes;
-  readonly operations: Pick<ServerOperations, "recordStart">;
 }
 
 /** The volumes of servers. */
@@ -58,7 +58,7 @@ export class ServerVolumes {
   /** Starts to give the volume to the server; its name is decided when this returns. 400, 403, 404 or 409 as Nova has it. */
   async attach(caller: Caller, serverId: string, request: AttachmentRequest): Promise<BlockDeviceTable> {
     requireRole(caller, "member", "attach volumes");
-    const { db, runner } = this.#context;
+    const { db, clock, runner } = this.#context;
     const { operationId, device } = await db.transaction().execute(async (trx) => {
       const server = await this.#parts.servers.findUnlocked(trx, caller, serverId);
       const states = request.shelvedToo ? [...ATTACHABLE_STATES, "shelved", "shelved_offloaded"] : ATTACHABLE_STATES;
@@ -66,7 +66,7 @@ export class ServerVolumes {
       const volume = await this.#parts.volumes.find(trx, caller, request.volumeId);
       await this.#reserve(trx, server, volume);
       const recorded = await this.#record(trx, server, volume, request);
-      await this.#parts.operations.recordStart(trx, caller, server, "attach_volume");
+      await recordStart(trx, caller, server, { action: "attach_volume", nowMs: clock.nowMs() });
       return { device: recorded, operationId: await runner.begin(trx, attachVolume, { serverId, deviceId: recorded.id }, operationOf(caller, server)) };
     });
     void runner.run(operationId);
@@ -76,17 +76,17 @@ export class ServerVolumes {
   /** Starts to take the volume away. A root volume only from a server that is shelved away, as in Nova. */
   async detach(caller: Caller, serverId: string, volumeId: string): Promise<void> {
     requireRole(caller, "member", "detach volumes");
-    const { db, runner } = this.#context;
+    const { db, clock, runner } = this.#context;
     const operationId = await db.transaction().execute(async (trx) => {
       const server = await this.#parts.servers.findUnlocked(trx, caller, serverId);
       const device = await findAttachment(trx, serverId, volumeId);
       if (!device) throw notAttached(serverId, volumeId);
       refuseDetaching(server, device);
-      if (!(await changeVolumeIn(trx, volumeId, { from: ["in-use"], changes: { status: "detaching", updated_at: this.#context.clock.nowMs() } }))) {
+      if (!(await changeVolumeIn(trx, volumeId, { from: ["in-use"], changes: { status: "detaching", updated_at: clock.nowMs() } }))) {
         throw invalidVolume(`Volume ${volumeId} is not in use: it is being attached or detached.`);
       }
       await updateDevice(trx, device.id, { state: "detaching" });
-      await this.#parts.operations.recordStart(trx, caller, server, "detach_volume");
+      await recordStart(trx, caller, server, { action: "detach_volume", nowMs: clock.nowMs() });
       return runner.begin(trx, detachVolume, { serverId, deviceId: device.id }, operationOf(caller, server));
     });
     void runner.run(operationId);
@@ -106,7 +106,7 @@ export class ServerVolumes {
       await this.#reserve(trx, server, target);
       const changes = { status: "detaching", updated_at: clock.nowMs() };
       if (!(await changeVolumeIn(trx, volumeId, { from: ["in-use"], changes }))) throw invalidVolume(`Volume ${volumeId} is not in use: it is being attached or detached.`);
-      await this.#parts.operations.recordStart(trx, caller, server, "swap_volume");
+      await recordStart(trx, caller, server, { action: "swap_volume", nowMs: clock.nowMs() });
       return runner.begin(trx, swapVolume, { serverId, deviceId: device.id, oldVolumeId: volumeId, newVolumeId }, operationOf(caller, server));
     });
     void runner.run(operationId);

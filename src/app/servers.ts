@@ -1,5 +1,6 @@
 import type { AppContext } from "#/app/context.ts";
 import { fetchPage, type ListRequest, listedProject, type Page, sortBy } from "#/app/lists.ts";
+import { recordDone } from "#/app/server-history.ts";
 import { devicesOfAll } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, serverMetadata } from "#/db/key-values.ts";
@@ -109,18 +110,24 @@ export class Servers {
   /** Nobody but admins changes a locked server; its owner may unlock what an owner has locked. */
   async lock(caller: Caller, id: string, reason: string | null): Promise<void> {
     requireRole(caller, "member", "lock servers");
-    const { db } = this.#context;
-    const server = await this.find(db, caller, id);
-    const lockedBy = caller.projectId === server.project_id && !isAdmin(caller) ? "owner" : "admin";
-    await updateServer(db, id, { locked_by: lockedBy, locked_reason: reason });
+    const { db, clock } = this.#context;
+    await db.transaction().execute(async (trx) => {
+      const server = await this.find(trx, caller, id);
+      const lockedBy = caller.projectId === server.project_id && !isAdmin(caller) ? "owner" : "admin";
+      await updateServer(trx, id, { locked_by: lockedBy, locked_reason: reason });
+      await recordDone(trx, caller, server, { action: "lock", nowMs: clock.nowMs() });
+    });
   }
 
   async unlock(caller: Caller, id: string): Promise<void> {
     requireRole(caller, "member", "unlock servers");
-    const { db } = this.#context;
-    const server = await this.find(db, caller, id);
-    if (server.locked_by === "admin") requireRole(caller, "admin", "unlock servers that an administrator has locked");
-    await updateServer(db, id, { locked_by: null, locked_reason: null });
+    const { db, clock } = this.#context;
+    await db.transaction().execute(async (trx) => {
+      const server = await this.find(trx, caller, id);
+      if (server.locked_by === "admin") requireRole(caller, "admin", "unlock servers that an administrator has locked");
+      await updateServer(trx, id, { locked_by: null, locked_reason: null });
+      await recordDone(trx, caller, server, { action: "unlock", nowMs: clock.nowMs() });
+    });
   }
 
   /** Writes a state into the record, for an admin who knows better. */

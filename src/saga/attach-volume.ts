@@ -37,7 +37,7 @@ export const attachVolume: Saga<Context> = {
         const { db, clock } = context;
         const device = await deviceOf(context);
         await db.transaction().execute((trx) => markAttached(trx, device, clock.nowMs()));
-        await finishServerAction(context, "Success");
+        await finishServerAction(context);
       },
     },
   ],
@@ -69,7 +69,7 @@ async function giveUp(context: Context, because: { message: string }): Promise<v
   const { db, clock, params } = context;
   const device = await findDevice(db, params.deviceId);
   if (device) await db.transaction().execute((trx) => markDetached(trx, device, clock.nowMs()));
-  await finishServerAction(context, "Error", because.message);
+  await finishServerAction(context, because);
 }
 
 async function deviceOf({ db, params }: Context): Promise<BlockDeviceTable> {

@@ -7,7 +7,7 @@ import type { SagaContext } from "#/saga/context.ts";
 import { endOthers } from "#/saga/end-others.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { releaseDisksOf } from "#/saga/release-disk.ts";
-import { type ServerParams, settleFailed } from "#/saga/server-record.ts";
+import { finishServerAction, type ServerParams, settleFailed } from "#/saga/server-record.ts";
 import { removeFolder } from "#/vm/server-folder.ts";
 
 type Context = SagaContext<ServerParams>;
@@ -66,10 +66,12 @@ async function dropDisks(context: Context, { signal, progress }: StepScope): Pro
   await releaseDisksOf(context, { kind: "server", id: params.serverId }, { signal, onProgress: progress });
 }
 
-async function dropRecord({ db, limits, params }: Context): Promise<void> {
+async function dropRecord(context: Context): Promise<void> {
+  const { db, limits, params } = context;
   await removeFolder(limits.servers.dir, params.serverId);
   await db.transaction().execute(async (trx) => {
     const server = await removeServer(trx, params.serverId);
     if (server) await addQuotaUsage(trx, server.project_id, giveBack(serverQuota(JSON.parse(server.flavor))));
+    await finishServerAction({ ...context, db: trx });
   });
 }

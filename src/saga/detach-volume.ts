@@ -28,7 +28,7 @@ export const detachVolume: Saga<Context> = {
         const { db, clock, params } = context;
         const device = await findDevice(db, params.deviceId);
         if (device) await db.transaction().execute((trx) => markDetached(trx, device, clock.nowMs()));
-        await finishServerAction(context, "Success");
+        await finishServerAction(context);
       },
     },
   ],
@@ -52,5 +52,5 @@ async function keep(context: Context, because: { message: string }): Promise<voi
     if (device) await updateDevice(trx, device.id, { state: "attached" });
     if (volume?.status === "detaching") await updateVolume(trx, volume.id, { status: "in-use" });
   });
-  await finishServerAction(context, "Error", because.message);
+  await finishServerAction(context, because);
 }

@@ -2,6 +2,7 @@ import { finishAction, findServer, updateServer } from "#/db/servers.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { TaskState } from "#/domain/server.ts";
+import { serverFault } from "#/domain/server-fault.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure } from "#/saga/engine/saga.ts";
 
@@ -27,19 +28,21 @@ export async function showTask({ db, clock, params }: Context, taskState: TaskSt
 export async function settleServer(context: Context, changes: Partial<ServerTable>): Promise<void> {
   const { db, clock, params } = context;
   await updateServer(db, params.serverId, { task_state: null, progress: 0, updated_at: clock.nowMs(), ...changes });
-  await finishServerAction(context, "Success");
+  await finishServerAction(context);
 }
 
 /** The work failed: the server says why, and rests as `changes` says. */
 export async function settleFailed(context: Context, because: Failure, changes: Partial<ServerTable> = {}): Promise<void> {
   const { db, clock, params } = context;
-  const now = clock.nowMs();
-  const fault = JSON.stringify({ code: because.code === "cancelled" ? 400 : 500, message: because.message, createdMs: now });
-  await updateServer(db, params.serverId, { task_state: null, progress: 0, updated_at: now, fault, ...changes });
-  await finishServerAction(context, "Error", because.message);
+  const nowMs = clock.nowMs();
+  const fault = serverFault(because, { requestId: context.requestId, nowMs });
+  await updateServer(db, params.serverId, { task_state: null, progress: 0, updated_at: nowMs, fault: JSON.stringify(fault), ...changes });
+  await finishServerAction(context, because);
 }
 
 /** How what was asked for of the server ended, for its history. */
-export async function finishServerAction({ db, clock, params, requestId }: Context, result: "Success" | "Error", message: string | null = null): Promise<void> {
-  await finishAction(db, { serverId: params.serverId, requestId }, { result, message, finished_at: clock.nowMs() });
+export async function finishServerAction({ db, clock, params, requestId }: Context, because?: Failure): Promise<void> {
+  const nowMs = clock.nowMs();
+  const message = because ? serverFault(because, { requestId, nowMs }).message : null;
+  await finishAction(db, { serverId: params.serverId, requestId }, { result: because ? "Error" : "Success", message, finished_at: nowMs });
 }

@@ -66,7 +66,7 @@ async function publish(context: Context): Promise<void> {
     await updateVolume(trx, params.oldVolumeId, { status: "available", attach_status: "detached", updated_at: now });
     await updateVolume(trx, params.newVolumeId, { status: "in-use", attach_status: "attached", updated_at: now });
   });
-  await finishServerAction(context, "Success");
+  await finishServerAction(context);
 }
 
 async function giveUp(context: Context, because: { message: string }): Promise<void> {
@@ -82,7 +82,7 @@ async function giveUp(context: Context, because: { message: string }): Promise<v
       if ((await findVolume(trx, id))?.status === from) await updateVolume(trx, id, { status: to, updated_at: clock.nowMs() });
     }
   });
-  await finishServerAction(context, "Error", because.message);
+  await finishServerAction(context, because);
 }
 
 async function deviceOf({ db, params }: Context): Promise<BlockDeviceTable> {

@@ -95,4 +95,36 @@ describe("servers are changed in depth:", () => {
     await world.base.settle();
     await world.base.assertAuditClean();
   });
+
+  it("with all that was asked for in their history, and how it ended", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const imageRef = await world.base.makeImage();
+    const asked: readonly [string, unknown, number][] = [
+      ["resize", { flavorRef: "1" }, 202],
+      ["revertResize", null, 202],
+      ["resize", { flavorRef: "1" }, 202],
+      ["confirmResize", null, 204],
+      ["rebuild", { imageRef }, 202],
+      ["rescue", null, 200],
+      ["unrescue", null, 202],
+      ["lock", null, 202],
+      ["unlock", null, 202],
+      ["shelve", null, 202],
+      ["unshelve", null, 202],
+    ];
+    for (const [action, argument, status] of asked) await act(world, id, { [action]: argument }, status);
+    await world.expect(204, "DELETE", `/servers/${id}`);
+    await world.base.settle();
+    const { instanceActions } = await world.expect(200, "GET", `/servers/${id}/os-instance-actions`);
+    const results = await Promise.all(
+      instanceActions.map(async ({ action, request_id }: Record<string, string>) => {
+        const { instanceAction } = await world.expect(200, "GET", `/servers/${id}/os-instance-actions/${request_id}`);
+        return `${action}: ${instanceAction.events[0].result}`;
+      }),
+    );
+    const wanted = ["create", ...asked.map(([action]) => action), "delete"].map((action) => `${action}: Success`);
+    const byName = (a: string, b: string): number => a.localeCompare(b);
+    assert.deepEqual(results.toSorted(byName), wanted.toSorted(byName));
+  });
 });

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Page } from "#/app/lists.ts";
 import type { Server } from "#/app/servers.ts";
 import { type ServerFlavor, statusOf } from "#/domain/server.ts";
+import type { ServerFault } from "#/domain/server-fault.ts";
 import { preciseTimeView, timeView } from "./time.ts";
 import type { Viewer } from "./viewer.ts";
 
@@ -150,6 +151,6 @@ function progressOf({ progress, task_state }: Server, status: string): number {
 
 /** Users see what went wrong; what the machinery said of it is for administrators. */
 function faultView(fault: string, viewer: Viewer): object {
-  const { code, message, createdMs } = JSON.parse(fault) as { code: number; message: string; createdMs: number };
-  return { code, message, created: timeView(createdMs), ...(viewer.isAdmin && { details: message }) };
+  const { code, message, details, createdMs } = JSON.parse(fault) as ServerFault;
+  return { code, message, created: timeView(createdMs), ...(viewer.isAdmin && { details }) };
 }
