@@ -64,12 +64,36 @@ function refuseLargerThan(lengthBytes: number, bytesMax: number): void {
 
 function parseJson(text: string): unknown {
   if (text === "") return undefined;
+  refuseDeep(text);
   try {
     return JSON.parse(text, refusePrototype);
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw new AppError("bad_request", `The body is not valid JSON: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/** No body of OpenStack's is nested half as deep. What is deeper would end in the stack's limit, here or in whatever walks through it. */
+const DEPTH_MAX = 64;
+
+function refuseDeep(text: string): void {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === '"') at = endOfString(text, at);
+    else if (char === "[" || char === "{") depth++;
+    else if (char === "]" || char === "}") depth--;
+    if (depth > DEPTH_MAX) throw new AppError("bad_request", `The body is nested too deeply: ${DEPTH_MAX} levels are the limit.`);
+  }
+}
+
+/** Where the string that begins at `start` has its closing quote; the end of the text where it has none. */
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at++) {
+    if (text[at] === '"') return at;
+    if (text[at] === "\\") at++;
+  }
+  return text.length;
 }
 
 /** `__proto__` as a key would become a prototype wherever the object is copied by assignment. */

@@ -41,6 +41,8 @@ describe("createServer()", () => {
     ["no body", {}, 400, "Invalid body: it must be object."],
     ["broken JSON", { payload: '{"volume":', headers: { "content-type": "application/json" } }, 400, /^The body is not valid JSON: /],
     ["__proto__", { payload: '{"__proto__":{}}', headers: { "content-type": "application/json" } }, 400, /__proto__/],
+    ["a body that is nested too deeply", { payload: `${"[".repeat(900)}${"]".repeat(900)}`, headers: { "content-type": "application/json" } }, 400, /nested too deeply: 64 levels/],
+    ["brackets in a string", { payload: { volume: { size: "[".repeat(99) + '\\"{'.repeat(99) } } }, 400, "Invalid body: volume.size must be integer."],
     ["another content type", { payload: "a=b", headers: { "content-type": "text/x" } }, 415, 'The content type "text/x" is not supported here.'],
     ["no content type", { payload: "a=b", headers: {} }, 415, /.*/],
     ["a body that is too large", { payload: { volume: { name: "x".repeat(3000) } } }, 413, "The body may have at most 2000 bytes."],
