@@ -1,6 +1,7 @@
 import { describe } from "node:test";
 import { contractOfAddressing } from "#/storage/contract/addressing.ts";
 import type { OpenDriver } from "#/storage/contract/bench.ts";
+import { contractOfChanges } from "#/storage/contract/changes.ts";
 import { contractOfCloning } from "#/storage/contract/cloning.ts";
 import { contractOfDedup } from "#/storage/contract/dedup.ts";
 import { contractOfMaking } from "#/storage/contract/making.ts";
@@ -9,7 +10,7 @@ import { contractOfSnapshots } from "#/storage/contract/snapshots.ts";
 
 const PARTS = {
   content: [contractOfMaking, contractOfReading, contractOfAddressing],
-  sharing: [contractOfCloning, contractOfSnapshots, contractOfDedup],
+  sharing: [contractOfCloning, contractOfSnapshots, contractOfChanges, contractOfDedup],
 } as const;
 
 /** Where storage is slow, the halves run beside each other. */

@@ -95,7 +95,25 @@ export interface StorageDriver extends AsyncDisposable {
 
   /** How much of the space that the disks here take is shared between them. Reads the map of every disk: not for a request's path. Only where `can.dedup`. */
   measureSpace?(options?: WorkOptions): Promise<SharedSpace>;
+
+  /**
+   * The parts of a range of `to` that may differ from `from`, as guests see both, in order and apart: every difference is in one of them, and
+   * they may name more. Beyond its end a disk counts as zeroes. Reads no content; of a disk that is being written to, it is the view of a
+   * moment. Raw disks only; `not_supported` where the two have nothing in common that the pool keeps track of. Only where `can.changes`.
+   */
+  changes?(from: StoredRef, to: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<ByteRange>;
 }
+
+/** How a pool knows what has changed, without reading it. */
+export type ChangesBy =
+  /** What was written into the layers that stand on the last disk that both read through. */
+  | "layers"
+  /** Where the file system keeps each block: those that both have in the same place are the same. */
+  | "extents"
+  /** Which objects were written since. */
+  | "objects"
+  /** Pieces in memory, which are shared until one is written. */
+  | "pieces";
 
 /** Writes into a block node; `bytesPerSecondMax` is how fast it may, where the pool has a limit. */
 export type Fill = (node: BlockNode, bytesPerSecondMax?: number) => Promise<void>;
@@ -128,8 +146,10 @@ export interface Capabilities {
   readonly copyPlace?: string;
   /** Blocks that disks hold alike can be made to be shared. */
   readonly dedup?: boolean;
+  /** The pool knows what has changed between two of its disks, and how it does. */
+  readonly changes?: ChangesBy;
   /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */
-  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "fills" | "mutable" | "sparse" | "dedup", string>>>;
+  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "fills" | "mutable" | "sparse" | "dedup" | "changes", string>>>;
 }
 
 export interface Capacity {

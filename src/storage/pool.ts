@@ -238,6 +238,17 @@ export class Pool implements StorageDriver {
     return this.#run("measureSpace", doing, async () => offered(this.#driver, "measureSpace").measureSpace(options));
   }
 
+  async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<ByteRange> {
+    checkRange(range);
+    const doing = `tell what of disk ${to.id} has changed since disk ${from.id}`;
+    if (!this.can.changes) throw this.#refusal(doing, "changes");
+    try {
+      yield* offered(this.#driver, "changes").changes(from, to, range, options);
+    } catch (error) {
+      throw this.#inContext(doing, error);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#driver[Symbol.asyncDispose]();
   }

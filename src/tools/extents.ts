@@ -22,10 +22,10 @@ const FLAG_SYNC = 1;
 const [LAST, UNKNOWN, DELALLOC, ENCODED, INLINE, TAIL, UNWRITTEN, SHARED] = [0x1, 0x2, 0x4, 0x8, 0x200, 0x400, 0x800, 0x2000] as const;
 const WITHOUT_PLACE = UNKNOWN | DELALLOC | ENCODED | INLINE | TAIL;
 
-/** The extents of an open file in order, holes left out. Errors are of the file system. */
-export async function* extentsOf(fd: number): AsyncGenerator<Extent> {
+/** The extents of an open file in order, from the one at `startBytes` on, holes left out. Errors are of the file system. */
+export async function* extentsOf(fd: number, startBytes = 0): AsyncGenerator<Extent> {
   const request = Buffer.from(new ArrayBuffer(HEADER_BYTES + EXTENTS_MAX * EXTENT_BYTES));
-  for (let start = 0; ; ) {
+  for (let start = startBytes; ; ) {
     request.fill(0, 0, HEADER_BYTES);
     request.writeBigUInt64LE(BigInt(start), 0);
     request.writeBigUInt64LE(0xffff_ffff_ffff_ffffn, 8);

@@ -180,11 +180,22 @@ export interface Extent {
   /** Takes space in the disk or in one that it reads through. */
   readonly data: boolean;
   readonly zero: boolean;
+  /** Through how many disks it is read: 0 is the node's own, 1 that of its backing node, … */
+  readonly depth: number;
 }
 
-/** Every extent of what a guest sees, in order, as qemu-img finds them: a badly scattered disk has millions. */
-export async function map(node: BlockNode, onExtent: (extent: Extent) => void, options: Pick<RunOptions, "signal"> = {}): Promise<void> {
-  const args = ["map", "--output=json", jsonFilename(node)];
+interface MapOptions extends Pick<RunOptions, "signal"> {
+  /** Only this part; without it, all. */
+  readonly range?: { readonly start: number; readonly end: number } | undefined;
+}
+
+/**
+ * Every extent of what a guest sees, in order, as qemu-img finds them: a badly scattered disk has millions. A
+ * disk that a guest has open is looked at as it is in this moment (-U): its locks are not asked for, and the guest is not disturbed.
+ */
+export async function map(node: BlockNode, onExtent: (extent: Extent) => void, { range, ...options }: MapOptions = {}): Promise<void> {
+  const part = range ? [`--start-offset=${range.start}`, `--max-length=${range.end - range.start}`] : [];
+  const args = ["map", "-U", "--output=json", ...part, jsonFilename(node)];
   const onLine = (line: string) => line.includes("{") && onExtent(parseExtent(line));
   await qemuImg(args, { ...MAP_LIMITS, ...options, onLine, nodes: [node], writable: [] });
 }
@@ -197,6 +208,7 @@ function parseExtent(line: string): Extent {
     lengthBytes: Number(extent["length"]),
     data: extent["data"] === true,
     zero: extent["zero"] === true,
+    depth: Number(extent["depth"]),
   };
 }
 

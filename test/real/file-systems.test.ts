@@ -68,6 +68,18 @@ for (const [name, fileSystem] of [
       await bench.assertContent(driver, clone, after);
     });
 
+    it("tell what has changed, also of what is not on the disk yet", async () => {
+      const directory = await mkdtemp(join(fileSystem.path, "pool-"));
+      const driver = await FileDriver.open(directory);
+      const [source, older] = [await bench.putNew(driver, bench.dense(4 * MiB, 1)), bench.newDisk(4 * MiB)];
+      await driver.snapshot(source, older);
+      await using file = await open(join(directory, `${source.id}.disk`), "r+");
+      await file.write(Buffer.alloc(4096, 7), 0, 4096, MiB);
+      await file.write(Buffer.alloc(4096, 7), 0, 4096, 3 * MiB);
+      const found = await Array.fromAsync(driver.changes(older, source, { start: 0, end: 4 * MiB }));
+      assert.deepEqual(found, [MiB, 3 * MiB].map((start) => ({ start, end: start + 4096 })));
+    });
+
     it("of overlays, in a pool that came from another file system, are overlays that share blocks", async () => {
       const [there, here] = [await mkdtemp(join(elsewhere, "pool-")), await mkdtemp(join(fileSystem.path, "pool-"))];
       const old = await FileDriver.open(there);

@@ -21,6 +21,7 @@ import type {
   WorkOptions,
 } from "#/storage/driver.ts";
 import { capabilitiesOf } from "#/storage/file/capabilities.ts";
+import { changedExtents, changedLayers } from "#/storage/file/changes.ts";
 import { copyInside } from "#/storage/file/copy.ts";
 import { dedupFiles } from "#/storage/file/dedup.ts";
 import { asStorageError, tellingErrors } from "#/storage/file/errors.ts";
@@ -196,6 +197,18 @@ export class FileDriver implements StorageDriver {
     });
   }
 
+  async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<ByteRange> {
+    try {
+      if (!isPlain(from) || !isPlain(to)) throw new AppError("not_supported", "what has changed is known of raw disks only");
+      const [before, now] = [await this.#find(from), await this.#find(to)];
+      const areFlat = before.suffix === "disk" && now.suffix === "disk";
+      if (areFlat && this.can.changes === "extents") yield* changedExtents(before, now, range, options);
+      else yield* changedLayers(this.#folder, before, now, range, options);
+    } catch (error) {
+      throw asStorageError(error);
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {}
 
   #requireDedup(): void {
@@ -292,6 +305,11 @@ export class FileDriver implements StorageDriver {
 /** qcow2 counts in sectors. Volumes always fit; an uploaded raw image may not, and is copied instead. */
 function fitsOverlay(sizeBytes: number): boolean {
   return sizeBytes % 512 === 0;
+}
+
+/** Formats whose bytes are what a guest sees. */
+function isPlain({ format }: StoredRef): boolean {
+  return format === "raw" || format === "iso" || format === "luks";
 }
 
 function stored({ id, sizeBytes, allocatedBytes, parent, ...rest }: StoredDisk): StoredDisk {

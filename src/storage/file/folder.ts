@@ -106,10 +106,20 @@ export class DiskFolder {
   }
 
   /** The disk's block node with every file it reads through. Each is found by its id; what a header names is never opened. */
-  async node(disk: LocatedDisk, format: DiskFormat, depth = 0): Promise<BlockNode> {
-    if (disk.parent === undefined) return fileNode(disk.path, format);
-    if (depth > DEPTH_MAX) throw new AppError("disk_not_found", `disk ${disk.id} reads through more than ${DEPTH_MAX} others`);
-    return overlayNode(disk.path, await this.node(await this.find(disk.parent), "raw", depth + 1));
+  async node(disk: LocatedDisk, format: DiskFormat): Promise<BlockNode> {
+    const [base, ...overlays] = (await this.chain(disk)).toReversed();
+    const bottom = fileNode((base as LocatedDisk).path, overlays.length === 0 ? format : "raw");
+    return overlays.reduce<BlockNode>((node, { path }) => overlayNode(path, node), bottom);
+  }
+
+  /** The disk, and each that it reads through. */
+  async chain(disk: LocatedDisk): Promise<LocatedDisk[]> {
+    const chain = [disk];
+    for (let parent = disk.parent; parent !== undefined; parent = chain.at(-1)?.parent) {
+      if (chain.length > DEPTH_MAX) throw new AppError("disk_not_found", `disk ${disk.id} reads through more than ${DEPTH_MAX} others`);
+      chain.push(await this.find(parent));
+    }
+    return chain;
   }
 
   /** An unmounted pool leaves an empty folder behind, in which every disk seems gone: that must not be believed. */

@@ -5,6 +5,7 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
+import { joined } from "#/lib/ranges.ts";
 import { GiB } from "#/lib/units.ts";
 import { dataRuns, isZero, ZEROES } from "#/lib/zeroes.ts";
 import type {
@@ -55,6 +56,7 @@ export class MemoryDriver implements StorageDriver {
       mutable: true,
       sparse: true,
       dedup: true,
+      changes: "pieces",
       place: beside?.can.place ?? `memory:${randomUUID()}`,
       why: { addressable: "no other program can open disks in this one's memory" },
     };
@@ -214,6 +216,24 @@ export class MemoryDriver implements StorageDriver {
       });
     }
     return { allocatedBytes, sharedBytes, physicalBytes: chunks.size * CHUNK_BYTES };
+  }
+
+  changes(from: StoredRef, to: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<ByteRange> {
+    return joined(this.#changes(from, to, range, options));
+  }
+
+  async *#changes(from: StoredRef, to: StoredRef, range: ByteRange, { signal }: WorkOptions): AsyncIterable<ByteRange> {
+    const [older, newer] = [this.#findAt(from), this.#findAt(to)];
+    if (from.format !== "raw" || to.format !== "raw") throw new AppError("not_supported", "what has changed is known of raw disks only");
+    const end = Math.min(range.end, newer.sizeBytes);
+    for (let start = range.start; start < end; ) {
+      throwIfCancelled(signal);
+      const [before, now] = [this.#at(older, start), this.#at(newer, start)];
+      const next = Math.min(end, start + Math.min(before.length, now.length));
+      if (before.buffer !== now.buffer || before.byteOffset !== now.byteOffset) yield { start, end: next };
+      start = next;
+      if (start % TURN_BYTES === 0) await nextTurn();
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

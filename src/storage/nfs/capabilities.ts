@@ -13,16 +13,19 @@ export function capabilitiesOf(shares: readonly [Known, ...Known[]]): Capabiliti
   const copying = shares.find(({ copyOffload }) => !copyOffload.works) ?? shares[0];
   const freezing = shares.find(({ can }) => !can.snapshot);
   const clone = sharing.can.clone;
+  const telling = shares.find(({ can }) => !can.changes) ?? shares[0];
   return {
     ...{ clone, snapshot: !freezing, offloadCopy: copying.copyOffload.works },
     ...{ addressable: "write", mutable: true, sparse: true },
     // Overlays find their parents in their own folder only.
     place: `nfs:${clone === "independent" ? shares[0].device : shares[0].path}`,
+    ...(telling.can.changes && { changes: telling.can.changes }),
     ...(copying.copyOffload.works && shares[0].mount && { copyPlace: copyPlace(shares[0].mount) }),
     why: {
       clone: whyCloning(sharing),
       offloadCopy: named(copying, copying.copyOffload.because),
       dedup: WHY_NO_DEDUP,
+      ...(telling.can.why.changes && { changes: named(telling, telling.can.why.changes) }),
       ...(freezing && { snapshot: named(freezing, freezing.can.why.snapshot ?? "it has no snapshots") }),
     },
   };

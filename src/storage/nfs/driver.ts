@@ -153,6 +153,13 @@ export class NfsDriver implements StorageDriver {
     return share.run({}, (files) => files.open(ref, mode));
   }
 
+  /** What two shares hold has nothing in common. */
+  async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<ByteRange> {
+    const [older, newer] = [await this.#source(from), await this.#source(to)];
+    if (older.share !== newer.share) throw new AppError("not_supported", "the two lie on different shares");
+    yield* newer.share.each((files) => files.changes(older.ref, newer.ref, range, options));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {}
 
   async #find(id: DiskId): Promise<{ share: Share; disk: StoredDisk } | undefined> {

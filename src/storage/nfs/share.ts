@@ -64,7 +64,7 @@ export class Share {
   }
 
   /** The items of `begin`, each waited for only as long as the server answers. */
-  async *each<Item>(begin: (files: StorageDriver) => AsyncIterable<Item>): AsyncIterable<Item> {
+  async *each<Item>(begin: (files: FileDriver) => AsyncIterable<Item>): AsyncIterable<Item> {
     const items = begin(this.#files)[Symbol.asyncIterator]();
     let next: Promise<IteratorResult<Item>> | undefined;
     try {

@@ -124,13 +124,17 @@ export abstract class DriverAround implements StorageDriver {
     return this.run({ name: "measureSpace", signal: options?.signal }, async () => offered(this.inner, "measureSpace").measureSpace(options));
   }
 
+  changes(from: StoredRef, to: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<ByteRange> {
+    return offered(this.inner, "changes").changes(from, to, range, options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.inner[Symbol.asyncDispose]();
   }
 }
 
 /** The driver with a method that only some have. */
-export function offered<Name extends "dedup" | "measureSpace">(driver: StorageDriver, name: Name): StorageDriver & Required<Pick<StorageDriver, Name>> {
+export function offered<Name extends "dedup" | "measureSpace" | "changes">(driver: StorageDriver, name: Name): StorageDriver & Required<Pick<StorageDriver, Name>> {
   if (!driver[name]) throw new AppError("not_supported", `the driver ${driver.kind} has no ${name}()`);
   return driver as StorageDriver & Required<Pick<StorageDriver, Name>>;
 }

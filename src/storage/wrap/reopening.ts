@@ -125,6 +125,10 @@ export class ReopeningDriver extends DriverAround {
     yield* this.#watchedEach(() => this.inner.read(source, range, options));
   }
 
+  override async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<ByteRange> {
+    yield* this.#watchedEach(() => super.changes(from, to, range, options));
+  }
+
   override async *list(): AsyncIterable<StoredDisk> {
     yield* this.#watchedEach(() => this.inner.list());
   }
