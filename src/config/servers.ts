@@ -25,6 +25,11 @@ export const SERVERS_SCHEMA = Type.Object({
     default: "none",
     description: "Whether disks in folders take all their space at once, so that a guest never meets a full pool; fast, but clones then cost what copies do. Nova's `preallocate_images`.",
   }),
+  resizeFsUsingBlockDevice: Type.Boolean({
+    default: false,
+    description:
+      "Whether root file systems without partitions (ext2, ext3, ext4) are grown with their disks in overlays, LVM and Ceph too, and not in plain files only; needs FUSE (`/dev/fuse`) and to run as root. Nova's `resize_fs_using_block_device`.",
+  }),
   localDevicesMax: whole(3, -1, { description: "Local disks of a server, −1 for no limit, 0: only volumes. Nova's `max_local_block_devices`." }),
   attachedDevicesMax: whole(-1, -1, { description: "All disks of a server, −1 for no limit. Nova's `max_disk_devices_to_attach`." }),
   volumeWaitMsMax: whole(6 * HOUR_MS, SECOND_MS, {

@@ -34,6 +34,8 @@ export interface ServerLimits {
   readonly volumeWaitMsMax: number;
   readonly keepVolumesOfFailed: boolean;
   readonly preallocateImages: "none" | "space";
+  /** Whether file systems in overlays and devices are grown with their disks too. */
+  readonly resizeFsUsingBlockDevice: boolean;
 }
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */

@@ -82,11 +82,11 @@ async function makeDisks(context: Context, scope: StepScope): Promise<void> {
 }
 
 /** A disk that is larger than its image's has room that its file system does not know of. What cannot be grown here is the guest's to grow: it boots anyway. */
-async function growRoot({ db, pools, log, params }: Context, { deviceId, plan }: CreateServer["disks"][number], { signal }: StepScope): Promise<void> {
+async function growRoot({ db, pools, log, limits, params }: Context, { deviceId, plan }: CreateServer["disks"][number], { signal }: StepScope): Promise<void> {
   if (plan.source.kind !== "image") return;
   const disk = await getDisk(db, diskId(deviceId));
   const node = await pools.get(disk.pool).open(disk, "write");
-  await growFileSystem(node, { signal }).catch((err) => {
+  await growFileSystem(node, { signal, everywhere: limits.servers.resizeFsUsingBlockDevice }).catch((err) => {
     signal.throwIfAborted();
     log.warn({ server: params.serverId, err }, "the file system of the root disk could not be grown");
   });

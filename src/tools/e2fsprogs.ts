@@ -17,9 +17,9 @@ export async function isExtFileSystem(path: string): Promise<boolean> {
  * Makes the file system as large as its file. It is a user's, and may be made to harm: the tools see this one file and nothing else. Errors: `tool_failed`
  * where it is broken beyond what e2fsck mends by itself, `tool_timed_out`, `cancelled`.
  */
-export async function growExtFileSystem(path: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+export async function growExtFileSystem(path: string, { signal, mountsOf }: Pick<RunOptions, "signal" | "mountsOf"> = {}): Promise<void> {
   const confine = { addressSpaceBytes: 2 * GiB, cpuSeconds: 600, readable: [MOUNTS], writable: [path] };
-  const options: RunOptions = { timeoutMs: 30 * MINUTE_MS, signal, confine };
+  const options: RunOptions = { timeoutMs: 30 * MINUTE_MS, signal, mountsOf, confine };
   await run("e2fsck", ["-fp", path], options).catch(unlessMended);
   await run("resize2fs", [path], options);
 }

@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly gentle?: boolean | undefined;
   /** For every program that reads bytes a user made. Without it, the program may do what we may. */
   readonly confine?: Confinement | undefined;
+  /** A process whose mounts the program sees in the place of ours. */
+  readonly mountsOf?: number | undefined;
   /** Each line of stdout as it comes; a line ends with `\n` or `\r`, as progress bars do. */
   readonly onLine?: ((line: string) => void) | undefined;
   /** The same for stderr. */
@@ -52,7 +54,7 @@ export class ToolFailure extends Error {
 export async function run(program: string, args: readonly string[], options: RunOptions): Promise<Finished> {
   const command = [program, ...args];
   if (options.signal?.aborted) throw failure(command, { code: "cancelled", because: "cancelled before it began" }, "");
-  const [file, ...rest] = confinedCommand(await sandbox(), command, options);
+  const [file, ...rest] = [...enter(options), ...confinedCommand(await sandbox(), command, options)];
   const startedMs = performance.now();
   const child = spawn(file as string, rest, { cwd: "/", env: ENVIRONMENT, stdio: ["ignore", "pipe", "pipe"], detached: true });
   const stdout = new Tail(child.stdout, options.stdoutBytesMax ?? MiB);
@@ -64,6 +66,10 @@ export async function run(program: string, args: readonly string[], options: Run
   const trouble = stopped.because ?? troubleOf(exit);
   if (trouble) throw failure(command, trouble, escapeControls(stderr.text()), exit);
   return { stdout: stdout.text(), stderr: escapeControls(stderr.text()), durationMs: performance.now() - startedMs };
+}
+
+function enter({ mountsOf }: RunOptions): string[] {
+  return mountsOf === undefined ? [] : ["nsenter", `--mount=/proc/${mountsOf}/ns/mnt`, "--"];
 }
 
 /** Control characters as `\xNN`, so that what a program prints cannot steer a terminal or fake a log line. */

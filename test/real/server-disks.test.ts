@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readdir, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { Materialise } from "#/app/materialise.ts";
@@ -12,6 +13,7 @@ import type { ImagesType } from "#/config/servers.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import { createServer } from "#/saga/create-server.ts";
 import { deleteServer } from "#/saga/delete-server.ts";
+import { makeFileSystem } from "#/tools/mkfs.ts";
 import { run } from "#/tools/run.ts";
 import { type MountedFileSystem, mountNew } from "../support/file-systems.ts";
 import { someContent } from "../support/saga-world.ts";
@@ -139,4 +141,24 @@ it("server disks take all their space at once with preallocateImages space, over
   assert.equal((await world.run(deleteServer, { serverId })).state, "done");
   await world.sagas.assertAuditClean();
   assert.equal(before.length, 0);
+});
+
+it("server disks that are overlays have their file systems grown with resizeFsUsingBlockDevice, and leave no mount behind", async () => {
+  const folder = await mkdtemp(join(ext4.path, "pool-"));
+  await using world = await ServerWorld.open({ folder, resizeFsUsingBlockDevice: true });
+  const seed = join(folder, "..", `${randomUUID()}.seed`);
+  await writeFile(seed, Buffer.alloc(16 * MiB));
+  await makeFileSystem(seed, { kind: "ext4" });
+  const imageId = await world.sagas.addImage(await readFile(seed), { pool: "slow" });
+  await makeServer(world, imageId, { imagesType: "default", useCowImages: true }, 256 * MiB);
+  const [disk] = (await filesIn(folder)).filter(({ name }) => name.endsWith(".overlay"));
+  assert.ok(disk);
+  const whole = join(folder, "..", `${randomUUID()}.raw`);
+  await run("qemu-img", ["convert", "-f", "qcow2", "-O", "raw", join(folder, disk.name), whole], { timeoutMs: 60_000 });
+  const { stdout } = await run("dumpe2fs", ["-h", whole], { timeoutMs: 10_000 });
+  const [blocks, blockBytes] = ["Block count", "Block size"].map((name) => Number(new RegExp(`^${name}:\\s+(\\d+)$`, "m").exec(stdout)?.[1]));
+  assert.equal((blocks ?? 0) * (blockBytes ?? 0), 256 * MiB);
+  await run("e2fsck", ["-fn", whole], { timeoutMs: 60_000 });
+  assert.doesNotMatch(await readFile("/proc/mounts", "utf8"), /mica-view-/);
+  assert.deepEqual((await readdir(tmpdir())).filter((name) => name.startsWith("mica-view-")), []);
 });

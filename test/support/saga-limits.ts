@@ -6,7 +6,7 @@ import { SECOND_MS } from "#/lib/units.ts";
 export function sagaLimits(dir: string, { stagingBytesMax }: { stagingBytesMax: number }): SagaLimits {
   return {
     staging: { dir, sizeBytesMax: stagingBytesMax },
-    servers: { dir: join(dir, "servers"), volumeWaitMsMax: 60 * SECOND_MS, keepVolumesOfFailed: false, preallocateImages: "none" },
+    servers: { dir: join(dir, "servers"), volumeWaitMsMax: 60 * SECOND_MS, keepVolumesOfFailed: false, preallocateImages: "none", resizeFsUsingBlockDevice: false },
     hypervisor: { shutdownGraceMs: 100 },
   };
 }

@@ -13,7 +13,7 @@ import { serverQuota } from "#/domain/quota.ts";
 import type { ServerFlavor } from "#/domain/server.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { Plan } from "#/planner/plan.ts";
-import type { SagaContext } from "#/saga/context.ts";
+import type { SagaContext, ServerLimits } from "#/saga/context.ts";
 import { createServer } from "#/saga/create-server.ts";
 import type { Saga } from "#/saga/engine/saga.ts";
 import type { RescueServer } from "#/saga/rescue-server.ts";
@@ -41,12 +41,12 @@ export class ServerWorld implements AsyncDisposable {
   }
 
   /** `folder`: where the disks are; gone with the world. */
-  static async open({ folder, preallocateImages = "none" }: { folder?: string; preallocateImages?: "none" | "space" } = {}): Promise<ServerWorld> {
+  static async open({ folder, ...changes }: { folder?: string } & Partial<ServerLimits> = {}): Promise<ServerWorld> {
     const dir = folder ?? (await mkdtemp(join(tmpdir(), "mica-servers-")));
     const host = new MemoryHost();
     const sagas = await SagaWorld.open({ driver: await FileDriver.open(dir), sagas: SAGAS, hypervisor: new MemoryHypervisor(host) });
     const { limits } = sagas.services;
-    Object.assign(limits.servers, { preallocateImages });
+    Object.assign(limits.servers, changes);
     return new ServerWorld(sagas, host, dir);
   }
 
