@@ -20,6 +20,7 @@ import { GuestWatcher } from "#/app/guest-watcher.ts";
 import type { AppContext } from "#/app/context.ts";
 import { bootstrapIdentity, firstPassword } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
+import { DiskMaps } from "#/app/disk-maps.ts";
 import { Lineages } from "#/app/lineage.ts";
 import { Operations } from "#/app/operations.ts";
 import { openPools, type PoolOpener, poolOpener } from "#/app/open-pools.ts";
@@ -135,6 +136,7 @@ async function buildServer(context: AppContext, openPool: PoolOpener, log: Logge
     poolAdmin: new PoolAdmin(context, openPool),
     lineages: new Lineages(context),
     audits: new Audits(context),
+    maps: new DiskMaps(context, storage),
   });
   return app;
 }

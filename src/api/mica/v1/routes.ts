@@ -2,12 +2,14 @@ import { PassThrough } from "node:stream";
 import { type Server, useFaultShape } from "#/api/server.ts";
 import { micaFault } from "#/api/fault-shapes.ts";
 import type { Audits } from "#/app/audits.ts";
+import type { DiskMaps } from "#/app/disk-maps.ts";
 import type { Lineages } from "#/app/lineage.ts";
 import type { Operation, Operations } from "#/app/operations.ts";
 import type { Plans } from "#/app/plans.ts";
 import type { PoolAdmin } from "#/app/pool-admin.ts";
 import type { PoolStates } from "#/app/pool-states.ts";
 import { LineageQuery, ListOperationsQuery, OperationParams, PlanRequest } from "./schema.ts";
+import { addMapRoutes } from "./maps-routes.ts";
 import { addPoolRoutes } from "./pools-routes.ts";
 import { operationView } from "./view.ts";
 
@@ -23,14 +25,15 @@ export interface MicaApi {
   readonly poolAdmin: PoolAdmin;
   readonly lineages: Lineages;
   readonly audits: Audits;
+  readonly maps: DiskMaps;
 }
 
-/** Mica's own API under `/mica/v1`: plans, operations with live progress, pools, lineage, audit. */
+/** Mica's own API under `/mica/v1`: plans, operations with live progress, pools, lineage, audit, maps of disks. */
 export function registerMica(app: Server, api: MicaApi): void {
   app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/mica/v1" });
 }
 
-function addRoutes(app: Server, { plans, operations, pools, poolAdmin, lineages, audits }: MicaApi): void {
+function addRoutes(app: Server, { plans, operations, pools, poolAdmin, lineages, audits, maps }: MicaApi): void {
   useFaultShape(app, micaFault);
 
   app.post("/plans", { schema: { body: PlanRequest } }, async ({ caller, body }) => ({ plan: await plans.plan(caller, body) }));
@@ -61,6 +64,7 @@ function addRoutes(app: Server, { plans, operations, pools, poolAdmin, lineages,
   });
 
   addPoolRoutes(app, { pools, poolAdmin, operations });
+  addMapRoutes(app, maps);
 
   app.get("/lineage", { schema: { querystring: LineageQuery } }, async ({ caller, query }) => {
     const [[kind, id]] = Object.entries(query) as [["disk" | "image" | "volume" | "snapshot", string]];

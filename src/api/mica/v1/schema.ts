@@ -24,6 +24,16 @@ export const LineageQuery = Type.Object(
   { additionalProperties: false, minProperties: 1, maxProperties: 1 },
 );
 
+export const MappedParams = Type.Object({ id });
+
+/** Bytes: of disks, up to the largest whole number that JSON has safely. */
+const bytes = (minimum: number) => Type.Optional(Type.Integer({ minimum, maximum: Number.MAX_SAFE_INTEGER }));
+const mapPage = { offset: bytes(0), length: bytes(1), limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })) };
+
+export const ExtentsQuery = Type.Object(mapPage, { additionalProperties: false });
+
+export const ChangesQuery = Type.Object({ since: id, ...mapPage }, { additionalProperties: false });
+
 /** What is to be made, and of what. `sizeGib` is needed for a volume unless its source says it. */
 export const PlanRequest = Type.Object(
   {
