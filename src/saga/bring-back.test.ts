@@ -80,6 +80,25 @@ describe("bringBack(), and what is undone with it", () => {
     await world.sagas.assertAuditClean();
   });
 
+  it("does not keep a server from being deleted: while the hypervisor is away it says so, and it goes when that is back", async () => {
+    await using world = await ServerWorld.open();
+    const params = await rebuilding(world);
+    world.host.hooks.before = (method) => {
+      if (method === "start") world.host.goDown();
+    };
+    const stuck = await world.run(rebuildServer, params);
+    assert.equal(stuck.state, "stuck");
+    world.host.hooks.before = () => {};
+    const { serverId } = params;
+    assert.equal((await world.run(deleteServer, { serverId })).error_code, "hypervisor_unavailable");
+    await world.assertState(serverId, "error");
+    assert.equal(JSON.parse(await world.fault(serverId)).message, "The hypervisor of its host does not answer. An administrator finds more under the request req-1.");
+    world.host.comeBack();
+    assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+    assert.deepEqual(await world.guests(), []);
+    await world.sagas.assertAuditClean();
+  });
+
   it("boots a server that could not be rescued at once, also where its rescue disk cannot be removed yet", async () => {
     await using world = await ServerWorld.open();
     const params = await rescuing(world);
