@@ -138,6 +138,21 @@ describe("mica's client commands", () => {
     assert.match(late.stderr, /has ended already/);
   });
 
+  it("show where a volume holds data, and what has changed since a snapshot", async () => {
+    const { volume } = await server.json("POST", "/volume/v3/volumes", { body: { volume: { size: 1, name: "mapped" } } });
+    assert.equal((await mica("operations", "follow", "--data-dir", dataDir)).code, 0);
+    const { snapshot } = await server.json("POST", "/volume/v3/snapshots", { body: { snapshot: { volume_id: volume.id, name: "monday" } } });
+    assert.equal((await mica("operations", "follow", "--data-dir", dataDir)).code, 0);
+    const extents = await mica("extents", "volume:mapped", "--list", "--data-dir", dataDir);
+    assert.equal(extents.code, 0, extents.stderr);
+    assert.match(extents.stdout, new RegExp(`Volume +${volume.id}\nSize +1 GiB\nData +0 B \\(0 %\\) in 0 parts\n[\\s\\S]*\\|·{64}\\|`));
+    const changes = await mica("changes", "volume:mapped", "--since", "snapshot:monday", "--data-dir", dataDir);
+    assert.match(changes.stdout, /Changed +0 B \(0 %\) in 0 parts[\s\S]*█ changed, · the same/);
+    const [page] = await micaJson<{ since: object; changedBytes: number }[]>("changes", "volume:mapped", "--since", `snapshot:${snapshot.id}`);
+    assert.deepEqual([page?.since, page?.changedBytes], [{ kind: "snapshot", id: snapshot.id }, 0]);
+    assert.equal((await mica("changes", "volume:mapped", "--since", "yesterday", "--data-dir", dataDir)).code, 2);
+  });
+
   it("say what was not found, and leave with 1", async () => {
     const { code, stderr } = await mica("plan", "image:nothing", "volume", "--data-dir", dataDir);
     assert.equal(code, 1);

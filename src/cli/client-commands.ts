@@ -3,6 +3,7 @@ import { addCloudsCommand } from "./clouds.ts";
 import type { CommandContext } from "./command.ts";
 import { addDemoCommand } from "./demo/demo.ts";
 import { addProjectCommand, addRoleCommand, addUserCommand } from "./identity.ts";
+import { addChangesCommand, addExtentsCommand } from "./maps.ts";
 import { addOperationsCommand } from "./operations.ts";
 import { addPlanCommand } from "./plan.ts";
 import { addPoolCommand } from "./pool.ts";
@@ -13,6 +14,8 @@ export function addClientCommands(program: Command, context: CommandContext): vo
   addDemoCommand(program, context);
   addPlanCommand(program, context);
   addOperationsCommand(program, context);
+  addExtentsCommand(program, context);
+  addChangesCommand(program, context);
   addPoolsCommand(program, context);
   addPoolCommand(program, context);
   addCloudsCommand(program, context);

@@ -2,6 +2,7 @@ import { type Command, Option } from "commander";
 import { findCloud } from "#/client/cloud.ts";
 import { Identity } from "#/client/identity.ts";
 import { Images } from "#/client/images.ts";
+import { Maps } from "#/client/maps.ts";
 import { Mica } from "#/client/mica.ts";
 import { Session } from "#/client/session.ts";
 import { Volumes } from "#/client/volumes.ts";
@@ -30,6 +31,7 @@ export interface Client {
   readonly images: Images;
   readonly volumes: Volumes;
   readonly mica: Mica;
+  readonly maps: Maps;
 }
 
 /** Adds them to a command. */
@@ -44,5 +46,5 @@ export function withClientOptions(command: Command): Command {
 export async function connect({ osCloud, dataDir }: ClientOptions): Promise<Client> {
   const { config } = loadConfig({ flags: { dataDir } });
   const session = await Session.open(findCloud({ name: osCloud, dataDir: config.dataDir }));
-  return { session, identity: new Identity(session), images: new Images(session), volumes: new Volumes(session), mica: new Mica(session) };
+  return { session, identity: new Identity(session), images: new Images(session), volumes: new Volumes(session), mica: new Mica(session), maps: new Maps(session) };
 }

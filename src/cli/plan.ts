@@ -1,17 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { PlanRequest } from "#/client/mica.ts";
-import { type Client, type ClientOptions, type CommandContext, connect, withClientOptions } from "./command.ts";
+import { type ClientOptions, type CommandContext, connect, withClientOptions } from "./command.ts";
 import { showPlan } from "./plan-text.ts";
-
-const SOURCE_KINDS = ["image", "volume", "snapshot"] as const;
+import { findRecord, parseRecord, type RecordArgument } from "./record-argument.ts";
 
 type ImageFormat = NonNullable<PlanRequest["target"]["diskFormat"]>;
 const IMAGE_FORMATS: readonly ImageFormat[] = ["raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"];
 
-interface Source {
-  readonly kind: PlanRequest["source"]["kind"];
-  readonly idOrName: string;
-}
+type Source = RecordArgument | { readonly kind: "blank" };
 
 export function addPlanCommand(program: Command, { terminal }: CommandContext): void {
   const command = program
@@ -30,7 +26,7 @@ export function addPlanCommand(program: Command, { terminal }: CommandContext): 
       ...(options.type === undefined ? {} : { volumeType: options.type }),
       ...(options.diskFormat === undefined ? {} : { diskFormat: options.diskFormat }),
     };
-    const plan = await client.mica.plan({ source: await resolveSource(client, source), target });
+    const plan = await client.mica.plan({ source: source.kind === "blank" ? source : await findRecord(client, source), target });
     if (options.json) terminal.json(plan);
     else showPlan(terminal, plan);
   });
@@ -42,25 +38,8 @@ interface PlanOptions extends ClientOptions {
   readonly diskFormat?: ImageFormat;
 }
 
-async function resolveSource(client: Client, { kind, idOrName }: Source): Promise<PlanRequest["source"]> {
-  switch (kind) {
-    case "blank":
-      return { kind };
-    case "image":
-      return { kind, id: (await client.images.find(idOrName)).id };
-    case "volume":
-      return { kind, id: (await client.volumes.find(idOrName)).id };
-    case "snapshot":
-      return { kind, id: (await client.volumes.findSnapshot(idOrName)).id };
-  }
-}
-
 function parseSource(text: string): Source {
-  if (text === "blank") return { kind: "blank", idOrName: "" };
-  const [, kind, idOrName] = /^(\w+):(.+)$/.exec(text) ?? [];
-  const known = SOURCE_KINDS.find((known) => known === kind);
-  if (!known || !idOrName) throw new InvalidArgumentError("It must be image:ID, volume:ID, snapshot:ID or blank.");
-  return { kind: known, idOrName };
+  return text === "blank" ? { kind: "blank" } : parseRecord(text);
 }
 
 function parseTarget(text: string): string {

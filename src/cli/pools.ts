@@ -20,9 +20,9 @@ export function addPoolsCommand(program: Command, { terminal }: CommandContext):
   });
 }
 
-/** Why it can not more; that most places cannot dedup is for `mica pool show`. */
+/** Why it can not more; what most places cannot is for `mica pool show`. */
 function reasons({ reason, can }: Pool): string[] {
-  return reason ? [] : Object.entries(can?.why ?? {}).flatMap(([capability, why]) => (capability === "dedup" ? [] : [why]));
+  return reason ? [] : Object.entries(can?.why ?? {}).flatMap(([capability, why]) => (["dedup", "changes"].includes(capability) ? [] : [why]));
 }
 
 function poolRow(pool: Pool): string[] {
@@ -62,13 +62,14 @@ export function showPool(terminal: Terminal, pool: Pool): void {
   });
 }
 
-function abilities({ clone, snapshot, offloadCopy, addressable, dedup }: NonNullable<Pool["can"]>): string {
+function abilities({ clone, snapshot, offloadCopy, addressable, dedup, changes }: NonNullable<Pool["can"]>): string {
   const yes = [
     clone !== "none" && `clone (${clone})`,
     snapshot && "snapshot",
     offloadCopy && "copy by itself",
     addressable !== "none" && `be ${addressable === "write" ? "written" : "read"} in place`,
     dedup && "dedup",
+    changes && `tell what has changed (by ${changes})`,
   ];
   return yes.filter(Boolean).join(", ") || "only keep bytes";
 }

@@ -197,6 +197,8 @@ export interface Pool {
     readonly offloadCopy: boolean;
     readonly addressable: string;
     readonly dedup?: boolean;
+    /** How it knows what has changed between two disks. */
+    readonly changes?: string;
     readonly place: string;
     readonly why?: Readonly<Record<string, string>>;
   };
