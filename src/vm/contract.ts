@@ -1,4 +1,5 @@
 import { after, before, describe } from "node:test";
+import { contractOfBackups, contractOfEndingBackups } from "#/vm/contract/backups.ts";
 import { newSpec, type OpenBench, type VmBench } from "#/vm/contract/bench.ts";
 import { contractOfDefining } from "#/vm/contract/defining.ts";
 import { contractOfDisks } from "#/vm/contract/disks.ts";
@@ -24,8 +25,10 @@ export function hypervisorContract(name: string, openBench: OpenBench): void {
     contractOfDefining(() => bench);
     contractOfRunning(() => bench, () => guest);
     contractOfDisks(() => bench, () => guest);
+    contractOfBackups(() => bench, () => guest);
     contractOfFailing(() => bench, () => guest);
     contractOfStopping(() => bench, () => guest);
+    contractOfEndingBackups(() => bench, () => guest);
     contractOfCrashing(() => bench, () => guest);
   });
 }

@@ -37,6 +37,7 @@ async function openLibvirtBench(): Promise<VmBench> {
       await createOverlay({ filename, virtualSizeBytes: sizeBytes, backingFilename: base, backingFormat: "raw" });
       return overlayNode(filename, rawNode(base));
     },
+    newFolder: () => mkdtemp(join(folder, "folder-")),
     consoleLogPath: newPath,
     sizeInGuest: async (id, serial) => {
       const sectors = await inGuest(driver, id, `${findDisk(serial)}; [ -z "$disk" ] || cat /sys/block/$disk/size`);

@@ -18,6 +18,8 @@ export interface VmBench extends AsyncDisposable {
   bootDisk(): Promise<GuestDisk>;
   /** A new, empty disk that nobody has. */
   blankNode(format: "raw" | "qcow2", sizeBytes: number): Promise<BlockNode>;
+  /** A new, empty folder that the hypervisor may write to. */
+  newFolder(): Promise<string>;
   /** A path for a console's log, which is not there yet. */
   consoleLogPath(): string;
 

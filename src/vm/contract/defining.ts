@@ -57,6 +57,8 @@ export function contractOfDefining(bench: () => VmBench): void {
     const [id, disk] = [randomUUID(), dataDisk("vdb", await bench().blankNode("raw", MiB))];
     assert.equal(await driver.stat(id), undefined);
     for (const gone of [driver.undefine(id), driver.destroy(id), driver.discardSaved(id)]) await gone;
+    for (const gone of [driver.endBackup(id), driver.endMirror(id, "vdb"), driver.deleteCheckpoint(id, "first")]) await gone;
+    assert.equal(await driver.findBackup(id), undefined);
     for (const method of ["start", "shutdown", "reboot", "reset", "pause", "resume", "save", "freeze", "thaw"] as const) {
       await rejectsWith("not_found", () => driver[method](id));
     }
@@ -65,6 +67,9 @@ export function contractOfDefining(bench: () => VmBench): void {
     await rejectsWith("not_found", () => driver.resizeDisk(id, "vdb", MiB));
     await rejectsWith("not_found", () => driver.replaceDisk(id, "vdb", disk));
     await rejectsWith("not_found", () => driver.diskStats(id, "vdb"));
+    await rejectsWith("not_found", () => driver.beginBackup(id, { name: "one", folder: "/nowhere", disks: [{ target: "vdb" }] }));
+    await rejectsWith("not_found", () => driver.listCheckpoints(id));
+    await rejectsWith("not_found", () => driver.mirrorDisk(id, "vdb", disk.node, { shallow: false }));
     await rejectsWith("not_found", () => driver.consoleTail(id, 10));
     await rejectsWith("not_found", () => driver.agent(id, { execute: "guest-ping" }));
     await rejectsWith("not_found", () => driver.setUserPassword(id, "root", "secret"));

@@ -176,8 +176,10 @@ export class LibvirtCalls {
     return (await this.#call(CALLS.checkpointGetXml, writeDomain(new XdrWriter().string(name), domain).int(FLAGS.checkpointXmlNoDomain), limits)).string();
   }
 
-  async deleteCheckpoint(domain: DomainRef, name: string, limits?: LimitedCall): Promise<void> {
-    await this.#call(CALLS.checkpointDelete, writeDomain(new XdrWriter().string(name), domain).int(0), limits);
+  /** With its bitmaps, which go over to the checkpoint before; or only what libvirt itself knows of it. */
+  async deleteCheckpoint(domain: DomainRef, name: string, which: "bitmaps" | "metadata", limits?: LimitedCall): Promise<void> {
+    const flags = which === "metadata" ? FLAGS.checkpointDeleteMetadataOnly : 0;
+    await this.#call(CALLS.checkpointDelete, writeDomain(new XdrWriter().string(name), domain).int(flags), limits);
   }
 
   /** What the agent answered, as JSON. */

@@ -164,6 +164,8 @@ export class LibvirtDriver implements HypervisorDriver {
     return this.#on(id, "save", async (domain) => {
       const isSaved = async () => (await this.#summary(domain, options)).state === "suspended";
       const save = () => this.#calls.managedSave(domain, { timeoutMs: this.#config.saveTimeoutMs, ...options });
+      // Libvirt would wait for half a minute for its end.
+      if (await this.#backups.open(domain, options)) throw new AppError("conflict", "views of its disks are open");
       if (!(await isSaved())) await reach(save, isSaved);
     });
   }

@@ -21,6 +21,7 @@ export const ERROR = {
   noDomain: 42,
   operationInvalid: 55,
   deviceMissing: 99,
+  noDomainCheckpoint: 103,
   noDomainBackup: 104,
 } as const;
 
@@ -51,6 +52,8 @@ export function isLibvirtError(error: unknown, ...numbers: readonly number[]): b
 function codeOf({ number, message }: LibvirtError): ErrorCode {
   // Another QEMU has the disk open: QEMU says so in words alone (util/osdep.c, block/file-posix.c).
   if (/Failed to get "?(write|shared "write"|consistent read)"? lock/.test(message)) return "conflict";
+  // Views and copies keep a disk as it is. Libvirt says it with "not supported", QEMU without a code.
+  if (/already in active block job|is in use|Node .* is busy/.test(message)) return "conflict";
   // Before libvirt 9.1 the agent's own refusals were internal errors.
   if (number === 1 && /QEMU agent command|guest agent/i.test(message)) return "agent_unavailable";
   return CODES[number] ?? "tool_failed";

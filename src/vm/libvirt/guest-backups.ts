@@ -60,10 +60,16 @@ export class LibvirtBackups {
     return this.#calls.listCheckpoints(domain, limits);
   }
 
-  /** Libvirt merges its bitmaps into the ones before, for which the disks must be open. */
+  /** Libvirt has QEMU merge its bitmaps into the ones before, for which the guest must run. */
   async deleteCheckpoint(domain: DomainRef, name: string, limits: LimitedCall): Promise<void> {
     const names = await unlessGone(this.#calls.listCheckpoints(domain, limits));
-    if (names?.includes(name)) await this.#calls.deleteCheckpoint(domain, name, limits);
+    if (!names?.includes(name)) return;
+    if (!(await isActive(this.#calls, domain, limits))) throw new AppError("conflict", "it does not run, and its disks know the checkpoint");
+    await this.#calls.deleteCheckpoint(domain, name, "bitmaps", limits).catch((error: unknown) => {
+      // A disk has lost its bitmap: with the guest's process, or since the target is another disk now. Libvirt tells it in words alone.
+      if (!/bitmap .* not found/.test(String(error))) throw error;
+      return this.#calls.deleteCheckpoint(domain, name, "metadata", limits);
+    });
   }
 
   async #begin(domain: DomainRef, request: BackupRequest, disks: readonly XmlElement[], limits: LimitedCall): Promise<void> {

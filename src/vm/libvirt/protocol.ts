@@ -93,6 +93,7 @@ export const FLAGS = {
   blockCopyTransientJob: 1 << 2,
   blockJobAbortPivot: 1 << 1,
   checkpointXmlNoDomain: 1 << 1,
+  checkpointDeleteMetadataOnly: 1 << 1,
   checkpointListTopological: 1 << 1,
 } as const;
 

@@ -86,13 +86,22 @@ async function viewOf(guest: MemoryGuest, disk: DiskToView, { folder, checkpoint
   const { target, node } = disk;
   const { virtualSizeBytes: sizeBytes } = await info(node);
   const filename = join(folder, `${target}.raw`);
-  await writeFile(filename, ""); // One of a call that was killed.
-  await truncate(filename, sizeBytes);
+  await makeEmpty(filename, sizeBytes);
   const view: BlockNode = { driver: "raw", file: { driver: "file", filename } };
   await convert(node, view);
   const before = rememberedAt(guest, disk);
   const changed = before && differences(before.hashes, await hashesOf(view), sizeBytes);
   return { target, node: view, sizeBytes, ...(changed && { changed }), ...(checkpoint !== undefined && { isRemembered: remembers(node) }) };
+}
+
+/** Also where a call that was killed has left one. */
+async function makeEmpty(filename: string, sizeBytes: number): Promise<void> {
+  try {
+    await writeFile(filename, "");
+    await truncate(filename, sizeBytes);
+  } catch (cause) {
+    throw new AppError("tool_failed", `QEMU cannot write ${filename}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /** Undefined where nobody asked. */

@@ -76,6 +76,7 @@ async function openMemoryBench(host = new MemoryHost()): Promise<VmBench> {
       await createOverlay({ filename, virtualSizeBytes: sizeBytes, backingFilename: "x", backingFormat: "raw" });
       return overlayNode(filename, base);
     },
+    newFolder: () => mkdtemp(join(folder, "folder-")),
     consoleLogPath: newPath,
     sizeInGuest: async (id, serial) => {
       const disk = find(id, serial);

@@ -209,7 +209,11 @@ export class MemoryHypervisor implements HypervisorDriver {
   }
 
   deleteCheckpoint(id: string, name: string, options?: CallOptions): Promise<void> {
-    return this.#call("deleteCheckpoint", id, options, () => void this.#host.guests.get(id)?.checkpoints.delete(name));
+    return this.#call("deleteCheckpoint", id, options, () => {
+      const guest = this.#host.guests.get(id);
+      if (!guest?.checkpoints.has(name)) return;
+      this.#active(id).checkpoints.delete(name);
+    });
   }
 
   mirrorDisk(id: string, target: string, node: BlockNode, { onProgress, ...options }: MirrorOptions): Promise<void> {
