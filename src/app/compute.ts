@@ -10,6 +10,7 @@ import { Quotas } from "#/app/quotas.ts";
 import { ServerChanges } from "#/app/server-changes.ts";
 import { ServerCreation } from "#/app/server-creation.ts";
 import { ServerDevices } from "#/app/server-devices.ts";
+import { ServerGroups } from "#/app/server-groups.ts";
 import { ServerLimits } from "#/app/server-limits.ts";
 import { ServerOperations } from "#/app/server-operations.ts";
 import { Servers } from "#/app/servers.ts";
@@ -23,6 +24,7 @@ export interface Compute {
   readonly serverChanges: ServerChanges;
   readonly serverVolumes: ServerVolumes;
   readonly serverLimits: ServerLimits;
+  readonly serverGroups: ServerGroups;
   readonly flavors: Flavors;
   readonly keypairs: Keypairs;
   readonly quotas: Quotas;
@@ -47,6 +49,7 @@ export function openCompute(context: AppContext, { volumes, volumeCreation }: Pi
     serverChanges: new ServerChanges(context, { servers, flavors, keypairs, quotas, materialise }),
     serverVolumes: new ServerVolumes(context, { servers, volumes }),
     serverLimits: new ServerLimits(context, quotas),
+    serverGroups: new ServerGroups(context, quotas),
     flavors,
     keypairs,
     quotas,

@@ -8,6 +8,7 @@ import type { Keypairs } from "#/app/keypairs.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { DecidedDevice, ServerDevices } from "#/app/server-devices.ts";
 import { recordStart } from "#/app/server-history.ts";
+import { placeServers } from "#/app/server-placement.ts";
 import { type Server, withServerDetails } from "#/app/servers.ts";
 import { listAggregates } from "#/db/aggregates.ts";
 import type { Database } from "#/db/database.ts";
@@ -24,6 +25,7 @@ import type { Image } from "#/domain/image.ts";
 import type { Keypair } from "#/domain/keypair.ts";
 import { serverQuota } from "#/domain/quota.ts";
 import { POWER_STATES, type ServerFlavor } from "#/domain/server.ts";
+import type { SchedulerHints } from "#/domain/server-group.ts";
 import { refuseServerImage } from "#/domain/server-image.ts";
 import { createServer } from "#/saga/create-server.ts";
 
@@ -44,6 +46,7 @@ export interface NewServer {
   readonly configDrive?: boolean | undefined;
   readonly availabilityZone?: string | undefined;
   readonly devices: readonly BlockDeviceRequest[];
+  readonly hints: SchedulerHints;
   readonly network: "auto" | "none";
   readonly diskConfig: "AUTO" | "MANUAL";
   readonly accessIpV4: string | null;
@@ -132,6 +135,7 @@ export class ServerCreation {
       operations.push(...volumes.map(({ operationId }) => operationId), operation);
       rows.push(row);
     }
+    await placeServers(trx, caller, this.#parts.quotas, { hints: decided.request.hints, serverIds: rows.map(({ id }) => id) });
     return { servers: await withServerDetails(trx, rows), operations };
   }
 

@@ -4,17 +4,22 @@ import { recordDone } from "#/app/server-history.ts";
 import { devicesOfAll } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
 import { type KeyValuePairs, serverMetadata } from "#/db/key-values.ts";
+import { placementsOf } from "#/db/server-groups.ts";
 import { listServers, SERVER_SORT_COLUMNS, type ServerFilter } from "#/db/server-lists.ts";
 import type { BlockDeviceTable, ServerActionTable, ServerTable } from "#/db/server-tables.ts";
 import { actionsOfServer, findServer, replaceServerTags, serverTags, updateServer } from "#/db/servers.ts";
 import { type Caller, isAdmin, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { serverLocked, serverNotFound } from "#/domain/server.ts";
+import type { SchedulerHints } from "#/domain/server-group.ts";
 
 /** A server's record with all that its user sees of it. */
 export interface Server extends ServerTable {
   readonly metadata: KeyValuePairs;
   readonly tags: readonly string[];
+  /** What its request said of where it is to be. */
+  readonly hints: SchedulerHints;
+  readonly groupId: string | null;
   /** Those that it boots from first. */
   readonly devices: readonly BlockDeviceTable[];
 }
@@ -169,7 +174,11 @@ export class Servers {
 export async function withServerDetails(db: Database, rows: readonly ServerTable[]): Promise<Server[]> {
   const ids = rows.map(({ id }) => id);
   const [metadata, tags, devices] = [await serverMetadata.ofAll(db, ids), await serverTags(db, ids), await devicesOfAll(db, ids)];
-  return rows.map((row) => ({ ...row, metadata: metadata.get(row.id) ?? {}, tags: tags.get(row.id) ?? [], devices: devices.get(row.id) ?? [] }));
+  const placements = await placementsOf(db, ids);
+  return rows.map((row) => {
+    const { hints = "{}", group_id: groupId = null } = placements.get(row.id) ?? {};
+    return { ...row, metadata: metadata.get(row.id) ?? {}, tags: tags.get(row.id) ?? [], devices: devices.get(row.id) ?? [], hints: JSON.parse(hints), groupId };
+  });
 }
 
 async function detailsOf(db: Database, row: ServerTable): Promise<Server> {

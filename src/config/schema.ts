@@ -246,6 +246,8 @@ export const CONFIG_SCHEMA = Type.Object({
     ramMib: whole(51_200, -1, { unit: "MiB", description: "Their memory together." }),
     keyPairs: whole(100, -1, { description: "The key pairs of a user." }),
     metadataItems: whole(128, -1, { description: "The metadata of one server." }),
+    serverGroups: whole(10, -1, { description: "Its server groups." }),
+    serverGroupMembers: whole(10, -1, { description: "The servers of one group." }),
     injectedFiles: whole(5, -1, { description: "Files given to a new server, as microversions up to 2.56 can." }),
     injectedFileContentBytes: whole(10 * KiB, -1, { unit: "bytes", description: "The content of one of them." }),
     injectedFilePathBytes: whole(255, -1, { unit: "bytes", description: "The path of one of them." }),

@@ -1,6 +1,7 @@
 /** The tables of servers, as TypeScript sees them; units as in `tables.ts`. */
 import type { BlockDeviceRequest, DeviceKind, DiskBus } from "#/domain/block-device.ts";
 import type { PowerState, TaskState, VmState } from "#/domain/server.ts";
+import type { ServerGroupPolicy } from "#/domain/server-group.ts";
 
 export interface ServerTables {
   server: ServerTable;
@@ -8,6 +9,8 @@ export interface ServerTables {
   server_tag: { server_id: string; tag: string };
   block_device: BlockDeviceTable;
   server_action: ServerActionTable;
+  server_group: ServerGroupTable;
+  server_placement: ServerPlacementTable;
 }
 
 export interface ServerTable {
@@ -97,4 +100,22 @@ export interface ServerActionTable {
   result: "Success" | "Error" | null;
   started_at: number;
   finished_at: number | null;
+}
+
+export interface ServerGroupTable {
+  id: string;
+  project_id: string;
+  user_id: string;
+  name: string;
+  policy: ServerGroupPolicy;
+  servers_per_host_max: number | null;
+  created_at: number;
+}
+
+/** Only of servers whose request said something of their place. */
+export interface ServerPlacementTable {
+  server_id: string;
+  group_id: string | null;
+  /** JSON: all that it said. */
+  hints: string;
 }

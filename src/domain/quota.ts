@@ -35,6 +35,9 @@ export function serverQuota({ vcpus, ramMib }: { readonly vcpus: number; readonl
   return { instances: 1, cores: vcpus, ram: ramMib };
 }
 
+/** What a server group takes. */
+export const SERVER_GROUP_QUOTA = { server_groups: 1 } as const;
+
 /** What a volume of a type takes of its project's quota. Cinder counts each resource twice: in all, and by type. */
 export function volumeQuota(sizeBytes: number, volumeType: string): Record<string, number> {
   return { volumes: 1, [`volumes_${volumeType}`]: 1, ...gigabyteQuota(sizeBytes, volumeType) };

@@ -99,8 +99,27 @@ const VOLUMES: readonly Row[] = [
   { run: "openstack volume list", as: "stranger", until: count(2) },
 ];
 
+// biome-ignore format: a row for each command.
+const PLACES: readonly Row[] = [
+  { run: "openstack image create --disk-format qcow2 --file disk.qcow2 root", as: "stranger", keep: { root: "id" } },
+  { run: "openstack server group create --policy anti-affinity apart", as: "stranger", computeApi: "2.15", shows: { name: "apart", policies: /anti-affinity/ }, keep: { apart: "id" } },
+  { run: "openstack server group create --policy anti-affinity --rule max_server_per_host=2 pairs", as: "stranger", computeApi: "2.64", shows: { name: "pairs", policy: "anti-affinity" } },
+  { run: "openstack server group list", as: "stranger", computeApi: "2.64", shows: all(count(2), [{ ID: "{apart}", Name: "apart", Policy: "anti-affinity" }]) },
+  { run: "openstack server create --image root --flavor m1.nano --nic none --hint group={apart} first", as: "stranger", computeApi: "2.71", shows: { status: "BUILD" }, keep: { first: "id" } },
+  { run: "openstack server group show apart", as: "stranger", computeApi: "2.64", shows: { members: ["{first}"] } },
+  { run: "nova boot --image root --flavor m1.nano --nic none --hint group={apart} second", as: "stranger", error: /No valid host was found.*anti-affinity/ },
+  { run: "openstack server create --image root --flavor m1.nano --nic none --hint different_host={first} second", as: "stranger", computeApi: "2.37", error: /No valid host was found/ },
+  { run: "openstack server create --image root --flavor m1.nano --nic none --hint query=[] second", as: "stranger", computeApi: "2.37", error: /"query" is not offered/ },
+  { run: "openstack server create --image root --flavor m1.nano --network lan second", as: "stranger", computeApi: "2.37", error: /lan not found/ },
+  { run: "nova boot --image root --flavor m1.nano --nic net-id=7f00c5b2-0d3b-4b5c-9d05-c3a5f3f0a001 second", as: "stranger", error: /Networks by id, port or address are not offered here/ },
+  { run: "openstack server create --image root --boot-from-volume 1 --flavor m1.nano --nic none --hint same_host={first} third", as: "stranger", computeApi: "2.37", shows: { status: "BUILD" } },
+  { run: "openstack server delete first third", as: "stranger" },
+  { run: "openstack server group delete apart pairs", as: "stranger", computeApi: "2.64" },
+  { run: "openstack server group list", as: "stranger", computeApi: "2.64", shows: exactly() },
+];
+
 onCloud(
   "openstack, nova and servers",
-  { "a life": LIFE, volumes: VOLUMES },
+  { "a life": LIFE, volumes: VOLUMES, places: PLACES },
   { files: { "key.pub": PUBLIC_KEY, "hello.sh": "#!/bin/sh\necho hello\n" } },
 );

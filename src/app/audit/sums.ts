@@ -1,6 +1,6 @@
 import type { Database } from "#/db/database.ts";
 import { imageVolumes } from "#/db/image-volumes.ts";
-import { serverQuota, snapshotQuota, volumeQuota } from "#/domain/quota.ts";
+import { SERVER_GROUP_QUOTA, serverQuota, snapshotQuota, volumeQuota } from "#/domain/quota.ts";
 import { type Finding, finding } from "./finding.ts";
 
 /** Holds the running sums (quota usage, pool usage) against what they count. */
@@ -21,6 +21,7 @@ async function quotaSums(db: Database): Promise<Finding[]> {
   for (const { project_id, size_bytes, volume_id } of snapshots) add(project_id, snapshotQuota(size_bytes, types.get(volume_id) ?? ""));
   const servers = await db.selectFrom("server").select(["project_id", "flavor"]).execute();
   for (const { project_id, flavor } of servers) add(project_id, serverQuota(JSON.parse(flavor)));
+  for (const { project_id } of await db.selectFrom("server_group").select("project_id").execute()) add(project_id, SERVER_GROUP_QUOTA);
   const recorded = await db.selectFrom("quota_usage").selectAll().execute();
   const used = new Map(recorded.map((row) => [`${row.project_id} ${row.resource}`, row.used]));
   return differences(actual, used).map(({ key, actual, used }) => {

@@ -3,12 +3,13 @@ import { hostname } from "node:os";
 import type { NewServer } from "#/app/server-creation.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
+import type { SchedulerHints } from "#/domain/server-group.ts";
 import { devicesIn, oldDevicesIn } from "./block-devices.ts";
 import { flag, idIn } from "./fields.ts";
 import type { NewServerBody } from "./servers-schema.ts";
 
 /** What a body asks for. 400 for what is not offered here, in words; 403 for what only admins may say. */
-export function newServer(caller: Caller, body: NewServerBody): NewServer {
+export function newServer(caller: Caller, body: NewServerBody, hints: SchedulerHints): NewServer {
   refuseWhatIsNotOffered(body);
   refuseOtherHost(caller, body);
   const imageId = body.imageRef ? idIn(body.imageRef) : undefined;
@@ -31,6 +32,7 @@ export function newServer(caller: Caller, body: NewServerBody): NewServer {
     configDrive: body.config_drive === undefined || body.config_drive === null || body.config_drive === "" ? undefined : flag(body.config_drive),
     availabilityZone: body.availability_zone,
     devices: asked,
+    hints,
     network: networkIn(body.networks),
     diskConfig: body["OS-DCF:diskConfig"] ?? "AUTO",
     accessIpV4: addressIn(body.accessIPv4, "accessIPv4") ?? null,

@@ -28,7 +28,7 @@ describe("quotas of servers", () => {
     assert.ok((await keys(56)).includes("injected_files") && !(await keys(57)).includes("injected_files"));
     const { id, ...set } = (await world.expect(200, "GET", `${path}/defaults`)).quota_set;
     assert.equal(id, world.alice.projectId);
-    assert.deepEqual(set, { instances: 10, cores: 20, ram: 51_200, key_pairs: 100, metadata_items: 128, server_groups: 0, server_group_members: 0 });
+    assert.deepEqual(set, { instances: 10, cores: 20, ram: 51_200, key_pairs: 100, metadata_items: 128, server_groups: 10, server_group_members: 10 });
     const limits = async (minor: number) => Object.keys((await world.expect(200, "GET", "/limits", { minor })).limits.absolute);
     assert.ok((await limits(38)).includes("maxImageMeta") && !(await limits(39)).includes("maxImageMeta"));
     assert.ok((await limits(56)).includes("maxPersonality") && !(await limits(57)).includes("maxPersonality"));

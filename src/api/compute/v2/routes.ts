@@ -14,6 +14,7 @@ import { addHypervisorRoutes } from "./hypervisors-routes.ts";
 import { addKeypairRoutes } from "./keypairs-routes.ts";
 import { addLimitRoutes, addQuotaClassRoutes, addQuotaRoutes } from "./quotas-routes.ts";
 import { addServerActionRoutes } from "./server-actions-routes.ts";
+import { addServerGroupRoutes } from "./server-groups-routes.ts";
 import { addServerHistoryRoutes } from "./server-history-routes.ts";
 import { addExternalEventRoutes, addServerPartRoutes } from "./server-parts-routes.ts";
 import { addServerMetadataRoutes, addServerRoutes, addServerTagRoutes } from "./servers-routes.ts";
@@ -63,6 +64,7 @@ function addRoutes(app: Server, api: ComputeApi): void {
   addServerHistoryRoutes(app, api);
   addServerPartRoutes(app, api);
   addExternalEventRoutes(app, api);
+  addServerGroupRoutes(app, api);
   addFlavorRoutes(app, api);
   addFlavorSpecRoutes(app, api);
   addFlavorAccessRoutes(app, api);

@@ -19,8 +19,8 @@ export function addServerRoutes(app: Server, api: ComputeApi): void {
 
   app.post("/servers", async (request, reply) => {
     const { caller } = request;
-    const body = parseCreateServer(request.microversion, request.body);
-    const asked = newServer(caller, body);
+    const { body, hints } = parseCreateServer(request.microversion, request.body);
+    const asked = newServer(caller, body, hints);
     await serverLimits.refuseBeyond(caller, asked);
     const { servers: made, reservationId } = await serverCreation.create(caller, asked).catch(refuseOverQuota);
     if (flag(body.return_reservation_id)) return reply.code(202).send({ reservation_id: reservationId });

@@ -1,5 +1,6 @@
 import Type, { type TProperties } from "typebox";
 import { parserOf } from "#/api/parse.ts";
+import type { SchedulerHints } from "#/domain/server-group.ts";
 import { AnyDevice, deviceFields, OLD_DEVICE_FIELDS } from "./block-devices.ts";
 import { count, Flag, MetadataPairs, Name, strict } from "./fields.ts";
 
@@ -62,9 +63,15 @@ const newest = {
 const Newest = Type.Object({ server: Type.Object(newest) });
 export type NewServerBody = Type.Static<typeof Newest>["server"];
 
+/** nova/api/openstack/compute/schemas/servers.py `_hints`; others have any name and form. */
+const ServerIds = Type.Optional(Type.Union([Type.String({ maxLength: 255 }), Type.Array(Type.String({ maxLength: 255 }), { maxItems: 1000 })]));
+const Hints = Type.Object({ group: Type.Optional(Type.String({ format: "uuid" })), different_host: ServerIds, same_host: ServerIds });
+const HINTS_NAMES = ["os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"] as const;
+
 /** Checks the body by what its microversion has. 400 with the field that is wrong. */
-export function parseCreateServer(minor: number, received: unknown): NewServerBody {
-  return (createParsers.getOrInsertComputed(minor, createParser)(received) as { server: NewServerBody }).server;
+export function parseCreateServer(minor: number, received: unknown): { body: NewServerBody; hints: SchedulerHints } {
+  const parsed = createParsers.getOrInsertComputed(minor, createParser)(received) as { server: NewServerBody } & Partial<Record<(typeof HINTS_NAMES)[number], SchedulerHints>>;
+  return { body: parsed.server, hints: parsed[HINTS_NAMES[0]] ?? parsed[HINTS_NAMES[1]] ?? {} };
 }
 const createParsers = new Map<number, ReturnType<typeof parserOf>>();
 
@@ -76,8 +83,8 @@ function createParser(minor: number) {
     ...(minor <= 56 && { personality: Type.Optional(Personality) }),
     ...later,
   };
-  const hints = Type.Optional(Type.Object({}));
-  return parserOf(strict({ server: strict(fields), "os:scheduler_hints": hints, "OS-SCH-HNT:scheduler_hints": hints }));
+  const hints = Object.fromEntries(HINTS_NAMES.map((name) => [name, Type.Optional(Hints)]));
+  return parserOf(strict({ server: strict(fields), ...hints }));
 }
 
 const UPDATE_2_1 = {

@@ -74,9 +74,9 @@ function basicView(server: Server, viewer: Viewer) {
     ...(minor >= 19 && { description: server.description }),
     ...(minor >= 26 && { tags: server.tags }),
     ...(minor >= 63 && { trusted_image_certificates: null }),
-    ...(minor >= 71 && { server_groups: [] }),
+    ...(minor >= 71 && { server_groups: server.groupId === null ? [] : [server.groupId] }),
     ...(minor >= 73 && { locked_reason: server.locked_reason }),
-    ...(minor >= 100 && { scheduler_hints: {} }),
+    ...(minor >= 100 && { scheduler_hints: server.hints }),
   };
 }
 
