@@ -46,8 +46,8 @@ export interface Moved {
  */
 export async function convert(given: Conversion): Promise<Moved> {
   const conversion = await withFacts(given);
-  const readBytes = await moveContent(conversion);
-  const [bytesRead, { allocatedBytes }] = await Promise.all([readBytes ?? dataBytes(conversion.source), statSource(conversion.target)]);
+  const bytesRead = await moveContent(conversion);
+  const { allocatedBytes } = await statSource(conversion.target);
   return { bytesRead, bytesWritten: allocatedBytes };
 }
 
@@ -83,25 +83,31 @@ const keepsStream = ({ source, target, compress }: Conversion): boolean => sourc
 const isWritable = ({ pool, disk }: Target): boolean =>
   pool.can.addressable === "write" && !disk.packed && (pool.can.fills?.includes(disk.format) ?? true);
 
-/** Returns the bytes that were read; undefined where that is all that the source has. */
-async function moveContent(conversion: Conversion): Promise<number | undefined> {
+/** Returns the bytes that were read. What all of the source has is asked for while QEMU is at work. */
+async function moveContent(conversion: Conversion): Promise<number> {
   const { source, target } = conversion;
   if (!isStreamable(conversion)) throw notStreamable(conversion);
   const bothAddressable = isReadable(source) && isWritable(target);
   if (bothAddressable && (!isSame(conversion) || target.disk.format === "raw")) {
-    await fill(await openSource(source), conversion);
-    return undefined;
+    const opening = openSource(source);
+    const asking = opening.then(() => dataBytes(source));
+    asking.catch(() => {}); // Nobody goes on before QEMU has ended.
+    await fill(opening, conversion);
+    return asking;
   }
   const content = isSame(conversion) ? await sourceContent(conversion) : await guestContent(await openSource(source), conversion);
   const readBytes = await receive(content, conversion);
-  return source.disk.packed ? undefined : readBytes;
+  return source.disk.packed ? dataBytes(source) : readBytes;
 }
 
-/** Has QEMU write the target in its pool. */
-async function fill(node: BlockNode, { target, clusters, ...options }: Omit<Conversion, "source">): Promise<void> {
+/** Has QEMU write the target in its pool, which gets ready for it while the source is opened. */
+async function fill(opening: Promise<BlockNode>, { target, clusters, ...options }: Omit<Conversion, "source">): Promise<void> {
   const { pool, disk } = target;
   const { signal } = options;
-  const write: Fill = (made, rate) => qemuImg.convert(node, disk.format === "raw" ? made : newFile(made, clusters), { ...options, bytesPerSecondMax: slower(options.bytesPerSecondMax, rate) });
+  const write: Fill = async (made, rate) => {
+    const newDisk = disk.format === "raw" ? made : newFile(made, clusters);
+    await qemuImg.convert(await opening, newDisk, { ...options, bytesPerSecondMax: slower(options.bytesPerSecondMax, rate) });
+  };
   await pool.fill(disk, write, { signal });
 }
 
@@ -143,7 +149,7 @@ async function stageSource(conversion: Conversion & { readonly staging: Staging 
 async function putConverted(node: BlockNode, conversion: Conversion & { readonly staging: Staging }): Promise<number> {
   const { source, target, staging, clusters, signal } = conversion;
   if (source.disk.packed) await checkUnpacked(node, conversion);
-  if (isWritable(target)) await fill(node, conversion);
+  if (isWritable(target)) await fill(Promise.resolve(node), conversion);
   else if (isPlain(formatOf(target))) await receive(await guestContent(node, conversion), conversion);
   else {
     const [converting, leaving] = halves(conversion);

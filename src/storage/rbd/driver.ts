@@ -6,11 +6,13 @@ import { AppError } from "#/domain/errors.ts";
 import type { DiskId } from "#/domain/ids.ts";
 import { GiB } from "#/lib/units.ts";
 import type { ByteRange, Capabilities, Capacity, DiskWriter, Lineage, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
+import { changedObjects } from "#/storage/rbd/changes.ts";
 import { asRbdError, isUnreachable } from "#/storage/rbd/errors.ts";
 import { type Cloned, RbdImages } from "#/storage/rbd/images.ts";
 import { isWhole, padded } from "#/storage/rbd/lengths.ts";
 import { storedDisks } from "#/storage/rbd/listing.ts";
 import { FROZEN, isSnapshot, locationOf, parseLocation, parseName, partialImage, type RbdPlace, wholeImage } from "#/storage/rbd/names.ts";
+import { Sightings } from "#/storage/rbd/sightings.ts";
 import { RbdSpace } from "#/storage/rbd/space.ts";
 import { Trash } from "#/storage/rbd/trash.ts";
 import { RbdWriter } from "#/storage/rbd/writer.ts";
@@ -39,6 +41,7 @@ export class RbdDriver implements StorageDriver {
   readonly #trash: Trash | undefined;
   readonly #keyring: string | undefined;
   readonly #writers = new Map<DiskId, RbdWriter>();
+  readonly #sightings = new Sightings();
 
   private constructor(rbd: Rbd, place: RbdPlace, config: RbdConfig, keyring: string | undefined) {
     const trashDelayMs = config.deferredDeletion ? config.deferredDeletionDelayMs : undefined;
@@ -57,6 +60,7 @@ export class RbdDriver implements StorageDriver {
       mutable: true,
       fills: ["raw", "iso", "qcow2"],
       sparse: true,
+      changes: "objects",
       place: `rbd:${place.fsid}`,
       why: {
         clone: "clones of images in Ceph read through their source, and can be flattened",
@@ -94,6 +98,7 @@ export class RbdDriver implements StorageDriver {
       used.catch(() => {}); // Where the image is missing that is no error.
       const info = await this.#images.find(image);
       if (!info) return undefined;
+      this.#sightings.note(image);
       const allocatedBytes = info.sizeBytes === 0 ? 0 : await used;
       return { id, sizeBytes: info.sizeBytes, allocatedBytes, parent: parseName(info.parent?.image)?.id };
     });
@@ -176,12 +181,14 @@ export class RbdDriver implements StorageDriver {
   }
 
   async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, { signal }: WorkOptions = {}): Promise<void> {
-    return this.#make(target, signal, this.#place.pool, async () => {
-      if (!isPlain(target)) return this.#fillFile(target, fill);
-      const image = await this.#images.beginAnew(target.id, target.virtualSizeBytes, { signal });
+    if (!isPlain(target)) return this.#make(target, signal, this.#place.pool, () => this.#fillFile(target, fill));
+    const begin = async () => void (await this.#images.beginAnew(target.id, target.virtualSizeBytes, { signal }));
+    const write = async () => {
+      const image = partialImage(this.#place, target.id);
       await fill(formatNode(this.#node(image), target.format));
       if (!isWhole(target.virtualSizeBytes)) await this.#images.setSize(image, target.virtualSizeBytes); // QEMU writes whole sectors.
-    });
+    };
+    return this.#make(target, signal, this.#place.pool, write, begin);
   }
 
   /** The tool makes the image itself. */
@@ -215,6 +222,7 @@ export class RbdDriver implements StorageDriver {
       await this.#writers.get(id)?.retire();
       this.#writers.delete(id);
       const image = wholeImage(this.#place, id);
+      this.#sightings.forget(image);
       const info = await this.#images.find(image);
       if (info?.isCloned) throw new AppError("conflict", `other disks read through it (rbd children ${image.pool}/${id})`);
       if (info) await this.#images.remove(image);
@@ -228,10 +236,22 @@ export class RbdDriver implements StorageDriver {
     const image = this.#at(disk);
     const node = formatNode(this.#node(image), disk.format);
     if (mode === "write" && isSnapshot(image)) throw new AppError("not_supported", "a snapshot never changes");
+    if (this.#sightings.has(image)) return node;
     return this.#telling(async () => {
       await this.#find(image);
+      this.#sightings.note(image);
       return node;
     }, image.pool);
+  }
+
+  async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<ByteRange> {
+    if (from.format !== "raw" || to.format !== "raw") throw new AppError("not_supported", "what has changed is known of raw disks only");
+    const [older, newer] = [unfrozen(this.#at(from)), unfrozen(this.#at(to))];
+    try {
+      yield* changedObjects(this.#rbd, older, newer, range, options);
+    } catch (error) {
+      await this.#explain(error, older.pool);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -278,12 +298,15 @@ export class RbdDriver implements StorageDriver {
     }
   }
 
-  /** Making what is there succeeds, and changes nothing; what fails leaves nothing. */
-  #make(target: NewDisk, signal: AbortSignal | undefined, sourcePool: string, write: () => Promise<void>): Promise<void> {
+  /** Making what is there succeeds, and changes nothing; what fails leaves nothing. To look takes as long as to begin: both are done at once. */
+  #make(target: NewDisk, signal: AbortSignal | undefined, sourcePool: string, write: () => Promise<void>, begin = async () => {}): Promise<void> {
     return this.#telling(async () => {
       throwIfCancelled(signal);
-      if (await this.#images.find(wholeImage(this.#place, target.id))) return;
+      const looking = this.#images.find(wholeImage(this.#place, target.id));
+      looking.catch(() => {}); // It is awaited below: nothing may be begun behind our back.
       try {
+        await begin();
+        if (await looking) return await this.#images.discardPartial(target.id);
         await write();
         throwIfCancelled(signal);
         await this.#images.publish(target.id, { frozen: isFrozen(target) });
