@@ -10,6 +10,7 @@ import { Quotas } from "#/app/quotas.ts";
 import { ServerChanges } from "#/app/server-changes.ts";
 import { ServerCreation } from "#/app/server-creation.ts";
 import { ServerDevices } from "#/app/server-devices.ts";
+import { ServerImages } from "#/app/server-images.ts";
 import { ServerGroups } from "#/app/server-groups.ts";
 import { ServerLimits } from "#/app/server-limits.ts";
 import { ServerOperations } from "#/app/server-operations.ts";
@@ -23,6 +24,7 @@ export interface Compute {
   readonly serverOperations: ServerOperations;
   readonly serverChanges: ServerChanges;
   readonly serverVolumes: ServerVolumes;
+  readonly serverImages: ServerImages;
   readonly serverLimits: ServerLimits;
   readonly serverGroups: ServerGroups;
   readonly flavors: Flavors;
@@ -36,6 +38,7 @@ export interface Compute {
 /** Builds the use cases. Servers take their volumes from Block Storage, as its own users do. */
 export function openCompute(context: AppContext, { volumes, volumeCreation }: Pick<BlockStorage, "volumes" | "volumeCreation">): Compute {
   const quotas = new Quotas(context, "servers");
+  const volumeQuotas = new Quotas(context);
   const flavors = new Flavors(context);
   const keypairs = new Keypairs(context, quotas);
   const hosts = new ComputeHosts(context);
@@ -48,6 +51,7 @@ export function openCompute(context: AppContext, { volumes, volumeCreation }: Pi
     serverOperations: new ServerOperations(context, servers),
     serverChanges: new ServerChanges(context, { servers, flavors, keypairs, quotas, materialise }),
     serverVolumes: new ServerVolumes(context, { servers, volumes }),
+    serverImages: new ServerImages(context, { servers, quotas: volumeQuotas, materialise }),
     serverLimits: new ServerLimits(context, quotas),
     serverGroups: new ServerGroups(context, quotas),
     flavors,

@@ -9,8 +9,9 @@ import type { ImageForm } from "#/domain/compression.ts";
 import type { Disk } from "#/domain/disk.ts";
 import { findImage } from "#/db/images.ts";
 import { AppError } from "#/domain/errors.ts";
-import { diskId, type PoolName, poolName } from "#/domain/ids.ts";
+import { type DiskId, diskId, type PoolName, poolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
+import { type CaptureFacts, planCapture } from "#/planner/capture.ts";
 import { type CacheFacts, planBlank, planMaterialise, type SourceFacts, type TargetFacts } from "#/planner/materialise.ts";
 import { whyNotMatching } from "#/planner/extra-specs.ts";
 import { type Plan, STRATEGIES } from "#/planner/plan.ts";
@@ -39,6 +40,13 @@ export interface ServerDiskRequest {
   readonly sizeBytes?: number | undefined;
   readonly imagesType: ImagesType;
   readonly useCowImages: boolean;
+}
+
+export interface CaptureRequest extends Pick<CaptureFacts, "guest" | "only" | "requiresQuiesce"> {
+  readonly serverId: string;
+  readonly disk: DiskId;
+  /** Undefined: a snapshot. */
+  readonly form?: ImageForm | undefined;
 }
 
 /** The drivers that keep disks of a kind; undefined: all. */
@@ -119,6 +127,19 @@ export class Materialise {
     const pools = pool ? [this.#pools.get(pool)] : this.#storesFor(store);
     const target = { kind: "image", virtualSizeBytes: source.virtualSizeBytes, ...(await contentOf(form)) } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));
+  }
+
+  /** The plans of an image, or of a snapshot in the disk's own pool, of a disk of a server; the best first. */
+  async planCapture({ disk, serverId, form, ...how }: CaptureRequest): Promise<Plan[]> {
+    const source = { ...(await this.#sourceFacts("server", serverId, await getDisk(this.#db, disk))), live: true };
+    const { virtualSizeBytes } = source;
+    if (!form) {
+      const target = { kind: "snapshot", format: "raw", virtualSizeBytes, ...placeOf(this.#pools.get(source.pool)), cache: {} } as const;
+      return planCapture({ ...how, source, target });
+    }
+    const target = { kind: "image", virtualSizeBytes, ...(await contentOf(form)) } as const;
+    const plans = this.#storesFor(undefined).map((pool) => planCapture({ ...how, source, target: { ...target, ...placeOf(pool), cache: {} } }));
+    return plans.reduce((best, other) => (costOf(other[0]) < costOf(best[0]) ? other : best));
   }
 
   /** Pools for new images; others fill those that are read-only. */
@@ -236,10 +257,14 @@ async function contentOf({ diskFormat, clusters, stream }: ImageForm): Promise<P
   return { format: "opaque", stream: { compression: stream, packed: diskFormat, engine } };
 }
 
+/** As its place among the strategies. */
+function costOf(plan: Plan | undefined): number {
+  return !plan || plan.strategy === "blank" ? -1 : STRATEGIES.indexOf(plan.strategy);
+}
+
 /** The cheapest strategy wins; among equals the pool that the operator named first. */
 function cheapest(plans: readonly Plan[]): Plan {
-  const cost = ({ strategy }: Plan) => (strategy === "blank" ? -1 : STRATEGIES.indexOf(strategy));
   const [first, ...others] = plans;
   if (!first) throw new Error("Broken invariant: there is at least one pool");
-  return others.reduce((best, plan) => (cost(plan) < cost(best) ? plan : best), first);
+  return others.reduce((best, plan) => (costOf(plan) < costOf(best) ? plan : best), first);
 }

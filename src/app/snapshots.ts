@@ -109,6 +109,7 @@ export class Snapshots {
         status: "creating",
         size_bytes: volume.size_bytes,
         disk_id: null,
+        image_id: null,
         created_at: now,
         updated_at: now,
       };
@@ -144,6 +145,7 @@ export class Snapshots {
     const { db, clock, runner, pools } = this.#context;
     const operationId = await db.transaction().execute(async (trx) => {
       const row = await this.find(trx, caller, id);
+      if (!force && row.image_id !== null) throw invalidSnapshot(`Snapshot ${id} is part of image ${row.image_id}, and goes with it: delete the image.`);
       if (!force && row.disk_id !== null) pools.refuseWhileDown((await getDisk(trx, diskId(row.disk_id))).pool);
       if (force && row.status === "deleting") return undefined;
       const from = force ? SNAPSHOT_STATUSES : SNAPSHOT_DELETABLE;

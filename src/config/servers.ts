@@ -6,6 +6,10 @@ import { text, whole } from "./option-types.ts";
 export const IMAGES_TYPES = ["default", "qcow2", "flat", "raw", "lvm", "rbd"] as const;
 export type ImagesType = (typeof IMAGES_TYPES)[number];
 
+/** Disk formats of images of servers: `source` is how the disk is kept, qcow2 where it is an overlay and raw elsewhere. */
+export const SNAPSHOT_FORMATS = ["source", "raw", "qcow2", "vmdk", "vdi"] as const;
+export type SnapshotFormat = (typeof SNAPSHOT_FORMATS)[number];
+
 export const SERVERS_SCHEMA = Type.Object({
   dir: text({
     path: true,
@@ -44,5 +48,25 @@ export const SERVERS_SCHEMA = Type.Object({
   configDrive: Type.Boolean({
     default: true,
     description: "Whether a server whose user does not say has a config drive: there is no metadata service, so cloud-init finds keys and user data nowhere else. Nova's `force_config_drive`.",
+  }),
+  snapshotImageFormat: Type.Enum([...SNAPSHOT_FORMATS], {
+    default: "source",
+    description:
+      "The disk format of images of servers: source is as the disk is kept, qcow2 where it is an overlay on a cached image and raw elsewhere (always for LVM and RBD). Nova's `[libvirt] snapshot_image_format`.",
+  }),
+  snapshotCompression: Type.Boolean({ default: false, description: "Whether the clusters of qcow2 images of servers are compressed. Nova's `[libvirt] snapshot_compression`." }),
+  maxConcurrentSnapshots: whole(5, 1, { description: "How many servers are made images of at once; the others wait. Nova's `max_concurrent_snapshots`." }),
+  captureMethod: Type.Enum(["auto", "pool_snapshot", "backup_job", "live_mirror", "cold"], {
+    default: "auto",
+    description:
+      "How the disk of a guest that runs is read: auto is the gentlest that its pool and QEMU allow; live_mirror is what Nova does, and cold what it does with `[workarounds] disable_libvirt_livesnapshot`.",
+  }),
+  freezeMsMax: whole(10 * SECOND_MS, SECOND_MS / 10, {
+    unit: "ms",
+    description: "How long a guest's file systems may be frozen, or its processors stand still, while its disks are captured. Then it goes on, and the capture is made in another way or fails.",
+  }),
+  nonInheritableImageProperties: Type.Array(Type.String({ minLength: 1 }), {
+    default: ["cache_in_nova", "bittorrent"],
+    description: "Properties of a server's image that images of the server do not get. Nova's `non_inheritable_image_properties`.",
   }),
 });

@@ -42,6 +42,27 @@ export async function saveImageFields(trx: Database, image: Image): Promise<void
   await insertTags(trx, image.id, image.tags);
 }
 
+/** A project's backups of a server of that type, the newest first. */
+export async function backupsOf(db: Database, { serverId, type, owner }: { readonly serverId: string; readonly type: string; readonly owner: string | null }): Promise<ImageTable[]> {
+  const having = (name: string, value: string) => db.selectFrom("image_property").select("image_id").where("name", "=", name).where("value", "=", value);
+  return db
+    .selectFrom("image")
+    .selectAll()
+    .where("id", "in", having("instance_uuid", serverId))
+    .where("id", "in", having("backup_type", type))
+    .where("id", "in", having("image_type", "backup"))
+    .where("owner", "is", owner)
+    .where("status", "=", "active")
+    .orderBy("created_at", "desc")
+    .orderBy("id")
+    .execute();
+}
+
+/** Adds the properties to those that the image has. */
+export async function setImageProperties(trx: Database, id: string, properties: Image["properties"]): Promise<void> {
+  await imageProperties.merge(trx, id, properties);
+}
+
 export async function updateImage(db: Database, id: string, changes: Partial<ImageTable>): Promise<void> {
   await db.updateTable("image").set(changes).where("id", "=", id).execute();
 }

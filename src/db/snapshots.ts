@@ -35,6 +35,11 @@ export async function snapshotsOfVolume(db: Database, volumeId: string): Promise
   return db.selectFrom("snapshot").selectAll().where("volume_id", "=", volumeId).orderBy("created_at").orderBy("id").execute();
 }
 
+/** Those that the image stands for. */
+export async function snapshotsOfImage(db: Database, imageId: string): Promise<SnapshotTable[]> {
+  return db.selectFrom("snapshot").selectAll().where("image_id", "=", imageId).orderBy("id").execute();
+}
+
 /** What a list of snapshots is narrowed to; all of it must hold. */
 export interface SnapshotFilter extends RecordFilter {
   /** Pairs that the snapshot's metadata has. */

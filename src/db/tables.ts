@@ -182,6 +182,8 @@ export interface SnapshotTable {
   status: string;
   size_bytes: number;
   disk_id: string | null;
+  /** The image of a server that stands for it, and takes it along. */
+  image_id: string | null;
   created_at: number;
   updated_at: number;
 }

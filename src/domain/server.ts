@@ -43,6 +43,7 @@ export type TaskState =
   | "shelving_image_uploading"
   | "shelving_offloading"
   | "unshelving"
+  | "image_backup"
   | "image_snapshot_pending"
   | "image_snapshot"
   | "image_pending_upload"
@@ -73,6 +74,7 @@ export const SERVER_ACTIONS = {
   shelveOffload: { from: ["shelved"], task: "shelving_offloading" },
   unshelve: { from: ["shelved", "shelved_offloaded"], task: "unshelving" },
   createImage: { from: ["active", "stopped", "paused", "suspended"], task: "image_snapshot_pending" },
+  createBackup: { from: ["active", "stopped", "paused", "suspended"], task: "image_backup" },
 } as const satisfies Record<string, { readonly from: readonly VmState[]; readonly task: TaskState }>;
 export type ServerAction = keyof typeof SERVER_ACTIONS;
 

@@ -12,7 +12,7 @@ export interface Facts {
 }
 
 export interface SourceFacts {
-  readonly kind: "image" | "volume" | "snapshot";
+  readonly kind: "image" | "volume" | "snapshot" | "server";
   readonly id: string;
   readonly pool: PoolName;
   readonly can: Capabilities;
@@ -26,10 +26,12 @@ export interface SourceFacts {
   readonly depth: number;
   /** Its bytes may still change: a volume. Images and snapshots are frozen. */
   readonly live: boolean;
+  /** Why its bytes can only be read and neither shared nor copied by the storage, where they come out of a guest. */
+  readonly readOut?: string | undefined;
 }
 
 export interface TargetFacts {
-  readonly kind: "volume" | "server" | "image";
+  readonly kind: "volume" | "server" | "image" | "snapshot";
   readonly pool: PoolName;
   readonly can: Capabilities;
   readonly format: DiskFormat;
@@ -116,11 +118,11 @@ function whyNotAdopt({ source, target }: Facts): string | undefined {
   const unshared = whyNotShared({ source, target });
   if (unshared) return unshared;
   if (source.pool !== target.pool) return `${elsewhere({ source, target })}, and adopting leaves the bytes where they are`;
-  if (!source.can.snapshot) return `the pool cannot freeze the volume's disk: ${why(source.can, "snapshot")}`;
-  if (source.can.clone === "independent") return "the volume keeps its disk, since the pool's clones cost nothing";
-  if (source.can.snapshotReadsSource) return "what the pool freezes of the volume reads through the volume";
+  if (!source.can.snapshot) return `the pool cannot freeze the ${source.kind}'s disk: ${why(source.can, "snapshot")}`;
+  if (source.can.clone === "independent") return `the ${source.kind} keeps its disk, since the pool's clones cost nothing`;
+  if (source.can.snapshotReadsSource) return `what the pool freezes of the ${source.kind} reads through the ${source.kind}`;
   if (source.depth > 0) return standsOn(source.depth);
-  if (target.cloneDepthMax <= 0) return "the pool's cloneDepthMax is 0, and the volume would come to stand on the image";
+  if (target.cloneDepthMax <= 0) return `the pool's cloneDepthMax is 0, and the ${source.kind} would come to stand on the image`;
   return undefined;
 }
 
@@ -129,7 +131,7 @@ function whyNotClone({ source, target }: Facts): string | undefined {
   if (unshared) return unshared;
   const unable = whyPoolCannotClone(target);
   if (unable) return unable;
-  if (source.live && target.can.clone === "dependent" && !source.can.snapshot) return "the volume may still change, and the pool cannot freeze it";
+  if (source.live && target.can.clone === "dependent" && !source.can.snapshot) return `the ${source.kind} may still change, and the pool cannot freeze it`;
   return undefined;
 }
 
@@ -160,6 +162,7 @@ function whyNotShared({ source, target }: Facts): string | undefined {
 
 /** What all ways but conversion need. */
 function whyNotSameBytes({ source, target }: Facts): string | undefined {
+  if (source.readOut) return source.readOut;
   if (target.stream) return `the image is to be compressed with ${target.stream.compression}`;
   if (source.packed) return `the image is a ${source.packed} disk in a compressed stream, and a volume's bytes must be plain`;
   return source.format === target.format ? undefined : whyNotFormat(source.format, target.format);
@@ -241,9 +244,9 @@ function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts,
   const kept = fillsCache ? ` The result is kept in the pool's cache, so that the next ${target.kind} of this image is a clone.` : "";
   switch (strategy) {
     case "adopt":
-      return "The volume's bytes, frozen, become the image's; the volume goes on as an overlay on them. Nothing is moved.";
+      return `The ${source.kind}'s bytes, frozen, become the image's; the ${source.kind} goes on as an overlay on them. Nothing is moved.`;
     case "clone":
-      return `${reasonForClone(source, target)} Nothing is moved.${standsAloneSoon(target)}`;
+      return `${reasonForClone(source, target)} Nothing is moved.${standsAloneSoon(source, target)}`;
     case "clone_cached":
       return "The pool's cache has this image already converted, and shares its bytes with the new disk. Nothing is moved.";
     case "offload_copy":
@@ -263,8 +266,8 @@ function reasonForClone(source: SourceFacts, target: TargetFacts): string {
 }
 
 /** An image outlives what it was made of, and is cloned from in its turn. */
-function standsAloneSoon({ kind, can }: TargetFacts): string {
-  return kind === "image" && can.clone === "dependent" ? " The image can be used at once, and is made independent of the volume in the background." : "";
+function standsAloneSoon(source: SourceFacts, { kind, can }: TargetFacts): string {
+  return kind === "image" && can.clone === "dependent" ? ` The image can be used at once, and is made independent of the ${source.kind} in the background.` : "";
 }
 
 function reasonForStaging(source: SourceFacts, target: TargetFacts): string {
@@ -285,12 +288,12 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
   switch (strategy) {
     case "adopt":
       return [
-        { name: "freeze", description: "Freeze the volume's disk and put the volume on an overlay." },
+        { name: "freeze", description: `Freeze the ${source.kind}'s disk and put the ${source.kind} on an overlay.` },
         { name: "adopt", description: "Give the frozen disk to the image." },
       ];
     case "clone":
       return source.live && target.can.clone === "dependent" && !source.can.snapshotReadsSource
-        ? [{ name: "freeze", description: "Freeze the volume's disk." }, { name: "clone", description: "Clone the frozen disk." }]
+        ? [{ name: "freeze", description: `Freeze the ${source.kind}'s disk.` }, { name: "clone", description: "Clone the frozen disk." }]
         : [{ name: "clone", description: `Clone the ${source.kind}'s disk.` }];
     case "clone_cached":
       return [fromCache];

@@ -32,6 +32,21 @@ export interface Plan {
   readonly fallbacks: readonly Strategy[];
   /** Why this pool, where there were others. */
   readonly poolChoice?: PoolChoice;
+  /** How the bytes of a server's disk are read at one instant. */
+  readonly capture?: CaptureChoice;
+}
+
+/** The ways to read a disk of a server at one instant, least trouble for its guest first. */
+export const CAPTURE_METHODS = ["at_rest", "pool_snapshot", "backup_job", "live_mirror", "cold"] as const;
+export type CaptureMethod = (typeof CAPTURE_METHODS)[number];
+
+export interface CaptureChoice {
+  readonly method: CaptureMethod;
+  readonly reason: string;
+  /** Why each gentler method was passed over. */
+  readonly passedOver: readonly { readonly method: CaptureMethod; readonly because: string }[];
+  /** The other methods that are open, should this one break. */
+  readonly fallbacks: readonly CaptureMethod[];
 }
 
 export interface PoolChoice {
@@ -39,7 +54,7 @@ export interface PoolChoice {
   readonly passedOver: readonly { readonly pool: PoolName; readonly because: string }[];
 }
 
-export type SourceKind = "blank" | "image" | "volume" | "snapshot";
+export type SourceKind = "blank" | "image" | "volume" | "snapshot" | "server";
 export interface PlanSource {
   readonly kind: SourceKind;
   readonly id?: string | undefined;

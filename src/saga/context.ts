@@ -1,9 +1,11 @@
 import type { Database } from "#/db/database.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Clock } from "#/lib/clock.ts";
+import type { KeyedSlots } from "#/lib/keyed-slots.ts";
 import type { KeyedLocks } from "#/lib/keyed-locks.ts";
 import type { Log } from "#/lib/log.ts";
-import type { Plan } from "#/planner/plan.ts";
+import type { ConsistencyLevel } from "#/domain/capture.ts";
+import type { CaptureMethod, Plan } from "#/planner/plan.ts";
 import type { SagaRunner } from "#/saga/runner.ts";
 import type { Pools } from "#/storage/pools.ts";
 import type { HypervisorDriver } from "#/vm/driver.ts";
@@ -19,6 +21,8 @@ export interface SagaServices {
   readonly limits: SagaLimits;
   /** Runs the servers' guests. */
   readonly hypervisor: HypervisorDriver;
+  /** How many servers are captured at once, by their operations. */
+  readonly captureSlots: KeyedSlots;
 }
 
 export interface SagaLimits {
@@ -36,6 +40,8 @@ export interface ServerLimits {
   readonly preallocateImages: "none" | "space";
   /** Whether file systems in overlays and devices are grown with their disks too. */
   readonly resizeFsUsingBlockDevice: boolean;
+  readonly maxConcurrentSnapshots: number;
+  readonly freezeMsMax: number;
 }
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */
@@ -66,4 +72,20 @@ export interface Actual {
   strategy?: string;
   /** What compressed the bytes. */
   engine?: string;
+  capture?: Captured;
+}
+
+/** How disks of a server were read at one instant. */
+export interface Captured {
+  /** The method of each disk, by the guest's name for it. */
+  readonly methods: Readonly<Record<string, CaptureMethod>>;
+  readonly level?: ConsistencyLevel;
+  /** Why it is no better. */
+  readonly because?: string;
+  /** How long the guest's file systems were frozen at most, and how long it stood still. */
+  readonly freezeMs?: number;
+  readonly downtimeMs?: number;
+  readonly atMs?: number;
+  /** The guest is being held, or was when the process ended. */
+  readonly holds?: boolean;
 }

@@ -1,7 +1,9 @@
 import { cacheEntriesOfImage, removeCacheEntry } from "#/db/cache-entries.ts";
+import { snapshotsOfImage } from "#/db/snapshots.ts";
 import type { CacheEntryTable } from "#/db/tables.ts";
 import { diskId, operationId, type PoolName } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
+import { dropSnapshot } from "#/saga/delete-snapshot.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
 
@@ -23,6 +25,7 @@ export const deleteImage: Saga<Context> = {
     { name: "end uploads", run: endUploads, undo: finish },
     { name: "release", run: release },
     { name: "purge cache", run: purgeCache },
+    { name: "snapshots", run: dropSnapshots },
   ],
 };
 
@@ -30,6 +33,7 @@ async function finish(context: Context): Promise<void> {
   await endUploads(context);
   await release(context);
   await purgeCache(context);
+  await dropSnapshots(context);
 }
 
 /** Their bytes would come to nothing. What only reads the image goes on: a released disk stays as long as it is read through. */
@@ -48,6 +52,11 @@ async function endUploads({ db, runner, params }: Context): Promise<void> {
 async function release(context: Context, scope?: StepScope): Promise<void> {
   const options = { signal: scope?.signal, onProgress: scope?.progress };
   if (context.params.diskId !== null) await releaseDisk(context, diskId(context.params.diskId), options);
+}
+
+/** Of the volumes of a server that it is an image of. Volumes that were made from them stay. */
+async function dropSnapshots(context: Context, scope?: StepScope): Promise<void> {
+  for (const { id } of await snapshotsOfImage(context.db, context.params.imageId)) await dropSnapshot(context, id, { signal: scope?.signal });
 }
 
 async function purgeCache(context: Context): Promise<void> {

@@ -21,6 +21,8 @@ export interface Materialisation {
   readonly strategy: Exclude<Strategy, "adopt"> | "blank";
   /** Undefined only for `blank`. */
   readonly source: DiskId | undefined;
+  /** What is read instead of the source's own bytes, which may change meanwhile. */
+  readonly view?: Source | undefined;
   readonly target: NewDiskRecord;
   /** For conversions: what is compressed of the target, its clusters or all of it. */
   readonly clusters?: ClusterCompression | undefined;
@@ -43,11 +45,11 @@ export interface NewDiskRecord {
  * Records the target, with its space reserved, before the first byte is written. While it is being filled the source
  * counts as its parent: whoever deletes the source meanwhile leaves its bytes in place. Repeatable.
  */
-export async function recordTarget(services: SagaServices, { strategy, source, target }: Materialisation): Promise<void> {
+export async function recordTarget(services: SagaServices, { strategy, source, view, target }: Materialisation): Promise<void> {
   const recorded = await findDisk(services.db, target.id);
   if (recorded?.state === "ready" || (recorded && recorded.parent === source)) return;
   if (recorded) await discardTarget(services, target); // An earlier attempt, before a crash, was on another way.
-  const reservedBytes = await bytesNeeded(services, { strategy, source, target });
+  const reservedBytes = await bytesNeeded(services, { strategy, source, view, target });
   await reserveSpace(services, target, reservedBytes, async (trx) => {
     const from = source && (await findDisk(trx, source));
     if (source && from?.state !== "ready") throw new AppError("gone", "The source was deleted before its bytes could be read.");
@@ -56,7 +58,7 @@ export async function recordTarget(services: SagaServices, { strategy, source, t
 }
 
 /** Makes the bytes of the target. Repeatable: a target that is whole is left as it is. */
-export async function fillTarget(services: SagaServices, { strategy, source, target, clusters, compress }: Materialisation, scope: StepScope): Promise<Actual> {
+export async function fillTarget(services: SagaServices, { strategy, source, view, target, clusters, compress }: Materialisation, scope: StepScope): Promise<Actual> {
   const pool = services.pools.get(target.pool);
   const options = { signal: scope.signal, onProgress: scope.progress };
   const disk = await getDisk(services.db, target.id);
@@ -69,7 +71,7 @@ export async function fillTarget(services: SagaServices, { strategy, source, tar
   const from = await getDisk(services.db, mustHave(source));
   const reservation = new ReservationAhead(services, target, null);
   const conversion = {
-    source: await sourceOf(services, from),
+    source: view ?? (await sourceOf(services, from)),
     target: { pool, disk: made },
     clusters,
     compress,
@@ -122,6 +124,7 @@ export async function discardTarget(services: SagaServices, target: Pick<NewDisk
 /** The disk that a record holds and that a plan names as its source. */
 export async function sourceDisk({ db }: Pick<SagaServices, "db">, { source }: Plan): Promise<DiskId | undefined> {
   if (source.kind === "blank" || source.id === undefined) return undefined;
+  if (source.kind === "server") throw new Error("Broken invariant: a server has several disks");
   const row = await db.selectFrom(source.kind).select("disk_id").where("id", "=", source.id).executeTakeFirst();
   if (!row?.disk_id) throw new AppError("gone", `The ${source.kind} ${source.id} was deleted before its bytes could be read.`);
   return diskId(row.disk_id);
@@ -158,12 +161,12 @@ function seenFrom({ pools }: SagaServices, source: Disk, target: NewDiskRecord):
   return source.pool === target.pool ? source : { ...source, location: pools.get(source.pool).locate(source) };
 }
 
-async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, target }: Materialisation): Promise<number> {
+async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, view, target }: Materialisation): Promise<number> {
   if (strategy === "blank" || strategy === "clone" || strategy === "clone_cached" || !source) return 0;
   const from = await getDisk(db, source);
   if (from.packed || target.packed) return firstReservation(null); // How much it comes to shows on the way.
   if (strategy === "offload_copy") return (await pools.get(from.pool).stat(source, from.location))?.allocatedBytes ?? 0;
-  return measure({ source: await sourceOf({ db, pools }, from), targetFormat: target.format });
+  return measure({ source: view ?? (await sourceOf({ db, pools }, from)), targetFormat: target.format });
 }
 
 async function copied({ pools }: SagaServices, target: NewDiskRecord): Promise<Actual> {

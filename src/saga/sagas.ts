@@ -1,4 +1,5 @@
 import { attachVolume } from "./attach-volume.ts";
+import { captureServer } from "./capture-server.ts";
 import { cleanCache } from "./clean-cache.ts";
 import { createServer } from "./create-server.ts";
 import { createSnapshot } from "./create-snapshot.ts";
@@ -24,6 +25,7 @@ import { resizeServer } from "./resize-server.ts";
 import type { AnySaga } from "./runner.ts";
 import { shelveServer } from "./shelve-server.ts";
 import { swapVolume } from "./swap-volume.ts";
+import { thawServer } from "./thaw-server.ts";
 import { unrescueServer } from "./unrescue-server.ts";
 import { unshelveServer } from "./unshelve-server.ts";
 import { uploadImage } from "./upload-image.ts";
@@ -32,6 +34,7 @@ import { uploadVolume } from "./upload-volume.ts";
 /** All sagas: the runner finds by name what a journal says. */
 export const SAGAS: readonly AnySaga[] = [
   attachVolume,
+  captureServer,
   cleanCache,
   createServer,
   createSnapshot,
@@ -56,6 +59,7 @@ export const SAGAS: readonly AnySaga[] = [
   resizeServer,
   shelveServer,
   swapVolume,
+  thawServer,
   unrescueServer,
   unshelveServer,
   uploadImage,

@@ -47,7 +47,7 @@ async function putImage(pool: StorageDriver, format: Packed): Promise<Source> {
 /** What a guest sees of a disk, by qemu-img. */
 async function guestView({ pool, disk }: Source): Promise<Uint8Array> {
   const [packed, raw] = [join(root, randomUUID()), join(root, randomUUID())];
-  await writeFile(packed, await get(pool, disk));
+  await writeFile(packed, await get(pool as StorageDriver, disk));
   await writeFile(raw, new Uint8Array((await qemuImg.info(fileNode(packed, disk.format))).virtualSizeBytes));
   await qemuImg.convert(fileNode(packed, disk.format), fileNode(raw, "raw"));
   return readFile(raw);

@@ -3,9 +3,12 @@ import type { Disk, DiskFormat } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { StorageDriver, StoredDisk, StoredRef } from "#/storage/driver.ts";
 
+/** As much of a pool as reading one of its disks takes. */
+export type SourcePool = Pick<StorageDriver, "can" | "open" | "stat" | "read">;
+
 /** A disk and the pool that it is in. */
 export interface Source {
-  readonly pool: StorageDriver;
+  readonly pool: SourcePool;
   readonly disk: StoredRef & Pick<Disk, "packed">;
   /** The disks that it reads through, wherever they lie. */
   readonly ancestors?: readonly Pick<Source, "pool" | "disk">[] | undefined;

@@ -10,7 +10,7 @@ export interface ServerFolder {
   readonly configDrivePath: string;
 }
 
-function serverFolder(dir: string, serverId: string): ServerFolder {
+export function serverFolder(dir: string, serverId: string): ServerFolder {
   const path = join(dir, serverId);
   return { path, consoleLogPath: join(path, "console.log"), configDrivePath: join(path, "config.iso") };
 }

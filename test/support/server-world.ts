@@ -68,10 +68,10 @@ export class ServerWorld implements AsyncDisposable {
   }
 
   /** A running server with a root disk of the content, as `createServer` leaves it. */
-  async addRunning(content: Buffer): Promise<string> {
+  async addRunning(content: Buffer, sizeBytes = GiB): Promise<string> {
     const image = await this.sagas.addImage(content, { pool: "slow" });
-    const [plan, deviceId] = [await this.planDisk(image), randomUUID()];
-    const serverId = await this.addServer({ image_id: image }, [{ id: deviceId, source_id: image, size_bytes: GiB }]);
+    const [plan, deviceId] = [await this.planDisk(image, sizeBytes), randomUUID()];
+    const serverId = await this.addServer({ image_id: image }, [{ id: deviceId, source_id: image, size_bytes: sizeBytes }]);
     await this.run(createServer, { serverId, disks: [{ deviceId, plan }], volumes: [] });
     await this.assertState(serverId, "active");
     return serverId;

@@ -8,6 +8,7 @@ import { IdParams, Nothing, strict } from "./fields.ts";
 import type { ComputeApi } from "./routes.ts";
 import { type Action, type Answer, action } from "./server-action.ts";
 import { CHANGES } from "./server-changes-actions.ts";
+import { IMAGES } from "./server-images-actions.ts";
 
 const ACCEPTED: Answer = { status: 202 };
 
@@ -24,8 +25,6 @@ const power = (name: "os-start" | "os-stop" | "pause" | "unpause" | "suspend" | 
     await api.serverOperations.power(request.caller, serverId, name);
     return ACCEPTED;
   });
-
-const IMAGE_OF_VOLUME = "Images are not made of servers here. Of a volume they are: openstack image create --volume.";
 
 /** The body of POST /servers/{id}/action has one key, the action's name. */
 const ACTIONS: Readonly<Record<string, Action>> = {
@@ -49,6 +48,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
     return ACCEPTED;
   }),
   ...CHANGES,
+  ...IMAGES,
   forceDelete: action(Nothing, async ({ api, request, serverId }) => {
     await api.serverOperations.delete(request.caller, serverId);
     return ACCEPTED;
@@ -67,8 +67,6 @@ const ACTIONS: Readonly<Record<string, Action>> = {
     requireRole(request.caller, "member", "change servers");
     throw refusedInState("shelveOffload", server);
   }),
-  createImage: refusedFor("member", "not_supported", IMAGE_OF_VOLUME),
-  createBackup: refusedFor("member", "not_supported", IMAGE_OF_VOLUME),
   migrate: refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
   "os-migrateLive": refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
   evacuate: refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to evacuate to."),

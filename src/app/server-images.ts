@@ -1,0 +1,262 @@
+import { randomUUID } from "node:crypto";
+import type { AppContext } from "#/app/context.ts";
+import type { Materialise } from "#/app/materialise.ts";
+import type { Quotas } from "#/app/quotas.ts";
+import { recordStart } from "#/app/server-history.ts";
+import { operationOf } from "#/app/server-operations.ts";
+import type { Servers } from "#/app/servers.ts";
+import type { Config } from "#/config/schema.ts";
+import { devicesOf } from "#/db/block-devices.ts";
+import type { Database } from "#/db/database.ts";
+import { getDisk } from "#/db/disks.ts";
+import { insertImageMember } from "#/db/image-members.ts";
+import { insertImage, loadImage } from "#/db/images.ts";
+import type { KeyValuePairs } from "#/db/key-values.ts";
+import type { BlockDeviceTable, ServerTable } from "#/db/server-tables.ts";
+import { changeServerIn } from "#/db/servers.ts";
+import { insertSnapshot } from "#/db/snapshots.ts";
+import type { VolumeTable } from "#/db/tables.ts";
+import { volumeTypeNames } from "#/db/volume-types.ts";
+import { findVolume, lockVolumeIn } from "#/db/volumes.ts";
+import { type Caller, requireRole } from "#/domain/caller.ts";
+import type { ImageForm } from "#/domain/compression.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
+import { diskId, imageId } from "#/domain/ids.ts";
+import { type Image, NO_DATA, requirePropertyCount } from "#/domain/image.ts";
+import { snapshotQuota } from "#/domain/quota.ts";
+import { refusedInState, SERVER_ACTIONS, type ServerAction } from "#/domain/server.ts";
+import { type MappedDevice, mappingOf, minDiskGibOf, quiesceWishes, snapshotProperties } from "#/domain/server-capture.ts";
+import { orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
+import type { CaptureFacts } from "#/planner/capture.ts";
+import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
+import type { CapturedDisk } from "#/saga/server-views.ts";
+import type { GuestStat } from "#/vm/driver.ts";
+
+export interface ServerImageRequest {
+  readonly name: string;
+  /** Go over what the image inherits. */
+  readonly metadata: KeyValuePairs;
+  /** Of each type (`daily`, `weekly`), as many of the newest as `rotation` says are kept. */
+  readonly backup?: { readonly type: string; readonly rotation: number } | undefined;
+}
+
+interface ServerImagesParts {
+  readonly servers: Pick<Servers, "findUnlocked">;
+  readonly quotas: Pick<Quotas, "take">;
+  readonly materialise: Pick<Materialise, "planCapture">;
+}
+
+/** A disk of the server that is to be captured, with the volume that it is. */
+interface Wanted {
+  readonly device: BlockDeviceTable;
+  readonly volume: VolumeTable | undefined;
+  readonly disk: CapturedDisk;
+}
+
+interface Decided {
+  readonly image: Image;
+  readonly disks: readonly Wanted[];
+  readonly params: CaptureServer;
+}
+
+/** Makes images of servers: each starts an operation, and returns when it is recorded. */
+export class ServerImages {
+  readonly #context: AppContext;
+  readonly #parts: ServerImagesParts;
+
+  constructor(context: AppContext, parts: ServerImagesParts) {
+    this.#context = context;
+    this.#parts = parts;
+  }
+
+  /**
+   * Records an image, `queued`, and starts to fill it from the server's disk; of one that boots from a volume, takes snapshots of its volumes instead, which the image stands for.
+   * 409 where the server's state, or a required freeze, is against it; 403 beyond the quota of snapshots. The image's id.
+   */
+  async create(caller: Caller, id: string, request: ServerImageRequest): Promise<string> {
+    requireRole(caller, "member", "make images of servers");
+    const { db } = this.#context;
+    const server = await this.#parts.servers.findUnlocked(db, caller, id);
+    refuseInState(server, request.backup ? "createBackup" : "createImage");
+    const { image, disks, params } = await this.#decide(caller, server, request);
+    const operationId = await db.transaction().execute(async (trx) => {
+      await this.#lock(trx, caller, id, request.backup ? "createBackup" : "createImage");
+      for (const wanted of disks) await this.#recordSnapshot(trx, caller, { wanted, image });
+      await insertImage(trx, image);
+      if (image.visibility === "shared") await shareWith(trx, image, server.project_id);
+      const [first] = disks;
+      return this.#context.runner.begin(trx, captureServer, params, { ...operationOf(caller, server), plan: first?.disk.ways[0] });
+    });
+    void this.#context.runner.run(operationId);
+    return image.id;
+  }
+
+  async #decide(caller: Caller, server: ServerTable, request: ServerImageRequest): Promise<Decided> {
+    const { db, hypervisor } = this.#context;
+    const properties: KeyValuePairs = JSON.parse(server.image_properties);
+    const wishes = quiesceWishes(properties);
+    const guest = await hypervisor.stat(server.id);
+    if (wishes.requiresQuiesce) await this.#refuseWithoutAgent(server, guest, wishes.hasAgent);
+    const devices = await devicesOf(db, server.id);
+    const root = devices.find(({ boot_index }) => boot_index === 0);
+    if (!root) throw refusedInState("createImage", server);
+    if (request.backup && root.volume_id !== null) throw new AppError("bad_request", `Backup is not supported for volume-backed instances.`);
+    const image = await this.#newImage(caller, server, { request, properties, root });
+    const how = { guest: standingOf(guest), only: onlyMethod(this.#context.config.servers), requiresQuiesce: wishes.requiresQuiesce };
+    const captured = devices.filter((device) => (root.volume_id === null ? device === root : device.volume_id !== null));
+    const disks = await Promise.all(captured.map((device) => this.#wanted(server, device, { image, how })));
+    const runs = ["active", "paused"].includes(server.vm_state);
+    const params = { serverId: server.id, imageId: image.id, disks: disks.map(({ disk }) => disk), ...wishes, runs, backup: request.backup };
+    return { image: root.volume_id === null ? image : await this.#standingFor(image, root, devices, disks), disks, params };
+  }
+
+  /** How one disk is captured: the server's own becomes the image, a volume gets a snapshot. */
+  async #wanted(server: ServerTable, device: BlockDeviceTable, { image, how }: { image: Image; how: Pick<CaptureFacts, "guest" | "only" | "requiresQuiesce"> }): Promise<Wanted> {
+    const { db, pools, config } = this.#context;
+    const volume = device.volume_id === null ? undefined : await findVolume(db, device.volume_id);
+    const disk = volume ? volume.disk_id : device.disk_id;
+    if (!disk) throw new AppError("conflict", `Disk ${device.target} of server ${server.id} has no bytes.`);
+    if (volume) pools.refuseWhileDown(volume.pool);
+    const form = volume ? undefined : formOf(config, image);
+    const ways = await this.#parts.materialise.planCapture({ serverId: server.id, disk: diskId(disk), form, ...how });
+    const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
+    return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
+  }
+
+  async #newImage(caller: Caller, server: ServerTable, { request, properties, root }: { request: ServerImageRequest; properties: KeyValuePairs; root: BlockDeviceTable }): Promise<Image> {
+    const { db, config, clock, hypervisor } = this.#context;
+    const base = server.image_id ? await loadImage(db, server.image_id) : undefined;
+    const captured = {
+      id: server.id,
+      projectId: server.project_id,
+      userId: server.user_id,
+      properties,
+      rootSizeBytes: root.size_bytes,
+      architecture: properties["architecture"] ?? (await hypervisor.facts()).architecture,
+    };
+    const all = { ...snapshotProperties(captured, base, config.servers.nonInheritableImageProperties), ...(request.backup && { image_type: "backup", backup_type: request.backup.type }), ...request.metadata };
+    requirePropertyCount(all);
+    const nowMs = clock.nowMs();
+    const isAmi = base?.diskFormat === "ami";
+    return {
+      id: imageId(randomUUID()),
+      name: request.name,
+      owner: caller.projectId,
+      visibility: caller.projectId === server.project_id ? "private" : "shared",
+      diskFormat: isAmi ? "ami" : await this.#diskFormat(root),
+      containerFormat: isAmi ? "ami" : base?.containerFormat === "compressed" ? "bare" : (base?.containerFormat ?? "bare"),
+      minDiskGib: minDiskGibOf(captured, base),
+      minRamMib: base?.minRamMib ?? 0,
+      isProtected: false,
+      isHidden: false,
+      ...NO_DATA,
+      tags: [],
+      status: "queued",
+      diskId: null,
+      createdAtMs: nowMs,
+      updatedAtMs: nowMs,
+      properties: all,
+    };
+  }
+
+  /** As the operator says, else as the disk is kept. nova/virt/libvirt/driver.py `snapshot`. */
+  async #diskFormat(root: BlockDeviceTable): Promise<"raw" | "qcow2" | "vmdk" | "vdi"> {
+    const { db, pools, config } = this.#context;
+    const { snapshotImageFormat, imagesType } = config.servers;
+    if (snapshotImageFormat !== "source") return snapshotImageFormat;
+    if (imagesType === "qcow2") return "qcow2";
+    if (!root.disk_id) return "raw";
+    const disk = await getDisk(db, diskId(root.disk_id));
+    const { kind, can } = pools.get(disk.pool);
+    return ["file", "nfs"].includes(kind) && can.clone === "dependent" && disk.parent ? "qcow2" : "raw";
+  }
+
+  /** The image of a server that boots from a volume: no bytes, but what is to be made of the snapshots. Its formats say nothing, and are those that Nova writes (nova/image/glance.py `_create_v2`). */
+  async #standingFor(image: Image, root: BlockDeviceTable, devices: readonly BlockDeviceTable[], disks: readonly Wanted[]): Promise<Image> {
+    const types = await volumeTypeNames(this.#context.db, disks.flatMap(({ volume }) => volume?.volume_type_id ?? []));
+    const mapped = devices.flatMap((device): MappedDevice[] => {
+      const wanted = disks.find((other) => other.device.id === device.id);
+      if (wanted?.volume) return [{ ...device, snapshotId: wanted.disk.becomes.id, volumeType: types.get(wanted.volume.volume_type_id) }];
+      return device.source === "blank" ? [device] : [];
+    });
+    const properties = { ...image.properties, bdm_v2: "True", block_device_mapping: mappingOf(mapped), root_device_name: `/dev/${root.target}` };
+    return { ...image, diskFormat: "qcow2", containerFormat: "bare", minDiskGib: 0, properties };
+  }
+
+  async #lock(trx: Database, caller: Caller, id: string, action: ServerAction): Promise<void> {
+    const { clock } = this.#context;
+    const server = await this.#parts.servers.findUnlocked(trx, caller, id);
+    const { from, task } = SERVER_ACTIONS[action];
+    if (!(await changeServerIn(trx, id, { from, changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
+    await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
+  }
+
+  async #recordSnapshot(trx: Database, caller: Caller, { wanted: { volume, disk }, image }: { wanted: Wanted; image: Image }): Promise<void> {
+    if (!volume) return;
+    const { from } = VOLUME_TRANSITIONS.snapshotInUse;
+    if (!(await lockVolumeIn(trx, volume.id, from))) throw new AppError("conflict", `Volume ${volume.id} is ${volume.status}, and must be ${orList(from)}.`);
+    const type = (await volumeTypeNames(trx, [volume.volume_type_id])).get(volume.volume_type_id) ?? "";
+    await this.#parts.quotas.take(trx, volume.project_id, snapshotQuota(volume.size_bytes, type)).catch((error) => Promise.reject(asForbidden(error)));
+    const nowMs = this.#context.clock.nowMs();
+    await insertSnapshot(trx, {
+      id: disk.becomes.id,
+      volume_id: volume.id,
+      project_id: volume.project_id,
+      user_id: caller.userId,
+      name: `snapshot for ${image.name}`,
+      description: "",
+      status: "creating",
+      size_bytes: volume.size_bytes,
+      disk_id: null,
+      image_id: image.id,
+      created_at: nowMs,
+      updated_at: nowMs,
+    });
+  }
+
+  /** A freeze that is sure to fail is refused at once (nova/exception.py InstanceQuiesceFailed). */
+  async #refuseWithoutAgent({ id }: ServerTable, guest: GuestStat | undefined, hasAgent: boolean): Promise<void> {
+    if (guest?.state !== "running") return;
+    const refusal = hasAgent ? await this.#whyNoAgent(id) : "QEMU guest agent is not enabled: the image's hw_qemu_guest_agent does not say yes";
+    if (refusal !== undefined) throw new AppError("conflict", `Failed to quiesce instance: ${refusal}`);
+  }
+
+  async #whyNoAgent(id: string): Promise<string | undefined> {
+    const { hypervisor, config } = this.#context;
+    try {
+      await hypervisor.agent(id, { execute: "guest-ping" }, { timeoutMs: config.servers.freezeMsMax });
+      return undefined;
+    } catch (error) {
+      if (asAppError(error)?.code !== "agent_unavailable") throw error;
+      return (error as Error).message;
+    }
+  }
+}
+
+function refuseInState(server: ServerTable, action: ServerAction): void {
+  const { from } = SERVER_ACTIONS[action];
+  if (server.task_state !== null || !(from as readonly string[]).includes(server.vm_state)) throw refusedInState(action, server);
+}
+
+function standingOf(guest: GuestStat | undefined): CaptureFacts["guest"] {
+  return guest?.state === "running" || guest?.state === "paused" || guest?.state === "suspended" ? guest.state : "off";
+}
+
+function onlyMethod({ captureMethod }: Config["servers"]): CaptureFacts["only"] {
+  return captureMethod === "auto" ? undefined : captureMethod;
+}
+
+function formOf({ servers, volumeUploads }: Config, { diskFormat }: Image): ImageForm {
+  if (diskFormat !== "qcow2" && diskFormat !== "vmdk" && diskFormat !== "vdi") return { diskFormat: "raw" };
+  return { diskFormat, clusters: diskFormat === "qcow2" && servers.snapshotCompression ? volumeUploads.clusterCompression : undefined };
+}
+
+/** Nova has no 413: a quota of volumes that is exceeded is forbidden too. */
+function asForbidden(error: unknown): unknown {
+  return asAppError(error)?.code === "quota_exceeded" ? new AppError("forbidden", (error as Error).message, { cause: error }) : error;
+}
+
+/** An image that somebody made of another project's server is that project's to use too. */
+async function shareWith(trx: Database, { id, createdAtMs }: Image, projectId: string): Promise<void> {
+  await insertImageMember(trx, { imageId: id, memberId: projectId, status: "accepted", createdAtMs, updatedAtMs: createdAtMs });
+}

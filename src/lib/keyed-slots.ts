@@ -1,0 +1,29 @@
+import { Semaphore } from "./semaphore.ts";
+
+/** At most so many keys have a slot at once. A key that has one asks in vain for another: what goes on after a crash asks again. */
+export class KeyedSlots {
+  readonly #semaphore: Semaphore;
+  readonly #held = new Map<string, Promise<Disposable>>();
+
+  constructor(count: number) {
+    this.#semaphore = new Semaphore(count);
+  }
+
+  /** Waits for a slot, unless the key has one. Rejects with the signal's reason when that is set. */
+  async take(key: string, signal?: AbortSignal): Promise<void> {
+    const taking = this.#held.getOrInsertComputed(key, () => this.#semaphore.take(signal));
+    try {
+      await taking;
+    } catch (error) {
+      this.#held.delete(key);
+      throw error;
+    }
+  }
+
+  /** Fine where the key has none. */
+  async giveBack(key: string): Promise<void> {
+    const slot = await this.#held.get(key);
+    this.#held.delete(key);
+    slot?.[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,119 @@
+import type { Capabilities } from "#/storage/driver.ts";
+import { type Facts, planMaterialise, type SourceFacts } from "./materialise.ts";
+import { CAPTURE_METHODS, type CaptureChoice, type CaptureMethod, type Plan } from "./plan.ts";
+
+/** What the planner looks at where a disk of a server is to become an image or a snapshot. */
+export interface CaptureFacts extends Facts {
+  /** How its guest stands; `off` also where it crashed. */
+  readonly guest: "running" | "paused" | "suspended" | "off";
+  /** The one method that the operator allows for guests that run (`servers.captureMethod`). */
+  readonly only?: CaptureMethod | undefined;
+  /** The image's `os_require_quiesce`: without frozen file systems it is better not done. */
+  readonly requiresQuiesce?: boolean | undefined;
+}
+
+/**
+ * The plans to capture a disk, the best first: each a method to read its bytes at one instant, with the cheapest way for these bytes from there to the
+ * target. At least one: a guest can always be stopped for a while.
+ */
+export function planCapture(facts: CaptureFacts): Plan[] {
+  const reasons = CAPTURE_METHODS.map((method) => ({ method, because: obstacle(method, facts) }));
+  const open = reasons.filter(({ because }) => because === undefined).map(({ method }) => method);
+  return open.map((method, index) => ({ ...planBy(method, facts), capture: choice(method, { reasons, open, index, facts }) }));
+}
+
+interface Sifted {
+  readonly reasons: readonly { readonly method: CaptureMethod; readonly because: string | undefined }[];
+  readonly open: readonly CaptureMethod[];
+  readonly index: number;
+  readonly facts: CaptureFacts;
+}
+
+function choice(method: CaptureMethod, { reasons, open, index, facts }: Sifted): CaptureChoice {
+  const gentler = reasons.slice(0, CAPTURE_METHODS.indexOf(method));
+  const passedOver = gentler.map((reason) => ({ method: reason.method, because: reason.because ?? "it broke" }));
+  return { method, reason: REASONS[method](facts), passedOver, fallbacks: open.slice(index + 1) };
+}
+
+/** Undefined where the method is open, else what is against it, as words for an operator. */
+function obstacle(method: CaptureMethod, { guest, source, only, requiresQuiesce }: CaptureFacts): string | undefined {
+  const isActive = guest === "running" || guest === "paused";
+  if (method === "at_rest") return isActive ? "the guest has the disk open, and may write to it" : undefined;
+  if (!isActive) return "the guest does not run: its disk holds still";
+  if (only && only !== method) return `servers.captureMethod is ${only}`;
+  if (method === "pool_snapshot") return whyNoPoolSnapshot(source.can);
+  if (method === "cold" && guest === "running" && requiresQuiesce) return "os_require_quiesce asks for frozen file systems, and a guest that is stopped from outside has none";
+  return undefined;
+}
+
+function whyNoPoolSnapshot(can: Capabilities): string | undefined {
+  if (!can.snapshot) return `the pool cannot freeze a disk: ${can.why.snapshot ?? "its storage has no such call"}`;
+  if (movesLiveDisk(can)) return "the pool's clones are overlays: the disk would become another file, while the guest has this one open";
+  return undefined;
+}
+
+/** Freezing a disk gives its bytes another name, and the live disk is a new file. */
+function movesLiveDisk(can: Capabilities): boolean {
+  return can.clone === "dependent" && !can.snapshotReadsSource;
+}
+
+function planBy(method: CaptureMethod, facts: CaptureFacts): Plan {
+  const source = seenBy(method, facts);
+  const { target } = facts;
+  const isFrozenInPlace = target.kind === "snapshot" && source.readOut === undefined && source.can.snapshot;
+  return isFrozenInPlace ? planFrozen(facts) : planMaterialise({ source, target });
+}
+
+/** What the pool freezes is the snapshot. */
+function planFrozen({ source, target }: CaptureFacts): Plan {
+  const { kind, id, pool, format } = source;
+  const depth = source.can.clone === "dependent" ? source.depth + (source.can.snapshotReadsSource ? 1 : 0) : 0;
+  return {
+    source: { kind, id, pool, format },
+    target: { kind: target.kind, pool: target.pool, format: target.format, virtualSizeBytes: target.virtualSizeBytes },
+    strategy: "adopt",
+    reason: "The pool freezes the disk: what it held becomes the snapshot's. Nothing is moved.",
+    steps: [{ name: "freeze", description: "Freeze the disk in its pool." }],
+    bytes: { read: 0, written: 0, throughUs: 0, temporary: 0 },
+    dependsOnParent: depth > 0,
+    depth,
+    flattenAfter: false,
+    fillsCache: false,
+    passedOver: [],
+    fallbacks: [],
+  };
+}
+
+/** The disk's bytes as that method gives them. */
+function seenBy(method: CaptureMethod, { source, guest }: CaptureFacts): SourceFacts {
+  switch (method) {
+    case "at_rest":
+      return guest === "suspended" ? keptInPlace(source, "the guest's saved memory knows its disk") : source;
+    case "pool_snapshot":
+      return { ...source, live: false, depth: source.depth + (source.can.snapshotReadsSource ? 1 : 0) };
+    case "backup_job":
+    case "live_mirror":
+      return { ...source, depth: 0, live: false, can: READ_OUT, readOut: "its bytes come out of the running guest, and cannot be shared" };
+    case "cold":
+      return keptInPlace(source, "the guest goes on with the disk as it is");
+    default:
+      return method satisfies never;
+  }
+}
+
+/** The disk must stay the file that it is. */
+function keptInPlace(source: SourceFacts, because: string): SourceFacts {
+  if (!movesLiveDisk(source.can)) return source;
+  return { ...source, can: { ...source.can, snapshot: false, why: { ...source.can.why, snapshot: because } } };
+}
+
+/** What can be done with what QEMU shows on a socket. */
+const READ_OUT: Capabilities = { clone: "none", snapshot: false, offloadCopy: false, addressable: "read", mutable: false, sparse: true, place: "guest", why: {} };
+
+const REASONS: Readonly<Record<CaptureMethod, (facts: CaptureFacts) => string>> = {
+  at_rest: ({ guest }) => (guest === "suspended" ? "The guest's memory is saved and its disk holds still: it is read where it lies." : "The guest does not run: its disk is read where it lies."),
+  pool_snapshot: () => "The pool freezes the disk in an instant while the guest writes on.",
+  backup_job: () => "QEMU shows the disk as it was at one instant while the guest writes on, and it is read from there in one pass; only what the guest overwrites meanwhile is kept aside.",
+  live_mirror: () => "QEMU copies the guest's own layer of the disk into a temporary file until both are equal, and stops there; the image is made of that file.",
+  cold: () => "The guest is stopped with its memory saved, its disk is read, and it goes on from where it was.",
+};

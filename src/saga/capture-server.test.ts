@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { access } from "node:fs/promises";
+import { describe, it } from "node:test";
+import { Materialise } from "#/app/materialise.ts";
+import { updateServer } from "#/db/servers.ts";
+import { AppError } from "#/domain/errors.ts";
+import { diskId } from "#/domain/ids.ts";
+import { MiB } from "#/lib/units.ts";
+import type { CaptureFacts } from "#/planner/capture.ts";
+import type { CaptureMethod } from "#/planner/plan.ts";
+import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
+import { sagaContract } from "#/saga/engine/contract.ts";
+import { powerServer } from "#/saga/power-server.ts";
+import { captureFolder } from "#/vm/capture-folder.ts";
+import { someContent } from "../../test/support/saga-world.ts";
+import { ServerWorld } from "../../test/support/server-world.ts";
+
+const root = someContent();
+const SIZE_BYTES = 2 * MiB;
+
+interface Case {
+  readonly only?: CaptureMethod;
+  readonly vmState?: "active" | "paused" | "stopped" | "suspended";
+  readonly format?: "raw" | "qcow2";
+  readonly agent?: boolean;
+}
+
+const GUEST = { active: "running", paused: "paused", stopped: "shutoff", suspended: "suspended" } as const;
+
+/** A server with an image that is queued for its disk. */
+async function prepare(world: ServerWorld, { only, vmState = "active", format = "raw", agent = true }: Case = {}): Promise<CaptureServer> {
+  const serverId = await world.addRunning(root, SIZE_BYTES);
+  if (agent) await updateServer(world.db, serverId, { image_properties: '{"hw_qemu_guest_agent":"yes"}' });
+  await world.run(powerServer, { serverId, action: "softReboot" });
+  const action = { active: undefined, paused: "pause", stopped: "os-stop", suspended: "suspend" } as const;
+  if (action[vmState]) await world.run(powerServer, { serverId, action: action[vmState] });
+  await updateServer(world.db, serverId, { task_state: "image_snapshot_pending" });
+  const [device] = await world.devices(serverId);
+  assert.ok(device?.disk_id);
+  const imageId = await world.sagas.addQueuedImage(format);
+  const guest: CaptureFacts["guest"] = vmState === "active" ? "running" : vmState === "stopped" ? "off" : vmState;
+  const ways = await new Materialise(world.sagas.services).planCapture({ serverId, disk: diskId(device.disk_id), form: { diskFormat: format }, guest, only });
+  const disk = { target: "vda", deviceId: device.id, volumeId: null, ways, becomes: { kind: "image", id: imageId } as const, viewId: randomUUID() };
+  return { serverId, imageId, disks: [disk], hasAgent: agent, requiresQuiesce: false, runs: vmState === "active" || vmState === "paused" };
+}
+
+async function assertAsBefore(world: ServerWorld, { serverId }: CaptureServer, vmState: NonNullable<Case["vmState"]>): Promise<void> {
+  await world.assertState(serverId, vmState);
+  const guest = world.host.get(serverId);
+  assert.deepEqual([guest.state, guest.frozen], [GUEST[vmState], false]);
+  assert.deepEqual([guest.backup, [...guest.mirrors.keys()]], [undefined, []]);
+  await assert.rejects(access(captureFolder(world.sagas.services.limits.servers.dir, serverId)));
+  const [device] = await world.devices(serverId);
+  assert.ok((await world.sagas.content(device?.disk_id, MiB)).equals(root));
+  await world.sagas.assertAuditClean();
+}
+
+async function assertImage(world: ServerWorld, { imageId }: CaptureServer, format: string): Promise<void> {
+  const image = await world.sagas.image(imageId);
+  assert.deepEqual([image?.status, image?.virtual_size_bytes], ["active", SIZE_BYTES]);
+  if (format === "raw") assert.ok((await world.sagas.content(image?.disk_id, MiB)).equals(root));
+  assert.ok(image?.hash_value ?? (await world.sagas.settle().then(() => world.sagas.image(imageId)))?.hash_value, "it has a hash");
+}
+
+/** Each method in the sweep. */
+const SWEPT: readonly (Case & { readonly name: string })[] = [
+  { name: "by a backup job", only: "backup_job" },
+  { name: "by a live mirror, as qcow2", only: "live_mirror", format: "qcow2" },
+  { name: "cold", only: "cold" },
+  { name: "that is stopped", vmState: "stopped" },
+];
+
+for (const { name, ...given } of SWEPT) {
+  const vmState = given.vmState ?? "active";
+  sagaContract(`captureServer ${name}`, captureServer, async () => {
+    const world = await ServerWorld.open();
+    const params = await prepare(world, given);
+    return {
+      context: world.context(params),
+      async assertDone() {
+        await assertImage(world, params, given.format ?? "raw");
+        await assertAsBefore(world, params, vmState);
+      },
+      async assertClean() {
+        assert.equal(await world.sagas.image(params.imageId), undefined);
+        await assertAsBefore(world, params, vmState);
+      },
+      [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
+    };
+  });
+}
+
+const OTHERS: readonly (Case & { readonly name: string })[] = [
+  { name: "of a paused one by a backup job", only: "backup_job", vmState: "paused" },
+  { name: "of a paused one, cold", only: "cold", vmState: "paused", agent: false },
+  { name: "that is stopped, as qcow2", vmState: "stopped", format: "qcow2" },
+  { name: "that is suspended", vmState: "suspended" },
+];
+
+describe("captureServer", () => {
+  for (const { name, ...given } of OTHERS) {
+    it(`makes an image of a server ${name}`, async () => {
+      await using world = await ServerWorld.open();
+      const params = await prepare(world, given);
+      await world.run(captureServer, params);
+      await assertImage(world, params, given.format ?? "raw");
+      await assertAsBefore(world, params, given.vmState ?? "active");
+    });
+  }
+
+  it("takes the next method where one breaks, and says so", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world);
+    world.host.hooks.before = (method) => {
+      if (method === "beginBackup") throw new AppError("not_supported", "this QEMU has no such job");
+    };
+    const { actual } = await world.run(captureServer, params);
+    assert.deepEqual(JSON.parse(actual ?? "{}").capture.methods, { vda: "live_mirror" });
+    assert.match(actual ?? "", /this QEMU has no such job/);
+    await assertImage(world, params, "raw");
+    await assertAsBefore(world, params, "active");
+  });
+
+  it("fails where a freeze is required and its agent does not answer, and thaws it when it does", async () => {
+    await using world = await ServerWorld.open();
+    const params = { ...(await prepare(world)), requiresQuiesce: true };
+    Object.assign(world.sagas.services.limits.servers, { freezeMsMax: 50 });
+    world.host.get(params.serverId).agentHangs = true;
+    const operation = await world.run(captureServer, params);
+    assert.match(operation.error_message ?? "", /could not be frozen, and its image says os_require_quiesce/);
+    world.host.get(params.serverId).frozen = true; // It took the command late.
+    world.host.get(params.serverId).agentHangs = false;
+    await world.sagas.settle();
+    await assertAsBefore(world, params, "active");
+    assert.equal(await world.sagas.image(params.imageId), undefined);
+  });
+});

@@ -1,0 +1,308 @@
+import type { Database } from "#/db/database.ts";
+import { findDisk, setDiskHolder } from "#/db/disks.ts";
+import { backupsOf, findImage, setImageProperties, updateImage } from "#/db/images.ts";
+import { findServer } from "#/db/servers.ts";
+import { findSnapshot, updateSnapshot } from "#/db/snapshots.ts";
+import { CAPTURE_PROPERTIES, type ConsistencyLevel } from "#/domain/capture.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
+import { diskId } from "#/domain/ids.ts";
+import type { CaptureMethod } from "#/planner/plan.ts";
+import type { Captured, SagaContext } from "#/saga/context.ts";
+import { deleteImage } from "#/saga/delete-image.ts";
+import { dropSnapshot } from "#/saga/delete-snapshot.ts";
+import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
+import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
+import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
+import { forgetImage } from "#/saga/forget-image.ts";
+import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
+import { atOneInstant, type InstantWish, letGo } from "#/saga/instant.ts";
+import { discardTarget, fillTarget, type NewDiskRecord, recordTarget } from "#/saga/materialise.ts";
+import { settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
+import { type CapturedDisk, type CaptureParams, closeViews, has, liveDisk, type Methods, openView, openViews, prepareViews, wayOf } from "#/saga/server-views.ts";
+
+export interface CaptureServer extends CaptureParams {
+  /** Recorded already, `queued`. One that stands for volumes has no bytes of its own. */
+  readonly imageId: string;
+  /** What is to be frozen, and what may be done without. */
+  readonly hasAgent: boolean;
+  readonly requiresQuiesce: boolean;
+  /** Whether the guest was to run, so that it goes on where it is stopped for this. */
+  readonly runs: boolean;
+  /** One of the backups of that type, of which so many are kept. */
+  readonly backup?: { readonly type: string; readonly rotation: number } | undefined;
+}
+
+type Context = SagaContext<CaptureServer>;
+
+/**
+ * Makes an image of a server: of its own disk, and snapshots of its volumes, all of one instant. The image is `queued` and the snapshots `creating` already; in the end they are there, or
+ * gone, and the server is as it was. nova/compute/manager.py `snapshot_instance`.
+ */
+export const captureServer: Saga<Context> = {
+  name: "capture-server",
+  steps: [
+    {
+      name: "record",
+      run: saveImage,
+      undo: giveUp,
+    },
+    {
+      name: "views",
+      run: takeViews,
+      undo: dropViews,
+    },
+    {
+      name: "materialise",
+      run: materialise,
+      undo: discardTargets,
+    },
+    {
+      name: "close",
+      run: close,
+    },
+    {
+      name: "hash",
+      run: hash,
+    },
+    {
+      name: "publish",
+      run: publish,
+      undo: takeBack,
+    },
+    {
+      name: "rotate",
+      run: rotate,
+    },
+  ],
+};
+
+async function saveImage(context: Context, { signal }: StepScope): Promise<void> {
+  const { db, clock, params, captureSlots, operationId } = context;
+  await captureSlots.take(operationId, signal);
+  const image = await findImage(db, params.imageId);
+  if (!image) throw new AppError("gone", "The image was deleted before the server could be copied into it.");
+  await showTask(context, "image_snapshot");
+  if (image.status === "queued") await updateImage(db, image.id, { status: "saving", updated_at: clock.nowMs() });
+}
+
+/** By the best methods that work: where one breaks, the next is as good an answer. What was opened before, by a process that ended, is of another instant, and closed. */
+async function takeViews(context: Context, scope: StepScope): Promise<void> {
+  await context.captureSlots.take(context.operationId, scope.signal);
+  const fellBack: { strategy: string; because: string }[] = [];
+  for (let methods = context.actual.capture?.methods ?? bestOf(context); ; ) {
+    await dropViews(context);
+    try {
+      return await takeBy(context, methods, scope);
+    } catch (error) {
+      const next = scope.signal.aborted ? undefined : gentlestLeft(context, methods, asAppError(error));
+      if (!next) throw error;
+      context.log.warn({ server: context.params.serverId, methods, err: error }, "a way to capture the disks broke: the next one is taken");
+      fellBack.push({ strategy: [...new Set(Object.values(methods))].join(", "), because: (error as Error).message });
+      await dropViews(context);
+      await context.report({ fellBack });
+      methods = next;
+    }
+  }
+}
+
+async function takeBy(context: Context, methods: Methods, { signal, progress }: StepScope): Promise<void> {
+  await context.report({ capture: { methods, holds: true } });
+  const atMs = context.clock.nowMs();
+  await prepareViews(context, methods, signal, progress);
+  const facts = has(methods, "pool_snapshot", "backup_job", "live_mirror") ? await instant(context, methods) : { atMs, ...(await whileStill(context, methods)) };
+  await context.report({ capture: { methods, ...facts } });
+}
+
+async function instant(context: Context, methods: Methods): Promise<Omit<Captured, "methods">> {
+  let opening: Promise<void> | undefined;
+  try {
+    return await atOneInstant(context, wishOf(context, methods), (signal) => (opening = openViews(context, methods, signal)));
+  } finally {
+    await Promise.allSettled([opening]); // The guest went on; what was begun for it ends before it is closed.
+  }
+}
+
+/** Nobody writes to the disks: there is time. */
+async function whileStill(context: Context, methods: Methods): Promise<{ level: ConsistencyLevel; because?: string }> {
+  await openViews(context, methods, new AbortController().signal);
+  const guest = await context.hypervisor.stat(context.params.serverId);
+  if (guest?.state === "shutoff" && guest.reason === "shutdown") return { level: "application" };
+  return { level: "crash", because: guest?.state === "suspended" ? "the guest's memory is not in the image" : "the guest had not shut down by itself" };
+}
+
+function wishOf({ params }: Context, methods: Methods): InstantWish {
+  const calls = Object.values(methods).filter((method) => method !== "backup_job").length + (has(methods, "backup_job") ? 1 : 0);
+  return { serverId: params.serverId, hasAgent: params.hasAgent, requiresQuiesce: params.requiresQuiesce, pauses: calls > 1 };
+}
+
+async function dropViews(context: Context): Promise<void> {
+  const { capture } = context.actual;
+  if (!capture) return;
+  if (capture.holds) await letGo(context, wishOf(context, capture.methods));
+  await closeViews(context, capture.methods, { all: true, restarts: context.params.runs });
+}
+
+function bestOf({ params }: Context): Methods {
+  return Object.fromEntries(params.disks.map(({ target, ways }) => [target, ways[0]?.capture?.method ?? "cold"]));
+}
+
+/** The next method of each disk that has one. Undefined where none is left, or no other would do better. */
+function gentlestLeft({ params }: Context, methods: Methods, error: AppError | undefined): Methods | undefined {
+  if (!error || ["cancelled", "gone", "agent_unavailable", "hypervisor_unavailable"].includes(error.code)) return undefined;
+  const next = params.disks.map((disk): [string, CaptureMethod | undefined] => [disk.target, wayOf(disk, methods).capture?.fallbacks[0]]);
+  if (next.every(([, method]) => method === undefined)) return undefined;
+  const isCold = next.some(([, method]) => method === "cold" || method === undefined); // A guest that is stopped is stopped for all of its disks.
+  return Object.fromEntries(next.map(([target, method]) => [target, isCold ? "cold" : (method as CaptureMethod)]));
+}
+
+async function materialise(context: Context, scope: StepScope): Promise<void> {
+  const { disks } = context.params;
+  await showTask(context, "image_uploading");
+  const sums = { bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 };
+  for (const [index, disk] of disks.entries()) {
+    const progress = (fraction: number) => scope.progress((index + fraction) / disks.length);
+    const moved = await makeResult(context, disk, { ...scope, progress });
+    for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += moved[name] ?? 0;
+  }
+  await context.report(sums);
+}
+
+async function makeResult(context: Context, disk: CapturedDisk, scope: StepScope) {
+  const methods = methodsOf(context);
+  const plan = wayOf(disk, methods);
+  const target = targetOf(context, disk);
+  await context.report({ strategy: plan.strategy });
+  if (plan.strategy === "adopt" || (await findDisk(context.db, target.id))?.state === "ready") return {};
+  const { source, view } = await openView(context, disk, methods);
+  const { clusters, stream } = plan.target;
+  return takeFirstThatWorks(context, waysOf(plan), {
+    signal: scope.signal,
+    take: async ({ strategy }) => {
+      const materialisation = { strategy, source, view, target, clusters, compress: stream?.compression };
+      await recordTarget(context, materialisation);
+      const moved = await fillTarget(context, materialisation, scope);
+      await context.report({ strategy });
+      return moved;
+    },
+    clear: () => discardTarget(context, target),
+  });
+}
+
+async function discardTargets(context: Context): Promise<void> {
+  for (const disk of context.params.disks) {
+    if (wayOf(disk, methodsOf(context)).strategy !== "adopt") await discardTarget(context, targetOf(context, disk));
+  }
+}
+
+/** The guest is let go before the rest, which it need not wait for. */
+async function close(context: Context): Promise<void> {
+  const { clock, params, captureSlots, operationId } = context;
+  const capture = context.actual.capture;
+  if (!capture) return;
+  await closeViews(context, capture.methods, { all: false, restarts: params.runs });
+  if (has(capture.methods, "cold")) await context.report({ capture: { ...capture, downtimeMs: clock.nowMs() - (capture.atMs ?? 0) } });
+  await captureSlots.giveBack(operationId);
+}
+
+/** Bytes that were moved are hashed before the image is shown; others in the background. */
+async function hash(context: Context, scope: StepScope): Promise<void> {
+  const disk = imageDisk(context);
+  if (disk && !movesNothing(context, disk)) await hashImageDisk(context, context.params.imageId, targetOf(context, disk).id, scope);
+}
+
+async function publish(context: Context): Promise<void> {
+  const { db, clock, params } = context;
+  const bytes = await bytesOfImage(context);
+  await db.transaction().execute(async (trx) => {
+    if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
+    for (const disk of params.disks) await showResult(trx, context, disk);
+    await setImageProperties(trx, params.imageId, factsOf(context.actual.capture));
+    await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
+  });
+  await settleServer(context, {});
+  await goOnInBackground(context);
+}
+
+async function showResult(trx: Database, context: Context, disk: CapturedDisk): Promise<void> {
+  const { id, holder } = targetOf(context, disk);
+  await setDiskHolder(trx, id, holder);
+  if (holder.kind !== "snapshot") return;
+  if (!(await findSnapshot(trx, holder.id))) throw new AppError("gone", "A snapshot was deleted while it was taken.");
+  await updateSnapshot(trx, holder.id, { status: "available", disk_id: id, updated_at: context.clock.nowMs() });
+}
+
+async function bytesOfImage(context: Context) {
+  const disk = imageDisk(context);
+  if (!disk) return { size_bytes: 0, virtual_size_bytes: null, disk_id: null };
+  const { id, pool, virtualSizeBytes } = targetOf(context, disk);
+  const stored = await context.pools.get(pool).stat(id);
+  if (!stored) throw new AppError("disk_not_found", `Disk ${id} of image ${context.params.imageId} is not in pool "${pool}".`);
+  return { size_bytes: stored.sizeBytes, virtual_size_bytes: virtualSizeBytes, disk_id: id };
+}
+
+async function takeBack({ db, params }: Context): Promise<void> {
+  await updateImage(db, params.imageId, { disk_id: null });
+  for (const { becomes } of params.disks) if (becomes.kind === "snapshot") await updateSnapshot(db, becomes.id, { disk_id: null });
+}
+
+/** Backups of the type beyond those that are kept go, the oldest first; nova/compute/manager.py `_rotate_backups`. Those that are protected stay. */
+async function rotate(context: Context): Promise<void> {
+  const { db, runner, params, requestId } = context;
+  const image = await findImage(db, params.imageId);
+  if (!params.backup || !image) return;
+  const backups = await backupsOf(db, { serverId: params.serverId, type: params.backup.type, owner: image.owner });
+  for (const { id, owner, disk_id } of backups.slice(params.backup.rotation).filter((image) => image.protected === 0)) {
+    const deletion = await db.transaction().execute(async (trx) => {
+      await forgetImage(trx, id);
+      return runner.begin(trx, deleteImage, { imageId: id, diskId: disk_id }, { projectId: owner, userId: null, requestId, subject: { kind: "image", id } });
+    });
+    await runner.run(deletion);
+  }
+}
+
+/** What was put off so that the image can be used at once: to make it independent of the server, and to read it all. */
+async function goOnInBackground(context: Context): Promise<void> {
+  for (const disk of context.params.disks) await flattenBeyondLimit(context, await liveDisk(context, disk)).catch(() => {}); // The disk may be gone.
+  const disk = imageDisk(context);
+  if (!disk || !movesNothing(context, disk)) return;
+  await flattenInBackground(context, targetOf(context, disk).id);
+  await beginHashImage(context, context.params.imageId);
+}
+
+async function giveUp(context: Context, because: Failure): Promise<void> {
+  const { db, params, captureSlots, operationId } = context;
+  await captureSlots.giveBack(operationId);
+  for (const { becomes } of params.disks) if (becomes.kind === "snapshot") await dropSnapshot(context, becomes.id);
+  await db.transaction().execute((trx) => forgetImage(trx, params.imageId));
+  if (await findServer(db, params.serverId)) await settleFailed(context, because);
+}
+
+/** What the image says of how it came about. */
+function factsOf(captured: Captured | undefined): Record<string, string> {
+  const { method, level, freezeMs, downtimeMs, atMs } = CAPTURE_PROPERTIES;
+  const methods = [...new Set(Object.values(captured?.methods ?? {}))].join(", ");
+  return {
+    [method]: methods,
+    [level]: captured?.level ?? "crash",
+    [freezeMs]: String(captured?.freezeMs ?? 0),
+    [downtimeMs]: String(captured?.downtimeMs ?? 0),
+    ...(captured?.atMs !== undefined && { [atMs]: new Date(captured.atMs).toISOString() }),
+  };
+}
+
+function imageDisk({ params }: Context): CapturedDisk | undefined {
+  return params.disks.find(({ becomes }) => becomes.kind === "image");
+}
+
+function movesNothing(context: Context, disk: CapturedDisk): boolean {
+  return ["adopt", "clone"].includes(wayOf(disk, methodsOf(context)).strategy);
+}
+
+function methodsOf(context: Context): Methods {
+  return context.actual.capture?.methods ?? bestOf(context);
+}
+
+function targetOf(context: Context, disk: CapturedDisk): NewDiskRecord {
+  const { pool, format, stream, virtualSizeBytes } = wayOf(disk, methodsOf(context)).target;
+  return { id: diskId(disk.becomes.id), pool, format, packed: stream?.packed, virtualSizeBytes, holder: disk.becomes };
+}

@@ -1,0 +1,83 @@
+import type { ConsistencyLevel } from "#/domain/capture.ts";
+import { AppError } from "#/domain/errors.ts";
+import type { Captured, SagaContext } from "#/saga/context.ts";
+import { thawSurely } from "#/saga/thaw-server.ts";
+
+/** What is to hold of a guest while its disks are captured. */
+export interface InstantWish {
+  readonly serverId: string;
+  /** Whether the guest is said to have an agent (`hw_qemu_guest_agent`). */
+  readonly hasAgent: boolean;
+  /** Fail rather than capture file systems that are not frozen (`os_require_quiesce`). */
+  readonly requiresQuiesce: boolean;
+  /** Disks that cannot be captured all in one call are so while the processors stand still. */
+  readonly pauses: boolean;
+}
+
+/**
+ * Does the work while the guest's file systems are frozen, where its agent can; else, where several disks are to be of one instant, while its processors stand still. The guest goes on
+ * whatever happens, and the work has `servers.freezeMsMax`. `agent_unavailable` where a freeze is required and fails; what the work throws.
+ */
+export async function atOneInstant(context: SagaContext<object>, wish: InstantWish, work: (signal: AbortSignal) => Promise<void>): Promise<Omit<Captured, "methods">> {
+  const guest = await context.hypervisor.stat(wish.serverId);
+  if (guest?.state !== "running") return { ...(await timed(context, work)), level: "crash", because: "the guest was paused: its agent could not freeze its file systems" };
+  const startedMs = performance.now();
+  const refusal = guest.agentConnected || !wish.hasAgent ? await freeze(context, wish) : "the agent in the guest is not there";
+  if (refusal !== undefined && wish.requiresQuiesce) throw new AppError("agent_unavailable", `The file systems of server ${wish.serverId} could not be frozen, and its image says os_require_quiesce: ${refusal}`);
+  if (refusal === undefined) return frozen(context, wish, { startedMs, work });
+  const level: ConsistencyLevel = "crash";
+  return { ...(wish.pauses ? await paused(context, wish, work) : await timed(context, work)), level, because: refusal };
+}
+
+/** A guest that was left frozen, or standing still, by a process that ended in the middle goes on. */
+export async function letGo(context: SagaContext<object>, { serverId, hasAgent }: InstantWish): Promise<void> {
+  const guest = await context.hypervisor.stat(serverId);
+  if (guest?.state === "paused" && guest.reason === "user") await context.hypervisor.resume(serverId);
+  if (hasAgent && guest?.agentConnected) await thawSurely(context, serverId);
+}
+
+/** Undefined where all is frozen, else why it is not: then nothing stays frozen. */
+async function freeze(context: SagaContext<object>, { serverId, hasAgent }: InstantWish): Promise<string | undefined> {
+  if (!hasAgent) return "its image does not say hw_qemu_guest_agent=yes";
+  try {
+    await context.hypervisor.freeze(serverId, { timeoutMs: context.limits.servers.freezeMsMax });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    await thawSurely(context, serverId); // A slow guest may freeze after its limit.
+    return error.message;
+  }
+}
+
+async function frozen(context: SagaContext<object>, { serverId }: InstantWish, { startedMs, work }: { startedMs: number; work: (signal: AbortSignal) => Promise<void> }) {
+  let facts: Pick<Captured, "atMs">;
+  try {
+    facts = await timed(context, work);
+  } finally {
+    await thawSurely(context, serverId);
+  }
+  return { ...facts, level: "filesystem" as const, freezeMs: Math.ceil(performance.now() - startedMs) };
+}
+
+async function paused(context: SagaContext<object>, { serverId }: InstantWish, work: (signal: AbortSignal) => Promise<void>) {
+  const startedMs = performance.now();
+  let facts: Pick<Captured, "atMs">;
+  try {
+    await context.hypervisor.pause(serverId);
+    facts = await timed(context, work);
+  } finally {
+    await context.hypervisor.resume(serverId);
+  }
+  return { ...facts, downtimeMs: Math.ceil(performance.now() - startedMs) };
+}
+
+/** The guest must not wait longer than its operator allows. */
+async function timed({ clock, limits }: SagaContext<object>, work: (signal: AbortSignal) => Promise<void>): Promise<Pick<Captured, "atMs">> {
+  const limitMs = limits.servers.freezeMsMax;
+  const signal = AbortSignal.timeout(limitMs);
+  const late = Promise.withResolvers<never>();
+  signal.addEventListener("abort", () => late.reject(new AppError("timed_out", `The disks were not captured within ${limitMs} ms (servers.freezeMsMax), and the guest could wait no longer.`)));
+  late.promise.catch(() => {});
+  await Promise.race([work(signal), late.promise]);
+  return { atMs: clock.nowMs() };
+}

@@ -1,0 +1,141 @@
+import { rm } from "node:fs/promises";
+import { findDevice } from "#/db/block-devices.ts";
+import { findDisk, getDisk } from "#/db/disks.ts";
+import { findVolume } from "#/db/volumes.ts";
+import type { BlockNode } from "#/domain/block-node.ts";
+import type { Disk } from "#/domain/disk.ts";
+import { AppError } from "#/domain/errors.ts";
+import { type DiskId, diskId } from "#/domain/ids.ts";
+import type { CaptureMethod, Plan } from "#/planner/plan.ts";
+import type { SagaContext } from "#/saga/context.ts";
+import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import { viewOf } from "#/transfer/guest-view.ts";
+import type { Source } from "#/transfer/source.ts";
+import { captureFolder, makeCaptureFolder, makeMirror, mirrorNode } from "#/vm/capture-folder.ts";
+
+/** A disk of a server that is to be captured. */
+export interface CapturedDisk {
+  /** The guest's name for it: `vda`. */
+  readonly target: string;
+  readonly deviceId: string;
+  readonly volumeId: string | null;
+  /** The plans, best first: each with a method. */
+  readonly ways: readonly Plan[];
+  readonly becomes: { readonly kind: "image" | "snapshot"; readonly id: string };
+  /** The disk that the pool freezes, where what it becomes is another one. */
+  readonly viewId: string;
+}
+
+export interface CaptureParams {
+  readonly serverId: string;
+  readonly disks: readonly CapturedDisk[];
+}
+
+type Context = SagaContext<CaptureParams>;
+
+/** What comes before the instant, and may take long: the mirrors of disks catch up, or the guest's memory is saved. */
+export async function prepareViews(context: Context, methods: Methods, signal: AbortSignal, progress?: (fraction: number) => void): Promise<void> {
+  const { hypervisor, params, limits } = context;
+  const folder = captureFolder(limits.servers.dir, params.serverId);
+  if (has(methods, "backup_job", "live_mirror")) await makeCaptureFolder(folder);
+  for (const disk of by(params, methods, "live_mirror")) {
+    const { live, virtualSizeBytes } = await liveNode(context, disk);
+    await makeMirror(folder, disk.target, { live, virtualSizeBytes });
+    const { node, shallow } = mirrorNode(folder, disk.target, live);
+    await hypervisor.mirrorDisk(params.serverId, disk.target, node, { shallow, signal, onProgress: progress });
+  }
+  if (has(methods, "cold")) await hypervisor.save(params.serverId, { signal });
+}
+
+/** Has each disk's content of this instant stay readable, by its method. Short: the guest is held meanwhile. */
+export async function openViews(context: Context, methods: Methods, signal: AbortSignal): Promise<void> {
+  const { hypervisor, params, limits } = context;
+  for (const disk of by(params, methods, "live_mirror")) await hypervisor.endMirror(params.serverId, disk.target, { signal });
+  const shown = by(params, methods, "backup_job").map(({ target }) => ({ target }));
+  const backup = { name: context.operationId, folder: captureFolder(limits.servers.dir, params.serverId), disks: shown };
+  if (shown.length > 0) await hypervisor.beginBackup(params.serverId, backup, { signal });
+  for (const disk of params.disks) {
+    const frozen = frozenAs(context, disk, methods);
+    if (frozen) await freezeDisk(context, await liveDisk(context, disk), diskId(frozen.id), frozen);
+  }
+}
+
+/** What a disk is read from: the disk to name as the source, and what is read in its place. */
+export async function openView(context: Context, disk: CapturedDisk, methods: Methods): Promise<{ readonly source: DiskId; readonly view?: Source }> {
+  const live = await liveDisk(context, disk);
+  const frozen = frozenAs(context, disk, methods);
+  if (frozen) return { source: diskId(frozen.id) };
+  const node = await shownNode(context, disk, methods);
+  if (!node) return { source: live };
+  const { id, virtualSizeBytes } = await getDisk(context.db, live);
+  return { source: live, view: viewOf({ id, node, virtualSizeBytes, allocatedBytes: wayOf(disk, methods).bytes.read }) };
+}
+
+/**
+ * Closes whatever is open of the views, and removes what they took; the guest goes on where it was stopped for them. What became the result itself stays, unless `all`. Repeatable, and
+ * fine where nothing was opened.
+ */
+export async function closeViews(context: Context, methods: Methods, { all, restarts }: { readonly all: boolean; readonly restarts: boolean }): Promise<void> {
+  const { hypervisor, params, limits, db } = context;
+  for (const disk of by(params, methods, "live_mirror")) await hypervisor.endMirror(params.serverId, disk.target);
+  if (has(methods, "backup_job")) await hypervisor.endBackup(params.serverId);
+  await rm(captureFolder(limits.servers.dir, params.serverId), { recursive: true, force: true });
+  for (const disk of params.disks) {
+    const frozen = frozenAs(context, disk, methods);
+    const isResult = frozen?.id === disk.becomes.id;
+    if (!frozen || (isResult && !all) || !(await findDisk(db, diskId(frozen.id)))) continue;
+    await unfreezeDisk(context, (await liveDisk(context, disk).catch(() => undefined)) ?? diskId(frozen.id), diskId(frozen.id));
+  }
+  if (has(methods, "cold") && restarts && (await hypervisor.stat(params.serverId))?.state === "suspended") await hypervisor.start(params.serverId);
+}
+
+/** The method of each disk, by its target. */
+export type Methods = Readonly<Record<string, CaptureMethod>>;
+
+export function has(methods: Methods, ...wanted: CaptureMethod[]): boolean {
+  return Object.values(methods).some((method) => wanted.includes(method));
+}
+
+/** The plan of the disk by its method. */
+export function wayOf({ target, ways }: CapturedDisk, methods: Methods): Plan {
+  const way = ways.find(({ capture }) => capture?.method === methods[target]);
+  if (!way) throw new Error(`Broken invariant: disk ${target} has no plan for ${methods[target]}`);
+  return way;
+}
+
+export async function liveDisk({ db }: Pick<Context, "db">, { deviceId, volumeId }: CapturedDisk): Promise<DiskId> {
+  const id = volumeId === null ? (await findDevice(db, deviceId))?.disk_id : (await findVolume(db, volumeId))?.disk_id;
+  if (!id) throw new AppError("gone", "The disk was deleted before it could be captured.");
+  return diskId(id);
+}
+
+/** What the pool is to freeze, and who holds that: the result itself, or a disk for as long as the result is made from it. */
+function frozenAs({ pools }: Pick<Context, "pools">, disk: CapturedDisk, methods: Methods): Disk["holder"] | undefined {
+  const plan = wayOf(disk, methods);
+  if (plan.strategy === "adopt") return disk.becomes;
+  const held = { kind: "ancestor", id: disk.viewId } as const;
+  if (methods[disk.target] === "pool_snapshot") return held;
+  const { can } = pools.get(plan.target.pool);
+  // A clone stands on what does not change: the live disk comes to stand on that too.
+  return methods[disk.target] === "at_rest" && plan.strategy === "clone" && can.clone === "dependent" && !can.snapshotReadsSource ? held : undefined;
+}
+
+/** Undefined where the disk is read in its pool. */
+async function shownNode(context: Context, disk: CapturedDisk, methods: Methods): Promise<BlockNode | undefined> {
+  const { hypervisor, params, limits } = context;
+  const method = methods[disk.target];
+  if (method === "live_mirror") return mirrorNode(captureFolder(limits.servers.dir, params.serverId), disk.target, (await liveNode(context, disk)).live).node;
+  if (method !== "backup_job") return undefined;
+  const view = (await hypervisor.findBackup(params.serverId))?.find(({ target }) => target === disk.target);
+  if (!view) throw new AppError("gone", `The guest of server ${params.serverId} ended, and with it the view of its disk ${disk.target}.`);
+  return view.node;
+}
+
+async function liveNode(context: Context, disk: CapturedDisk): Promise<{ live: BlockNode; virtualSizeBytes: number }> {
+  const found = await getDisk(context.db, await liveDisk(context, disk));
+  return { live: await context.pools.get(found.pool).open(found, "read"), virtualSizeBytes: found.virtualSizeBytes };
+}
+
+function by({ disks }: CaptureParams, methods: Methods, method: CaptureMethod): CapturedDisk[] {
+  return disks.filter(({ target }) => methods[target] === method);
+}
