@@ -22,12 +22,19 @@ export interface RbdSnapshot extends RbdImage {
 }
 
 export interface RbdInfo {
+  /** Ceph's own, in the names of its objects. */
+  readonly id: string;
   readonly sizeBytes: number;
+  readonly objectBytes: number;
   readonly features: readonly string[];
   /** Others read through it, by clones of format 2. */
   readonly isCloned: boolean;
   readonly snapshots: number;
+  /** What is wrong with its maps. */
+  readonly flags: readonly string[];
   readonly parent: RbdSnapshot | undefined;
+  /** Up to where it reads through its parent. */
+  readonly overlapBytes: number;
 }
 
 export interface RbdListed {
@@ -36,6 +43,13 @@ export interface RbdListed {
   readonly snapshot: string | undefined;
   readonly sizeBytes: number;
   readonly parent: RbdSnapshot | undefined;
+}
+
+/** A snapshot of an image, also one that is hidden, for clones that read it. */
+export interface RbdSnapshotInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly sizeBytes: number;
 }
 
 export interface CallOptions {
@@ -70,11 +84,15 @@ export class Rbd {
   async info(image: RbdImage | RbdSnapshot): Promise<RbdInfo> {
     const json = await this.#json(["info", anySpec(image)]);
     return {
+      id: String(json["id"]),
       sizeBytes: Number(json["size"]),
+      objectBytes: Number(json["object_size"]),
+      flags: strings(json["flags"]),
       features: strings(json["features"]),
       isCloned: strings(json["op_features"]).includes("clone-parent"),
       snapshots: Number(json["snapshot_count"]),
       parent: parentOf(json["parent"]),
+      overlapBytes: Number((json["parent"] as { overlap?: number } | undefined)?.overlap ?? 0),
     };
   }
 
@@ -169,6 +187,11 @@ export class Rbd {
   async snapshots(image: RbdImage): Promise<{ name: string; isProtected: boolean }[]> {
     const json = await this.#json(["snap", "ls", spec(image)]);
     return rows(json).map((row) => ({ name: String(row["name"]), isProtected: String(row["protected"]) === "true" }));
+  }
+
+  /** All of them, in no order. */
+  async allSnapshots(image: RbdImage): Promise<RbdSnapshotInfo[]> {
+    return rows(await this.#json(["snap", "ls", "--all", spec(image)])).map((row) => ({ id: Number(row["id"]), name: String(row["name"]), sizeBytes: Number(row["size"]) }));
   }
 
   async setMetadata(image: RbdImage, key: string, value: string): Promise<void> {

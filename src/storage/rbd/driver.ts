@@ -94,6 +94,8 @@ export class RbdDriver implements StorageDriver {
   async stat(id: DiskId, location?: string): Promise<StoredDisk | undefined> {
     return this.#telling(async () => {
       const image = this.#at({ id, location });
+      const known = this.#sightings.find(image)?.stored;
+      if (known) return known;
       const used = this.#rbd.usedBytes(image);
       used.catch(() => {}); // Where the image is missing that is no error.
       const info = await this.#images.find(image);
@@ -172,7 +174,7 @@ export class RbdDriver implements StorageDriver {
   async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
     requireSameFormat(source, target);
     const from = unfrozen(this.#at(source));
-    return this.#make(target, options.signal, from.pool, async () => {
+    await this.#make(target, options.signal, from.pool, async () => {
       options.onProgress?.(0); // Whoever cancels now needn't wait for the lock of a program that was killed.
       throwIfCancelled(options.signal);
       const image = await this.#images.copyAnew(from, target.id, options);
@@ -181,14 +183,17 @@ export class RbdDriver implements StorageDriver {
   }
 
   async fill(target: NewDisk, fill: (node: BlockNode) => Promise<void>, { signal }: WorkOptions = {}): Promise<void> {
-    if (!isPlain(target)) return this.#make(target, signal, this.#place.pool, () => this.#fillFile(target, fill));
+    if (!isPlain(target)) return void (await this.#make(target, signal, this.#place.pool, () => this.#fillFile(target, fill)));
     const begin = async () => void (await this.#images.beginAnew(target.id, target.virtualSizeBytes, { signal }));
     const write = async () => {
       const image = partialImage(this.#place, target.id);
       await fill(formatNode(this.#node(image), target.format));
       if (!isWhole(target.virtualSizeBytes)) await this.#images.setSize(image, target.virtualSizeBytes); // QEMU writes whole sectors.
     };
-    return this.#make(target, signal, this.#place.pool, write, begin);
+    const allocatedBytes = await this.#make(target, signal, this.#place.pool, write, begin);
+    if (allocatedBytes === undefined) return;
+    // Whoever has made it asks at once what it takes.
+    this.#sightings.note(wholeImage(this.#place, target.id), { id: target.id, sizeBytes: target.virtualSizeBytes, allocatedBytes, parent: undefined });
   }
 
   /** The tool makes the image itself. */
@@ -236,7 +241,7 @@ export class RbdDriver implements StorageDriver {
     const image = this.#at(disk);
     const node = formatNode(this.#node(image), disk.format);
     if (mode === "write" && isSnapshot(image)) throw new AppError("not_supported", "a snapshot never changes");
-    if (this.#sightings.has(image)) return node;
+    if (this.#sightings.find(image)) return node;
     return this.#telling(async () => {
       await this.#find(image);
       this.#sightings.note(image);
@@ -298,18 +303,21 @@ export class RbdDriver implements StorageDriver {
     }
   }
 
-  /** Making what is there succeeds, and changes nothing; what fails leaves nothing. To look takes as long as to begin: both are done at once. */
-  #make(target: NewDisk, signal: AbortSignal | undefined, sourcePool: string, write: () => Promise<void>, begin = async () => {}): Promise<void> {
+  /**
+   * Making what is there succeeds, and changes nothing; what fails leaves nothing. To look takes as long as to begin: both are done at
+   * once. Returns the bytes that it takes where they are known.
+   */
+  #make(target: NewDisk, signal: AbortSignal | undefined, sourcePool: string, write: () => Promise<void>, begin = async () => {}): Promise<number | undefined> {
     return this.#telling(async () => {
       throwIfCancelled(signal);
       const looking = this.#images.find(wholeImage(this.#place, target.id));
       looking.catch(() => {}); // It is awaited below: nothing may be begun behind our back.
       try {
         await begin();
-        if (await looking) return await this.#images.discardPartial(target.id);
+        if (await looking) return void (await this.#images.discardPartial(target.id));
         await write();
         throwIfCancelled(signal);
-        await this.#images.publish(target.id, { frozen: isFrozen(target) });
+        return await this.#images.publish(target.id, { frozen: isFrozen(target) });
       } catch (error) {
         await this.#images.discardPartial(target.id).catch(() => {});
         throw error;
