@@ -314,7 +314,10 @@ export class RbdDriver implements StorageDriver {
       looking.catch(() => {}); // It is awaited below: nothing may be begun behind our back.
       try {
         await begin();
-        if (await looking) return void (await this.#images.discardPartial(target.id));
+        if (await looking) {
+          await this.#images.discardPartial(target.id);
+          return undefined;
+        }
         await write();
         throwIfCancelled(signal);
         return await this.#images.publish(target.id, { frozen: isFrozen(target) });

@@ -79,10 +79,14 @@ export class RbdImages {
     }
   }
 
-  /** Gives finished work its name, in place of what had it. What never changes again is made ready for clones before. */
-  async publish(id: DiskId, { frozen }: { readonly frozen: boolean }): Promise<void> {
+  /**
+   * Gives finished work its name, in place of what had it. What never changes again is made ready for clones before, and the bytes that it
+   * takes are counted meanwhile: undefined where that did not come about.
+   */
+  async publish(id: DiskId, { frozen }: { readonly frozen: boolean }): Promise<number | undefined> {
     const [partial, whole] = [partialImage(this.#place, id), wholeImage(this.#place, id)];
     if (frozen) await this.freeze(partial);
+    const counting = frozen ? this.#rbd.usedBytes({ ...partial, snapshot: FROZEN }).catch(() => undefined) : undefined;
     try {
       await this.#rbd.rename(partial, whole);
     } catch (error) {
@@ -90,6 +94,7 @@ export class RbdImages {
       await this.#removeNow(whole);
       await this.#rbd.rename(partial, whole);
     }
+    return counting;
   }
 
   /** Makes an image ready for clones, which will never change again. */

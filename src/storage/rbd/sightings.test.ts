@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { diskId } from "#/domain/ids.ts";
 import { Sightings } from "./sightings.ts";
 
 const image = { pool: "volumes", namespace: "a", image: "one" };
@@ -11,11 +12,11 @@ it("knows what was seen a moment ago, and no longer", () => {
   sightings.note(image);
   nowMs = 2000;
   sightings.note({ ...image, image: "two" });
-  assert.ok(sightings.has(image));
-  assert.ok(!sightings.has({ ...image, namespace: "b" }));
+  assert.ok(sightings.find(image));
+  assert.ok(!sightings.find({ ...image, namespace: "b" }));
   nowMs = 4000;
-  assert.ok(!sightings.has(image));
-  assert.ok(sightings.has({ ...image, image: "two" }));
+  assert.ok(!sightings.find(image));
+  assert.ok(sightings.find({ ...image, image: "two" }));
 });
 
 it("forgets an image together with its snapshots, and no other", () => {
@@ -23,5 +24,14 @@ it("forgets an image together with its snapshots, and no other", () => {
   const longer = { ...image, image: "one.partial" };
   for (const seen of [image, snapshot, longer]) sightings.note(seen);
   sightings.forget(image);
-  assert.deepEqual([image, snapshot, longer].map((seen) => sightings.has(seen)), [false, false, true]);
+  assert.deepEqual([image, snapshot, longer].map((seen) => sightings.find(seen) !== undefined), [false, false, true]);
+});
+
+it("tells what was said of a disk, until it is seen again", () => {
+  const sightings = new Sightings();
+  const stored = { id: diskId("4f6b0c3e-9d3b-4f0e-8a53-9d6f1f1f0a10"), sizeBytes: 2, allocatedBytes: 1, parent: undefined };
+  sightings.note(image, stored);
+  assert.equal(sightings.find(image)?.stored, stored);
+  sightings.note(image);
+  assert.equal(sightings.find(image)?.stored, undefined);
 });

@@ -1,4 +1,5 @@
 import { SECOND_MS } from "#/lib/units.ts";
+import type { StoredDisk } from "#/storage/driver.ts";
 import type { RbdImage, RbdSnapshot } from "#/tools/rbd.ts";
 
 /** From the plan of a volume to the conversion of its image. */
@@ -8,36 +9,42 @@ const FRESH_MS = 3 * SECOND_MS;
 export class Sightings {
   readonly #nowMs: () => number;
   /** The oldest first. */
-  readonly #seenAtMs = new Map<string, number>();
+  readonly #seen = new Map<string, Sighting>();
 
   constructor(nowMs: () => number = () => performance.now()) {
     this.#nowMs = nowMs;
   }
 
-  note(image: RbdImage | RbdSnapshot): void {
+  /** `stored`: all there is to say of a disk that never changes again. */
+  note(image: RbdImage | RbdSnapshot, stored?: StoredDisk): void {
     const key = keyOf(image);
-    this.#seenAtMs.delete(key);
-    this.#seenAtMs.set(key, this.#nowMs());
-    for (const [oldest, atMs] of this.#seenAtMs) {
-      if (this.#isFresh(atMs)) break;
-      this.#seenAtMs.delete(oldest);
+    this.#seen.delete(key);
+    this.#seen.set(key, { atMs: this.#nowMs(), stored });
+    for (const [oldest, sighting] of this.#seen) {
+      if (this.#isFresh(sighting)) break;
+      this.#seen.delete(oldest);
     }
   }
 
   /** With its snapshots. */
   forget({ pool, namespace, image }: RbdImage): void {
     const key = keyOf({ pool, namespace, image });
-    for (const seen of [...this.#seenAtMs.keys()]) if (seen === key || seen.startsWith(`${key}@`)) this.#seenAtMs.delete(seen);
+    for (const seen of [...this.#seen.keys()]) if (seen === key || seen.startsWith(`${key}@`)) this.#seen.delete(seen);
   }
 
-  has(image: RbdImage | RbdSnapshot): boolean {
-    const atMs = this.#seenAtMs.get(keyOf(image));
-    return atMs !== undefined && this.#isFresh(atMs);
+  find(image: RbdImage | RbdSnapshot): Sighting | undefined {
+    const sighting = this.#seen.get(keyOf(image));
+    return sighting && this.#isFresh(sighting) ? sighting : undefined;
   }
 
-  #isFresh(atMs: number): boolean {
+  #isFresh({ atMs }: Sighting): boolean {
     return this.#nowMs() - atMs < FRESH_MS;
   }
+}
+
+interface Sighting {
+  readonly atMs: number;
+  readonly stored: StoredDisk | undefined;
 }
 
 function keyOf(image: RbdImage | RbdSnapshot): string {
