@@ -8,4 +8,4 @@ import { freshPools } from "./support/ceph-place.ts";
 const ceph = await startCeph();
 after(() => ceph[Symbol.asyncDispose]());
 
-killFlows("Ceph", { start: () => freshPools(ceph, { ownUsers: false }), momentsMs: [200, 900], dataBytes: 48 * MiB });
+killFlows("Ceph", { start: () => freshPools(ceph, { ownUsers: false }), momentsMs: [200, 900], dataBytes: 48 * MiB, atOnce: true });

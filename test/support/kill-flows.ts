@@ -27,6 +27,8 @@ export interface KillFlows {
   readonly dataBytes?: number;
   /** Where no pool takes snapshots. */
   readonly withoutSnapshots?: boolean;
+  /** All moments at the same time, each with a Mica and pools of its own: where most of the time is waiting for what a killed client held. */
+  readonly atOnce?: boolean;
 }
 
 /**
@@ -34,8 +36,8 @@ export interface KillFlows {
  * snapshot and of a volume from it, at each of the moments; after the restart the operation is finished or cleanly failed, and
  * the audit finds nothing.
  */
-export function killFlows(name: string, { start, momentsMs, dataBytes = 256 * MiB, withoutSnapshots }: KillFlows): void {
-  describe(`on ${name}, after kill -9 and a restart`, () => {
+export function killFlows(name: string, { start, momentsMs, dataBytes = 256 * MiB, withoutSnapshots, atOnce = false }: KillFlows): void {
+  describe(`on ${name}, after kill -9 and a restart`, { concurrency: atOnce }, () => {
     let folder: string;
     const files: Record<"raw" | "qcow2", string> = { raw: "", qcow2: "" };
 
@@ -64,23 +66,25 @@ export function killFlows(name: string, { start, momentsMs, dataBytes = 256 * Mi
       });
     }
 
-    it("volumes from an image, images from a volume, and a snapshot end whole, whenever the kill comes", async () => {
-      await using place = await start();
-      await using mica = await MicaProcess.start({ ...place, env: { ...place.env, ...COMPRESSING } });
-      for (const [index, afterMs] of momentsMs.entries()) {
-        const format = index % 2 === 0 ? "qcow2" : "raw";
-        const imageId = await queueImage(mica, format); // A new one each time: the cache does not know it.
-        assert.equal(await upload(mica, imageId, files[format]), 204);
-        const created = await createVolumeAndKill(mica, { imageRef: imageId }, afterMs);
-        await uploadVolumeAndKill(mica, created, { disk_format: format }, afterMs);
-        await uploadVolumeAndKill(mica, created, { disk_format: format, container_format: "compressed" }, afterMs);
-        if (!withoutSnapshots) await snapshotAndKill(mica, created, afterMs % 100);
-        await removeVolume(mica, created);
+    for (const moments of atOnce ? momentsMs.map((ms) => [ms]) : [momentsMs]) {
+      it(`volumes from an image, images from a volume, and a snapshot end whole, whenever the kill comes: after ${moments.join(", ")} ms`, async () => {
+        await using place = await start();
+        await using mica = await MicaProcess.start({ ...place, env: { ...place.env, ...COMPRESSING } });
+        for (const afterMs of moments) {
+          const format = momentsMs.indexOf(afterMs) % 2 === 0 ? "qcow2" : "raw";
+          const imageId = await queueImage(mica, format); // A new one each time: the cache does not know it.
+          assert.equal(await upload(mica, imageId, files[format]), 204);
+          const created = await createVolumeAndKill(mica, { imageRef: imageId }, afterMs);
+          await uploadVolumeAndKill(mica, created, { disk_format: format }, afterMs);
+          await uploadVolumeAndKill(mica, created, { disk_format: format, container_format: "compressed" }, afterMs);
+          if (!withoutSnapshots) await snapshotAndKill(mica, created, afterMs % 100);
+          await removeVolume(mica, created);
+          await assertClean(mica);
+        }
+        assert.equal(await mica.stop(), 0);
         await assertClean(mica);
-      }
-      assert.equal(await mica.stop(), 0);
-      await assertClean(mica);
-    });
+      });
+    }
   });
 }
 
