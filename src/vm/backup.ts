@@ -7,12 +7,19 @@ import type { CallOptions, CopyOptions } from "#/vm/driver.ts";
  * A *view* is read where it is, over a socket (QEMU's backup job in pull mode): nothing is copied but what the guest overwrites meanwhile. A *checkpoint* is an instant from which
  * on a disk remembers what changes (QEMU's dirty bitmaps). A *mirror* is a disk that gets what the guest writes, until that is ended (QEMU's mirror job).
  *
- * Views and mirrors are the guest's process's own: they end with it. A guest has one set of views at a time, and while they are open it cannot be saved; its disks can neither be detached, resized, mirrored nor replaced.
+ * Views and mirrors are the guest's process's own: they end with it. A guest has one set of views at a time, and while they are open it cannot be saved; a disk with a view can neither be detached, resized, mirrored nor replaced,
+ * and one that is mirrored not be viewed. All else goes on: power, freezing, other disks.
+ *
+ * Of libvirt (9.0): the instant is within some 50 ms for each disk of the call. While views are open, libvirt does not learn that the agent in the guest comes or goes, and waits half a minute at each try
+ * (`processSerialChangedEvent` of qemu_driver.c needs a kind of job that a backup keeps out): a guest that shuts down by itself is off only then, one that restarts has no agent until its next start, and `endBackup` may take that long.
+ *
+ * Checkpoints are persistent bitmaps in the top qcow2 file: they grow with the disk, and outlive detaching, saving and stopping. They are lost when QEMU is killed, and are not in a file that the guest is moved to, nor in one
+ * that is put on top. Their names must be new to the file, which keeps them when the guest is undefined; forgetting one that is lost in some disk leaves those of other disks in their files.
  */
 export interface GuestBackups {
   /**
-   * Opens a view of each disk, all at the same instant; also of a paused guest. What the guest overwrites is kept in the folder until `endBackup`: up to the size of its disks, so
-   * make room for it. Repeated, it gives what is open under the same name. `conflict` where another backup is open, a disk is being mirrored, or the guest does not run; `not_found` for a disk that
+   * Opens a view of each disk, all at the same instant; also of a paused guest. What the guest overwrites is kept in the folder until `endBackup`, at most the size
+   * of its disks; where there is no room for it the guest goes on, and the disk's view can be read no more. Repeated, it gives what is open under the same name. `conflict` where another backup is open, a disk is being mirrored, or the guest does not run; `not_found` for a disk that
    * it does not have; `not_supported` where one of them cannot; `checkpoint_lost` where a disk does not know what changed since then: take a view of all of it then.
    */
   beginBackup(id: string, backup: BackupRequest, options?: CallOptions): Promise<BackupView[]>;
@@ -20,13 +27,13 @@ export interface GuestBackups {
   /** The views that are open, without what changed; undefined where there are none, or none any more: they went with their guest. Fine where it is not defined. */
   findBackup(id: string, options?: CallOptions): Promise<BackupView[] | undefined>;
 
-  /** Closes the views, whatever their name: readers lose them at once. Fine where there are none, or no guest. The folder is its caller's to remove. */
+  /** Closes the views, whatever their name: readers lose them at once. Fine where there are none, or no guest; a backup that is not Mica's is left alone. The folder is its caller's to remove. */
   endBackup(id: string, options?: CallOptions): Promise<void>;
 
   /** The names of its checkpoints, the newest last, also while it does not run. That one is listed does not say that its disks still know it. */
   listCheckpoints(id: string, options?: CallOptions): Promise<string[]>;
 
-  /** Forgets a checkpoint; what it remembers goes over to the one before. Fine where it is gone, or the guest. */
+  /** Forgets a checkpoint; what it remembers goes over to the one before. Fine where it is gone, or the guest; `conflict` where the guest does not run. */
   deleteCheckpoint(id: string, name: string, options?: CallOptions): Promise<void>;
 
   /**

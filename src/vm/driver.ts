@@ -155,7 +155,7 @@ export interface GuestStat extends GuestSummary {
   readonly disks: readonly AttachedDisk[];
   /** Whether the agent in the guest has its port open; it may hang nevertheless. */
   readonly agentConnected: boolean;
-  /** The backup whose views are open; its name is empty where somebody else opened it. */
+  /** The backup whose views are open; its name is empty where it is not Mica's. */
   readonly backup?: { readonly name: string } | undefined;
   /** Targets of the disks that are being copied to another, by `mirrorDisk` or `replaceDisk`. */
   readonly mirrored: readonly string[];

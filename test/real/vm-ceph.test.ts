@@ -3,9 +3,10 @@ import { randomUUID } from "node:crypto";
 import { mkdtemp, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { overlayNode, type RbdNode, rbdNode } from "#/domain/block-node.ts";
+import { type BlockNode, overlayNode, type RbdNode, rbdNode } from "#/domain/block-node.ts";
 import { MiB } from "#/lib/units.ts";
 import { createOverlay } from "#/tools/qemu-img.ts";
+import { openReader } from "#/tools/qemu-nbd.ts";
 import { until } from "#/vm/contract/bench.ts";
 import type { GuestDisk } from "#/vm/guest.ts";
 import type { LibvirtDriver } from "#/vm/libvirt/driver.ts";
@@ -68,6 +69,24 @@ describe("a guest on disks in Ceph", () => {
     assert.equal(buffer.toString(), "written in the guest");
   });
 
+  it("has its disks viewed at one instant, while it writes on", async () => {
+    await ceph.rbd("create", "--size", "8M", "volumes/viewed");
+    await driver.attachDisk(id, { target: "vdb", bus: "virtio", device: "disk", node: { driver: "raw", file: inCeph("volumes", "viewed") } });
+    await until("the guest sees it", async () => (await inGuest(driver, id, "cat /sys/block/vdb/size || echo 0")) === String(8 * MiB / 512));
+    const write = (text: string) => inGuest(driver, id, `yes ${text} | head -c ${MiB} | dd of=/dev/vdb bs=64k iflag=fullblock conv=fsync`);
+    await write("before");
+    const folder = await mkdtemp("/tmp/mica-vm-views-");
+    const views = await driver.beginBackup(id, { name: "views", folder, disks: [{ target: "vda" }, { target: "vdb" }] });
+    await write("after");
+    assert.deepEqual(views.map(({ sizeBytes }) => sizeBytes), [ROOT_BYTES, 8 * MiB]);
+    const [root, volume] = await Promise.all(views.map(({ node }) => startOf(node)));
+    assert.deepEqual(root?.subarray(510), Buffer.from([0x55, 0xaa])); // A boot sector.
+    assert.equal(volume?.toString("latin1", 0, 7), "before\n");
+    await driver.endBackup(id);
+    await driver.detachDisk(id, "vdb");
+    await rm(folder, { recursive: true });
+  });
+
   it("takes a volume again from a libvirtd that was killed meanwhile: the key is still known", async () => {
     await libvirt.kill();
     await libvirt.restart();
@@ -77,6 +96,13 @@ describe("a guest on disks in Ceph", () => {
     await driver.start(id);
     assert.equal((await driver.stat(id))?.state, "running");
   });
+
+  async function startOf(node: BlockNode): Promise<Buffer> {
+    await using reader = await openReader(node);
+    const start = Buffer.alloc(512);
+    await reader.read(start, 0);
+    return start;
+  }
 
   function inCeph(pool: string, image: string, snapshot?: string): RbdNode {
     const settings = { keyring: join(ceph.folder, "ceph.client.volumes.keyring") };

@@ -21,7 +21,6 @@ export const ERROR = {
   noDomain: 42,
   operationInvalid: 55,
   deviceMissing: 99,
-  noDomainCheckpoint: 103,
   noDomainBackup: 104,
 } as const;
 

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
+import { MINUTE_MS } from "#/lib/units.ts";
 import { map } from "#/tools/qemu-img.ts";
 import type { BackupDisk, BackupRequest, BackupView, ByteRange } from "#/vm/backup.ts";
 import { backupXml, checkpointXml, type OpenBackup, readBackup, scratchPath, targetsOfCheckpoint, viewNode } from "#/vm/libvirt/backup-xml.ts";
@@ -16,6 +17,8 @@ import { child, parseXml, type XmlElement } from "#/vm/libvirt/xml.ts";
 
 /** How soon one looks whether a backup has ended: QEMU takes some milliseconds for it. */
 const POLL_MS = 20;
+/** Libvirt itself may be held up for half a minute: see `GuestBackups`. */
+const END_LIMIT_MS = MINUTE_MS;
 
 /** The views of a domain's disks (virDomainBackupBegin in pull mode) and its checkpoints. Libvirtd finds both again when it is restarted. */
 export class LibvirtBackups {
@@ -41,13 +44,18 @@ export class LibvirtBackups {
     return Promise.all(open.targets.map((target) => this.#view(domain, open, target, limits)));
   }
 
-  /** Libvirt says that it is over before QEMU has let go of the disks. */
-  async end(domain: DomainRef, limits: LimitedCall): Promise<void> {
-    if (!(await this.open(domain, limits))) return;
-    await this.#calls.abortJob(domain, limits).catch((error: unknown) => {
+  /** Libvirt asks QEMU to end, and does not wait until it has. Backups that somebody else began are left alone. */
+  async end(domain: DomainRef, { signal, timeoutMs = END_LIMIT_MS }: LimitedCall): Promise<void> {
+    const isOpen = async () => Boolean((await this.open(domain, { signal }))?.name);
+    if (!(await isOpen())) return;
+    const dueMs = performance.now() + timeoutMs;
+    await this.#calls.abortJob(domain, { signal, timeoutMs }).catch((error: unknown) => {
       if (!isLibvirtError(error, ERROR.operationInvalid)) throw error; // It ended by itself.
     });
-    while (await this.open(domain, limits)) await delay(POLL_MS, undefined, { signal: limits.signal }).catch(() => throwIfCancelled(limits.signal));
+    while (await isOpen()) {
+      if (performance.now() >= dueMs) throw new AppError("tool_timed_out", `QEMU did not end them within ${timeoutMs} ms`);
+      await delay(POLL_MS, undefined, { signal }).catch(() => throwIfCancelled(signal));
+    }
   }
 
   /** What libvirt says is open, whoever began it. */
