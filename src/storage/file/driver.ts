@@ -199,6 +199,7 @@ export class FileDriver implements StorageDriver {
 
   async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options: WorkOptions = {}): AsyncIterable<ByteRange> {
     try {
+      if (!this.can.changes) throw new AppError("not_supported", this.can.why.changes ?? "its file system does not tell");
       if (!isPlain(from) || !isPlain(to)) throw new AppError("not_supported", "what has changed is known of raw disks only");
       const [before, now] = [await this.#find(from), await this.#find(to)];
       const areFlat = before.suffix === "disk" && now.suffix === "disk";

@@ -155,6 +155,7 @@ export class NfsDriver implements StorageDriver {
 
   /** What two shares hold has nothing in common. */
   async *changes(from: StoredRef, to: StoredRef, range: ByteRange, options?: WorkOptions): AsyncIterable<ByteRange> {
+    if (!this.can.changes) throw new AppError("not_supported", this.can.why.changes ?? "its shares do not tell");
     const [older, newer] = [await this.#source(from), await this.#source(to)];
     if (older.share !== newer.share) throw new AppError("not_supported", "the two lie on different shares");
     yield* newer.share.each((files) => files.changes(older.ref, newer.ref, range, options));
