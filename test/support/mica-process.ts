@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 const MICA = join(import.meta.dirname, "../../bin/mica");
 export const ADMIN_PASSWORD = "secret of the tests";
-const START_LIMIT_MS = 30_000;
+const START_LIMIT_MS = 60_000;
 
 export interface MicaProcessOptions {
   readonly dataDir?: string;
