@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Database, openDatabase } from "#/db/database.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
-import { KeyedSlots } from "#/lib/keyed-slots.ts";
+import { GroupedSlots } from "#/lib/keyed-slots.ts";
 import { silentLog } from "#/lib/log.ts";
 import { MINUTE_MS } from "#/lib/units.ts";
 import type { SagaContext } from "#/saga/context.ts";
@@ -31,7 +31,7 @@ export const saga: Measurement = {
     const folder = join(bed.folder, "saga");
     await mkdir(folder);
     await using db = await openDatabase(join(folder, "mica.db"));
-    const services = { db, pools: new Pools([]), clock: systemClock, log: silentLog, locks: new KeyedLocks(), captureSlots: new KeyedSlots(5), limits: sagaLimits(folder, { stagingBytesMax: 0 }), hypervisor: new MemoryHypervisor() };
+    const services = { db, pools: new Pools([]), clock: systemClock, log: silentLog, locks: new KeyedLocks(), captureSlots: new GroupedSlots(5), limits: sagaLimits(folder, { stagingBytesMax: 0 }), hypervisor: new MemoryHypervisor() };
     const runner = new SagaRunner(services, [idle], { leaseMs: MINUTE_MS, retentionMs: MINUTE_MS });
     const [engine, durable, commit]: [number[], number[], number[]] = [[], [], []];
     for (let round = 0; round < (bed.isSmall ? 3 : 15); round++) {

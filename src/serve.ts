@@ -36,7 +36,7 @@ import { REGION } from "#/domain/catalog.ts";
 import { AppError } from "#/domain/errors.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
-import { KeyedSlots } from "#/lib/keyed-slots.ts";
+import { GroupedSlots } from "#/lib/keyed-slots.ts";
 import { terminalLog } from "#/lib/terminal-log.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
@@ -68,7 +68,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   stack.use(pools);
 
   const hypervisor = stack.use(await openHost(db, config, log));
-  const services = { db, pools, clock: systemClock, log, locks: new KeyedLocks(), captureSlots: new KeyedSlots(config.servers.maxConcurrentSnapshots), limits: config, hypervisor };
+  const services = { db, pools, clock: systemClock, log, locks: new KeyedLocks(), captureSlots: new GroupedSlots(config.servers.maxConcurrentSnapshots), limits: config, hypervisor };
   const runner = new SagaRunner(services, SAGAS, config.operations);
   stack.defer(() => runner.close(CLOSE_LIMIT_MS));
   const context: AppContext = { db, clock: systemClock, log, config, pools, runner, hypervisor };

@@ -16,7 +16,7 @@ import type { Caller } from "#/domain/caller.ts";
 import { diskId, operationId, poolName, projectId, userId } from "#/domain/ids.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
-import { KeyedSlots } from "#/lib/keyed-slots.ts";
+import { GroupedSlots } from "#/lib/keyed-slots.ts";
 import { MiB } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
@@ -49,7 +49,7 @@ class World implements AsyncDisposable {
     const { config } = loadConfig({ env: { MICA_POOLS: JSON.stringify(pools) }, flags: { dataDir: join(root, "data") } });
     const open = poolOpener({ db: state, log });
     const opened = await openPools(state, config.pools, open);
-    const services = { db: state, pools: opened, clock: systemClock, log, locks: new KeyedLocks(), captureSlots: new KeyedSlots(5), limits: config, hypervisor: new MemoryHypervisor() };
+    const services = { db: state, pools: opened, clock: systemClock, log, locks: new KeyedLocks(), captureSlots: new GroupedSlots(5), limits: config, hypervisor: new MemoryHypervisor() };
     const runner = new SagaRunner(services, SAGAS, config.operations);
     const context = { db: state, clock: systemClock, log, config, pools: opened, runner, hypervisor: services.hypervisor };
     return new World(state, context, new PoolAdmin(context, open));

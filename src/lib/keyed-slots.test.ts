@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { KeyedSlots } from "./keyed-slots.ts";
+import { GroupedSlots, KeyedSlots } from "./keyed-slots.ts";
 
 it("a key waits until another gives its slot back, and has it once however often it asks", async () => {
   const slots = new KeyedSlots(1);
@@ -23,4 +23,15 @@ it("a key that gives up waiting can ask again", async () => {
   await assert.rejects(slots.take("b", AbortSignal.abort(new Error("no time"))), /no time/);
   await slots.giveBack("a");
   await slots.take("b");
+});
+
+it("of a group one key at a time has a slot, while others have theirs", async () => {
+  const slots = new GroupedSlots(2);
+  await slots.take("x", "a");
+  let isIn = false;
+  const waiting = slots.take("x", "b").then(() => (isIn = true));
+  await slots.take("y", "c");
+  assert.equal(isIn, false);
+  await slots.giveBack("x", "a");
+  await waiting;
 });

@@ -27,3 +27,24 @@ export class KeyedSlots {
     slot?.[Symbol.dispose]();
   }
 }
+
+/** At most so many keys have a slot at once, and of each group only one. */
+export class GroupedSlots {
+  readonly #all: KeyedSlots;
+  readonly #groups = new Map<string, KeyedSlots>();
+
+  constructor(count: number) {
+    this.#all = new KeyedSlots(count);
+  }
+
+  /** As `KeyedSlots.take`. Who waits for its group keeps nobody else waiting. */
+  async take(group: string, key: string, signal?: AbortSignal): Promise<void> {
+    await this.#groups.getOrInsertComputed(group, () => new KeyedSlots(1)).take(key, signal);
+    await this.#all.take(key, signal);
+  }
+
+  async giveBack(group: string, key: string): Promise<void> {
+    await this.#all.giveBack(key);
+    await this.#groups.get(group)?.giveBack(key);
+  }
+}

@@ -29,7 +29,7 @@ interface Case {
 const GUEST = { active: "running", paused: "paused", stopped: "shutoff", suspended: "suspended" } as const;
 
 /** A server with an image that is queued for its disk. */
-async function prepare(world: ServerWorld, { only, vmState = "active", format = "raw", agent = true }: Case = {}): Promise<CaptureServer> {
+async function prepare(world: ServerWorld, { only, vmState = "active", format = "raw", agent = true }: Case = {}): Promise<CaptureServer & { readonly imageId: string }> {
   const serverId = await world.addRunning(root, SIZE_BYTES);
   if (agent) await updateServer(world.db, serverId, { image_properties: '{"hw_qemu_guest_agent":"yes"}' });
   await world.run(powerServer, { serverId, action: "softReboot" });
@@ -56,7 +56,7 @@ async function assertAsBefore(world: ServerWorld, { serverId }: CaptureServer, v
   await world.sagas.assertAuditClean();
 }
 
-async function assertImage(world: ServerWorld, { imageId }: CaptureServer, format: string): Promise<void> {
+async function assertImage(world: ServerWorld, { imageId }: { readonly imageId: string }, format: string): Promise<void> {
   const image = await world.sagas.image(imageId);
   assert.deepEqual([image?.status, image?.virtual_size_bytes], ["active", SIZE_BYTES]);
   if (format === "raw") assert.ok((await world.sagas.content(image?.disk_id, MiB)).equals(root));

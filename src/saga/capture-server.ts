@@ -6,8 +6,10 @@ import { findSnapshot, updateSnapshot } from "#/db/snapshots.ts";
 import { CAPTURE_PROPERTIES, type ConsistencyLevel } from "#/domain/capture.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
+import type { TaskState } from "#/domain/server.ts";
 import type { CaptureMethod } from "#/planner/plan.ts";
 import type { Captured, SagaContext } from "#/saga/context.ts";
+import { markSnapshotFailed } from "#/saga/create-snapshot.ts";
 import { deleteImage } from "#/saga/delete-image.ts";
 import { dropSnapshot } from "#/saga/delete-snapshot.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
@@ -19,10 +21,13 @@ import { atOneInstant, type InstantWish, letGo } from "#/saga/instant.ts";
 import { discardTarget, fillTarget, type NewDiskRecord, recordTarget } from "#/saga/materialise.ts";
 import { settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
 import { type CapturedDisk, type CaptureParams, closeViews, has, liveDisk, type Methods, openView, openViews, prepareViews, wayOf } from "#/saga/server-views.ts";
+import { giveUpUpload, setVolumeBack, type UploadVolume } from "#/saga/upload-volume.ts";
 
 export interface CaptureServer extends CaptureParams {
-  /** Recorded already, `queued`. One that stands for volumes has no bytes of its own. */
-  readonly imageId: string;
+  /** Recorded already, `queued`. One that stands for volumes has no bytes of its own. Null where only a snapshot of a volume was asked for. */
+  readonly imageId: string | null;
+  /** Where an image of one of its volumes was asked for: how that upload began. */
+  readonly upload?: UploadVolume | undefined;
   /** What is to be frozen, and what may be done without. */
   readonly hasAgent: boolean;
   readonly requiresQuiesce: boolean;
@@ -35,8 +40,8 @@ export interface CaptureServer extends CaptureParams {
 type Context = SagaContext<CaptureServer>;
 
 /**
- * Makes an image of a server: of its own disk, and snapshots of its volumes, all of one instant. The image is `queued` and the snapshots `creating` already; in the end they are there, or
- * gone, and the server is as it was. nova/compute/manager.py `snapshot_instance`.
+ * Captures disks of a server at one instant. Makes an image of a server: of its own disk, and snapshots of its volumes, all of one instant. The image is `queued` and the snapshots `creating` already; in the end they are there, or
+ * gone, and the server is as it was. nova/compute/manager.py `snapshot_instance`. So too an image, or a snapshot, of a volume that a guest has open.
  */
 export const captureServer: Saga<Context> = {
   name: "capture-server",
@@ -78,16 +83,17 @@ export const captureServer: Saga<Context> = {
 
 async function saveImage(context: Context, { signal }: StepScope): Promise<void> {
   const { db, clock, params, captureSlots, operationId } = context;
-  await captureSlots.take(operationId, signal);
+  await captureSlots.take(params.serverId, operationId, signal);
+  await show(context, "image_snapshot");
+  if (params.imageId === null) return;
   const image = await findImage(db, params.imageId);
   if (!image) throw new AppError("gone", "The image was deleted before the server could be copied into it.");
-  await showTask(context, "image_snapshot");
   if (image.status === "queued") await updateImage(db, image.id, { status: "saving", updated_at: clock.nowMs() });
 }
 
 /** By the best methods that work: where one breaks, the next is as good an answer. What was opened before, by a process that ended, is of another instant, and closed. */
 async function takeViews(context: Context, scope: StepScope): Promise<void> {
-  await context.captureSlots.take(context.operationId, scope.signal);
+  await context.captureSlots.take(context.params.serverId, context.operationId, scope.signal);
   const fellBack: { strategy: string; because: string }[] = [];
   for (let methods = context.actual.capture?.methods ?? bestOf(context); ; ) {
     await dropViews(context);
@@ -157,7 +163,7 @@ function gentlestLeft({ params }: Context, methods: Methods, error: AppError | u
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
   const { disks } = context.params;
-  await showTask(context, "image_uploading");
+  await show(context, "image_uploading");
   const sums = { bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 };
   for (const [index, disk] of disks.entries()) {
     const progress = (fraction: number) => scope.progress((index + fraction) / disks.length);
@@ -201,25 +207,27 @@ async function close(context: Context): Promise<void> {
   if (!capture) return;
   await closeViews(context, capture.methods, { all: false, restarts: params.runs });
   if (has(capture.methods, "cold")) await context.report({ capture: { ...capture, downtimeMs: clock.nowMs() - (capture.atMs ?? 0) } });
-  await captureSlots.giveBack(operationId);
+  await captureSlots.giveBack(params.serverId, operationId);
 }
 
 /** Bytes that were moved are hashed before the image is shown; others in the background. */
 async function hash(context: Context, scope: StepScope): Promise<void> {
   const disk = imageDisk(context);
-  if (disk && !movesNothing(context, disk)) await hashImageDisk(context, context.params.imageId, targetOf(context, disk).id, scope);
+  if (disk && !movesNothing(context, disk)) await hashImageDisk(context, disk.becomes.id, targetOf(context, disk).id, scope);
 }
 
 async function publish(context: Context): Promise<void> {
   const { db, clock, params } = context;
   const bytes = await bytesOfImage(context);
   await db.transaction().execute(async (trx) => {
-    if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
     for (const disk of params.disks) await showResult(trx, context, disk);
+    if (params.imageId === null) return;
+    if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
     await setImageProperties(trx, params.imageId, factsOf(context.actual.capture));
     await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
   });
-  await settleServer(context, {});
+  if (isOfServer(params)) await settleServer(context, {});
+  if (params.upload) await setVolumeBack({ ...context, params: params.upload });
   await goOnInBackground(context);
 }
 
@@ -233,22 +241,22 @@ async function showResult(trx: Database, context: Context, disk: CapturedDisk): 
 
 async function bytesOfImage(context: Context) {
   const disk = imageDisk(context);
-  if (!disk) return { size_bytes: 0, virtual_size_bytes: null, disk_id: null };
+  if (!disk) return { size_bytes: 0, virtual_size_bytes: null, disk_id: null }; // It stands for volumes.
   const { id, pool, virtualSizeBytes } = targetOf(context, disk);
   const stored = await context.pools.get(pool).stat(id);
-  if (!stored) throw new AppError("disk_not_found", `Disk ${id} of image ${context.params.imageId} is not in pool "${pool}".`);
+  if (!stored) throw new AppError("disk_not_found", `Disk ${id} of image ${disk.becomes.id} is not in pool "${pool}".`);
   return { size_bytes: stored.sizeBytes, virtual_size_bytes: virtualSizeBytes, disk_id: id };
 }
 
 async function takeBack({ db, params }: Context): Promise<void> {
-  await updateImage(db, params.imageId, { disk_id: null });
+  if (params.imageId !== null) await updateImage(db, params.imageId, { disk_id: null });
   for (const { becomes } of params.disks) if (becomes.kind === "snapshot") await updateSnapshot(db, becomes.id, { disk_id: null });
 }
 
 /** Backups of the type beyond those that are kept go, the oldest first; nova/compute/manager.py `_rotate_backups`. Those that are protected stay. */
 async function rotate(context: Context): Promise<void> {
   const { db, runner, params, requestId } = context;
-  const image = await findImage(db, params.imageId);
+  const image = params.backup && params.imageId !== null ? await findImage(db, params.imageId) : undefined;
   if (!params.backup || !image) return;
   const backups = await backupsOf(db, { serverId: params.serverId, type: params.backup.type, owner: image.owner });
   for (const { id, owner, disk_id } of backups.slice(params.backup.rotation).filter((image) => image.protected === 0)) {
@@ -266,15 +274,33 @@ async function goOnInBackground(context: Context): Promise<void> {
   const disk = imageDisk(context);
   if (!disk || !movesNothing(context, disk)) return;
   await flattenInBackground(context, targetOf(context, disk).id);
-  await beginHashImage(context, context.params.imageId);
+  await beginHashImage(context, disk.becomes.id);
 }
 
 async function giveUp(context: Context, because: Failure): Promise<void> {
   const { db, params, captureSlots, operationId } = context;
-  await captureSlots.giveBack(operationId);
-  for (const { becomes } of params.disks) if (becomes.kind === "snapshot") await dropSnapshot(context, becomes.id);
-  await db.transaction().execute((trx) => forgetImage(trx, params.imageId));
+  await captureSlots.giveBack(params.serverId, operationId);
+  if (params.upload) return giveUpUpload({ ...context, params: params.upload }, because);
+  for (const { becomes } of params.disks) if (becomes.kind === "snapshot") await giveUpSnapshot(context, becomes.id, because);
+  if (params.imageId === null) return;
+  const { imageId } = params;
+  await db.transaction().execute((trx) => forgetImage(trx, imageId));
   if (await findServer(db, params.serverId)) await settleFailed(context, because);
+}
+
+/** One that its user asked for stays, to say why it failed. */
+async function giveUpSnapshot(context: Context, snapshotId: string, because: Failure): Promise<void> {
+  if (context.params.imageId !== null) return dropSnapshot(context, snapshotId);
+  return markSnapshotFailed({ ...context, params: { snapshotId } }, because);
+}
+
+/** Only what was asked for of the server itself is its task. */
+async function show(context: Context, task: TaskState): Promise<void> {
+  if (isOfServer(context.params)) await showTask(context, task);
+}
+
+function isOfServer({ imageId, upload }: CaptureServer): boolean {
+  return imageId !== null && upload === undefined;
 }
 
 /** What the image says of how it came about. */

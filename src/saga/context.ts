@@ -1,7 +1,7 @@
 import type { Database } from "#/db/database.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Clock } from "#/lib/clock.ts";
-import type { KeyedSlots } from "#/lib/keyed-slots.ts";
+import type { GroupedSlots } from "#/lib/keyed-slots.ts";
 import type { KeyedLocks } from "#/lib/keyed-locks.ts";
 import type { Log } from "#/lib/log.ts";
 import type { ConsistencyLevel } from "#/domain/capture.ts";
@@ -22,7 +22,7 @@ export interface SagaServices {
   /** Runs the servers' guests. */
   readonly hypervisor: HypervisorDriver;
   /** How many servers are captured at once, by their operations. */
-  readonly captureSlots: KeyedSlots;
+  readonly captureSlots: GroupedSlots;
 }
 
 export interface SagaLimits {

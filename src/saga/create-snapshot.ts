@@ -21,7 +21,7 @@ export const createSnapshot: Saga<Context> = {
     {
       name: "record",
       run: async (context) => void (await volumeDisk(context)),
-      undo: markFailed,
+      undo: markSnapshotFailed,
     },
     {
       name: "freeze",
@@ -55,7 +55,7 @@ async function publish(context: Context): Promise<void> {
   await flattenBeyondLimit(context, await volumeDisk(context));
 }
 
-async function markFailed(context: Context, because: Failure): Promise<void> {
+export async function markSnapshotFailed(context: Context, because: Failure): Promise<void> {
   const { db, clock, params } = context;
   await db.transaction().execute(async (trx) => {
     const snapshot = await findSnapshot(trx, params.snapshotId);

@@ -37,7 +37,7 @@ export const uploadVolume: Saga<Context> = {
     {
       name: "record",
       run: saveImage,
-      undo: giveUp,
+      undo: giveUpUpload,
     },
     {
       name: "freeze",
@@ -137,7 +137,7 @@ async function restoreVolume(context: Context): Promise<void> {
   await beginHashImage(context, context.params.imageId);
 }
 
-async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
+export async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
   await db.transaction().execute(async (trx) => {
     const volume = await findVolume(trx, params.volumeId);
     if (volume?.status !== "uploading") return;
@@ -146,7 +146,8 @@ async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
   });
 }
 
-async function giveUp(context: Context, because: Failure): Promise<void> {
+/** The image goes, or is as it was before; the volume is free again. */
+export async function giveUpUpload(context: Context, because: Failure): Promise<void> {
   const { db, params } = context;
   await db.transaction().execute(async (trx) => {
     await (params.keepsImage ? emptyImage(trx, context) : forgetImage(trx, params.imageId));

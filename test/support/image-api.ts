@@ -12,7 +12,7 @@ import { openDatabase } from "#/db/database.ts";
 import { poolName } from "#/domain/ids.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
-import { KeyedSlots } from "#/lib/keyed-slots.ts";
+import { GroupedSlots } from "#/lib/keyed-slots.ts";
 import { silentLog } from "#/lib/log.ts";
 import { MiB } from "#/lib/units.ts";
 import type { SagaServices } from "#/saga/context.ts";
@@ -60,7 +60,7 @@ export class ImageApi implements AsyncDisposable {
       clock: systemClock,
       log: silentLog,
       locks: new KeyedLocks(),
-      captureSlots: new KeyedSlots(5),
+      captureSlots: new GroupedSlots(5),
       limits: sagaLimits(dir, { stagingBytesMax: MiB }),
       hypervisor: new MemoryHypervisor(),
     };

@@ -15,7 +15,7 @@ import { type DiskId, diskId, operationId, poolName } from "#/domain/ids.ts";
 import { snapshotQuota, volumeQuota } from "#/domain/quota.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
-import { KeyedSlots } from "#/lib/keyed-slots.ts";
+import { GroupedSlots } from "#/lib/keyed-slots.ts";
 import { silentLog } from "#/lib/log.ts";
 import { MiB } from "#/lib/units.ts";
 import type { Plan } from "#/planner/plan.ts";
@@ -64,7 +64,7 @@ export class SagaWorld implements AsyncDisposable {
     ]);
     await db.insertInto("volume_type").values({ ...TYPE, description: null, is_public: 1, created_at: 0, updated_at: 0 }).execute();
     const dir = await mkdtemp(join(tmpdir(), "mica-staging-"));
-    return new SagaWorld({ db, pools, clock: systemClock, log: silentLog, locks: new KeyedLocks(), captureSlots: new KeyedSlots(5), limits: sagaLimits(dir, { stagingBytesMax: 64 * MiB }), hypervisor }, sagas);
+    return new SagaWorld({ db, pools, clock: systemClock, log: silentLog, locks: new KeyedLocks(), captureSlots: new GroupedSlots(5), limits: sagaLimits(dir, { stagingBytesMax: 64 * MiB }), hypervisor }, sagas);
   }
 
   get db(): Database {

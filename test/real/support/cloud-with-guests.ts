@@ -22,10 +22,10 @@ export class CloudWithGuests implements AsyncDisposable {
     this.hypervisor = libvirt.open();
   }
 
-  static async start(env: Record<string, string> = {}): Promise<CloudWithGuests> {
+  static async start(env: Record<string, string> = {}, { dataDir }: { dataDir?: string } = {}): Promise<CloudWithGuests> {
     const libvirt = await startLibvirt();
     const host = { MICA_HYPERVISOR_DRIVER: "libvirt", MICA_HYPERVISOR_SOCKET_PATH: libvirt.socketPath, MICA_HYPERVISOR_SHUTDOWN_GRACE_MS: "15000" };
-    return new CloudWithGuests(await MicaProcess.start({ env: { ...host, ...env } }), libvirt);
+    return new CloudWithGuests(await MicaProcess.start({ env: { ...host, ...env }, ...(dataDir && { dataDir }) }), libvirt);
   }
 
   /** The small guest as an image, raw, or as the file that is given; its agent can be talked to. */

@@ -15,7 +15,7 @@ import { insertImage } from "#/db/images.ts";
 import { diskId, imageId, operationId, poolName } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
-import { KeyedSlots } from "#/lib/keyed-slots.ts";
+import { GroupedSlots } from "#/lib/keyed-slots.ts";
 import { silentLog } from "#/lib/log.ts";
 import { GiB, KiB, MiB } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
@@ -82,7 +82,7 @@ export class TestWorld implements AsyncDisposable {
     // No two records of a test are made at the same time, so that their order is known.
     let nowMs = Date.now();
     const clock = { nowMs: () => ++nowMs };
-    const services = { db, pools, clock, log: silentLog, locks: new KeyedLocks(), captureSlots: new KeyedSlots(5), limits: sagaLimits(dir, { stagingBytesMax: 64 * MiB }), hypervisor: new MemoryHypervisor() };
+    const services = { db, pools, clock, log: silentLog, locks: new KeyedLocks(), captureSlots: new GroupedSlots(5), limits: sagaLimits(dir, { stagingBytesMax: 64 * MiB }), hypervisor: new MemoryHypervisor() };
     const runner = new SagaRunner(services, SAGAS, { leaseMs: 30_000, retentionMs: 1000 });
     const context: AppContext = { db, clock, log: silentLog, config: { ...config, ...changes, quotas: { ...config.quotas, ...quotas } }, pools, runner, hypervisor: services.hypervisor };
     const storage = await openBlockStorage(context);

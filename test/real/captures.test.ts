@@ -1,0 +1,105 @@
+/** Images of servers whose guests write all the time: by each method, all that was acknowledged before the instant is there, and the image boots. */
+import assert from "node:assert/strict";
+import { createWriteStream } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { after, describe, it } from "node:test";
+import { fileNode } from "#/domain/block-node.ts";
+import { MINUTE_MS, MiB } from "#/lib/units.ts";
+import { convert } from "#/tools/qemu-img.ts";
+import { run } from "#/tools/run.ts";
+import { type MountedFileSystem, mountNew } from "../support/file-systems.ts";
+import { CloudWithGuests } from "./support/cloud-with-guests.ts";
+import { inGuest } from "./support/guest-shell.ts";
+
+const timeoutMs = MINUTE_MS;
+/** Appends numbers, each on stable storage before the next: what the file ends with was acknowledged. */
+const WRITE = "setsid sh -c 'n=0; while :; do n=$((n+1)); echo $n | dd of=/data/ack.log oflag=append conv=notrunc,fsync 2>/dev/null; done' >/dev/null 2>&1 </dev/null & echo begun";
+const LAST = "tail -n 1 /data/ack.log";
+/** Where the guest's root file system lies on its disk. */
+const ROOT_OFFSET_MIB = 25;
+const ROOT_MIB = 48;
+
+const METHODS = ["backup_job", "live_mirror", "cold", "pool_snapshot"] as const;
+
+/** Overlays cannot be frozen under a guest, reflinks can. */
+async function cloudFor(method: (typeof METHODS)[number]): Promise<{ cloud: CloudWithGuests; place: MountedFileSystem | undefined }> {
+  const place = method === "pool_snapshot" ? await mountNew("xfs", { sizeBytes: 3 * 1024 * MiB }) : undefined;
+  const env = { ...(method !== "pool_snapshot" && { MICA_SERVERS_CAPTURE_METHOD: method }), ...(place && { TMPDIR: place.path }) };
+  return { cloud: await CloudWithGuests.start(env, place && { dataDir: join(place.path, "mica") }), place };
+}
+
+for (const method of METHODS) {
+  describe(`an image by ${method}`, () => {
+    let cloud: CloudWithGuests;
+    let place: MountedFileSystem | undefined;
+    let [serverId, imageId, acknowledged] = ["", "", 0];
+    after(async () => {
+      await cloud?.[Symbol.asyncDispose]();
+      await place?.[Symbol.asyncDispose]();
+    });
+
+    it("is made while the guest writes, which then goes on", async () => {
+      ({ cloud, place } = await cloudFor(method));
+      serverId = await cloud.createServer({ imageRef: await cloud.addImage() });
+      await cloud.untilServer(serverId, "ACTIVE");
+      await cloud.untilBooted(serverId);
+      await inGuest(cloud.hypervisor, serverId, WRITE);
+      await cloud.mica.until(() => inGuest(cloud.hypervisor, serverId, `${LAST} || true`), (last) => Number(last) > 5);
+      acknowledged = Number(await inGuest(cloud.hypervisor, serverId, LAST));
+      imageId = (await cloud.compute("POST", `/servers/${serverId}/action`, { createImage: { name: "captured", metadata: { purpose: "test" } } })).image_id;
+      await cloud.untilServer(serverId, "ACTIVE");
+      const image = await cloud.mica.json("GET", `/image/v2/images/${imageId}`);
+      assert.deepEqual([image.status, image.purpose, image.image_type, image.instance_uuid], ["active", "test", "snapshot", serverId]);
+      assert.deepEqual([image.mica_capture_method, image.mica_consistency], [method, method === "cold" ? "crash" : "filesystem"]);
+      assert.equal(Number(image.mica_freeze_ms) > 0, method !== "cold");
+      const guest = await cloud.hypervisor.stat(serverId);
+      assert.deepEqual([guest?.state, guest?.backup, guest?.mirrored], ["running", undefined, []]);
+      const now = Number(await inGuest(cloud.hypervisor, serverId, LAST));
+      await cloud.mica.until(() => inGuest(cloud.hypervisor, serverId, LAST), (last) => Number(last) > now);
+      await cloud.assertAuditClean();
+    });
+
+    it("has a file system that is whole", async () => {
+      const folder = await mkdtemp("/tmp/mica-captured-");
+      try {
+        const state = await rootState(cloud, imageId, folder);
+        // Frozen, it is as after an unmount; cut off, its journal has work to do.
+        assert.match(state, method === "cold" ? /needs_recovery|clean/ : /clean/);
+        if (method !== "cold") assert.doesNotMatch(state, /needs_recovery/);
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    });
+
+    it("boots, with all that was acknowledged before", async () => {
+      const copyId = await cloud.createServer({ imageRef: imageId });
+      await cloud.untilServer(copyId, "ACTIVE");
+      await cloud.untilBooted(copyId);
+      const last = Number(await inGuest(cloud.hypervisor, copyId, LAST));
+      assert.ok(last >= acknowledged, `${acknowledged} was acknowledged, and the image ends with ${last}`);
+      assert.match(await inGuest(cloud.hypervisor, copyId, "/data/check"), /^OK/);
+      await cloud.deleteServer(copyId);
+      await cloud.deleteServer(serverId);
+      await cloud.mica.json("DELETE", `/image/v2/images/${imageId}`);
+      await cloud.assertAuditClean();
+    });
+  });
+}
+
+/** What ext4 says of itself in the image's superblock, after a check that changes nothing has found no fault. */
+async function rootState(cloud: CloudWithGuests, imageId: string, folder: string): Promise<string> {
+  const { disk_format: format } = await cloud.mica.json("GET", `/image/v2/images/${imageId}`);
+  const [stored, raw, root] = [join(folder, "stored"), join(folder, "raw"), join(folder, "root")];
+  const answer = await cloud.mica.ask("GET", `/image/v2/images/${imageId}/file`);
+  assert.ok(answer.body);
+  await pipeline(Readable.fromWeb(answer.body as Parameters<typeof Readable.fromWeb>[0]), createWriteStream(stored));
+  await run("truncate", ["-s", "1G", raw], { timeoutMs });
+  await convert(fileNode(stored, format), fileNode(raw, "raw"));
+  await run("dd", [`if=${raw}`, `of=${root}`, "bs=1M", `skip=${ROOT_OFFSET_MIB}`, `count=${ROOT_MIB}`], { timeoutMs });
+  const { stdout } = await run("dumpe2fs", ["-h", root], { timeoutMs });
+  if (!stdout.includes("needs_recovery")) await run("e2fsck", ["-f", "-n", root], { timeoutMs });
+  return stdout;
+}
