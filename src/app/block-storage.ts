@@ -35,7 +35,7 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
   const quotas = new Quotas(context);
   const volumes = new Volumes(context);
   const volumeTypes = new VolumeTypes(context);
-  const snapshots = new Snapshots(context, { volumes, quotas });
+  const snapshots = new Snapshots(context, { volumes, quotas, materialise });
   const volumeCreation = new VolumeCreation(context, { volumes, snapshots, volumeTypes, quotas, materialise });
   await volumeTypes.bootstrap();
   return {

@@ -43,10 +43,14 @@ export interface ServerDiskRequest {
 }
 
 export interface CaptureRequest extends Pick<CaptureFacts, "guest" | "only" | "requiresQuiesce"> {
-  readonly serverId: string;
+  /** Whose disk it is. */
+  readonly subject: { readonly kind: "server" | "volume"; readonly id: string };
   readonly disk: DiskId;
   /** Undefined: a snapshot. */
   readonly form?: ImageForm | undefined;
+  /** As for `planImage`. */
+  readonly store?: string | undefined;
+  readonly pool?: PoolName | undefined;
 }
 
 /** The drivers that keep disks of a kind; undefined: all. */
@@ -130,15 +134,16 @@ export class Materialise {
   }
 
   /** The plans of an image, or of a snapshot in the disk's own pool, of a disk of a server; the best first. */
-  async planCapture({ disk, serverId, form, ...how }: CaptureRequest): Promise<Plan[]> {
-    const source = { ...(await this.#sourceFacts("server", serverId, await getDisk(this.#db, disk))), live: true };
+  async planCapture({ disk, subject, form, store, pool, ...how }: CaptureRequest): Promise<Plan[]> {
+    const source = { ...(await this.#sourceFacts(subject.kind, subject.id, await getDisk(this.#db, disk))), live: true };
     const { virtualSizeBytes } = source;
     if (!form) {
       const target = { kind: "snapshot", format: "raw", virtualSizeBytes, ...placeOf(this.#pools.get(source.pool)), cache: {} } as const;
       return planCapture({ ...how, source, target });
     }
     const target = { kind: "image", virtualSizeBytes, ...(await contentOf(form)) } as const;
-    const plans = this.#storesFor(undefined).map((pool) => planCapture({ ...how, source, target: { ...target, ...placeOf(pool), cache: {} } }));
+    const stores = pool ? [this.#pools.get(pool)] : this.#storesFor(store);
+    const plans = stores.map((one) => planCapture({ ...how, source, target: { ...target, ...placeOf(one), cache: {} } }));
     return plans.reduce((best, other) => (costOf(other[0]) < costOf(best[0]) ? other : best));
   }
 

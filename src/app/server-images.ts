@@ -29,6 +29,7 @@ import { type MappedDevice, mappingOf, minDiskGibOf, quiesceWishes, snapshotProp
 import { orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
+import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import type { CapturedDisk } from "#/saga/server-views.ts";
 import type { GuestStat } from "#/vm/driver.ts";
 
@@ -118,7 +119,7 @@ export class ServerImages {
     if (!disk) throw new AppError("conflict", `Disk ${device.target} of server ${server.id} has no bytes.`);
     if (volume) pools.refuseWhileDown(volume.pool);
     const form = volume ? undefined : formOf(config, image);
-    const ways = await this.#parts.materialise.planCapture({ serverId: server.id, disk: diskId(disk), form, ...how });
+    const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, ...how });
     const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
     return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
   }
@@ -236,14 +237,6 @@ export class ServerImages {
 function refuseInState(server: ServerTable, action: ServerAction): void {
   const { from } = SERVER_ACTIONS[action];
   if (server.task_state !== null || !(from as readonly string[]).includes(server.vm_state)) throw refusedInState(action, server);
-}
-
-function standingOf(guest: GuestStat | undefined): CaptureFacts["guest"] {
-  return guest?.state === "running" || guest?.state === "paused" || guest?.state === "suspended" ? guest.state : "off";
-}
-
-function onlyMethod({ captureMethod }: Config["servers"]): CaptureFacts["only"] {
-  return captureMethod === "auto" ? undefined : captureMethod;
 }
 
 function formOf({ servers, volumeUploads }: Config, { diskFormat }: Image): ImageForm {

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import { fetchPage, type ListRequest, listedProject, type Page, refuseUnknownMarker, sortBy } from "#/app/lists.ts";
+import type { Materialise } from "#/app/materialise.ts";
+import { findOpenVolume, planOpenVolume, type VolumeCapture } from "#/app/open-volume.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
@@ -25,6 +27,7 @@ import { diskId } from "#/domain/ids.ts";
 import { snapshotQuota } from "#/domain/quota.ts";
 import { invalidSnapshot, SNAPSHOT_DELETABLE, SNAPSHOT_STATUSES, snapshotNotFound } from "#/domain/snapshot.ts";
 import { invalidVolume, orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
+import { captureServer } from "#/saga/capture-server.ts";
 import { createSnapshot } from "#/saga/create-snapshot.ts";
 import { deleteSnapshot } from "#/saga/delete-snapshot.ts";
 
@@ -52,11 +55,13 @@ export class Snapshots {
   readonly #context: AppContext;
   readonly #volumes: Volumes;
   readonly #quotas: Quotas;
+  readonly #materialise: Pick<Materialise, "planCapture">;
 
-  constructor(context: AppContext, { volumes, quotas }: { volumes: Volumes; quotas: Quotas }) {
+  constructor(context: AppContext, { volumes, quotas, materialise }: { volumes: Volumes; quotas: Quotas; materialise: Pick<Materialise, "planCapture"> }) {
     this.#context = context;
     this.#volumes = volumes;
     this.#quotas = quotas;
+    this.#materialise = materialise;
   }
 
   async list(caller: Caller, request: SnapshotListRequest): Promise<Page<Snapshot>> {
@@ -95,12 +100,14 @@ export class Snapshots {
     requireRole(caller, "member", "create snapshots");
     const { db, clock, runner, pools } = this.#context;
     const now = clock.nowMs();
+    const id = randomUUID();
+    const capture = await this.#captureOfOpen(caller, volumeId);
     const { operationId, row } = await db.transaction().execute(async (trx) => {
       const volume = await this.#volumes.find(trx, caller, volumeId);
       pools.refuseWhileDown(volume.pool);
       await lockForSnapshot(trx, volume, inUse);
       const row: SnapshotTable = {
-        id: randomUUID(),
+        id,
         volume_id: volumeId,
         project_id: volume.project_id,
         user_id: caller.userId,
@@ -117,10 +124,19 @@ export class Snapshots {
       await this.#quotas.take(trx, row.project_id, snapshotQuota(row.size_bytes, type));
       await insertSnapshot(trx, row);
       await snapshotMetadata.merge(trx, row.id, metadata);
-      return { row, operationId: await runner.begin(trx, createSnapshot, { snapshotId: row.id }, operationOf(caller, row)) };
+      const meta = operationOf(caller, row);
+      if (!capture) return { row, operationId: await runner.begin(trx, createSnapshot, { snapshotId: id }, meta) };
+      return { row, operationId: await runner.begin(trx, captureServer, { ...capture.as({ kind: "snapshot", id }), imageId: null }, { ...meta, plan: capture.plan }) };
     });
     void runner.run(operationId);
     return { ...row, metadata };
+  }
+
+  /** Under a guest that runs its bytes are captured, frozen where its agent can; undefined where nobody writes to them. */
+  async #captureOfOpen(caller: Caller, volumeId: string): Promise<VolumeCapture | undefined> {
+    const volume = await this.#volumes.find(this.#context.db, caller, volumeId);
+    const open = await findOpenVolume(this.#context, volume);
+    return open && planOpenVolume(this.#context, this.#materialise, open, { volume, where: {} });
   }
 
   async update(

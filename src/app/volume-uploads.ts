@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import { imageFormOf } from "#/app/image-form.ts";
 import { Materialise } from "#/app/materialise.ts";
+import { findOpenVolume, planOpenVolume, type VolumeCapture } from "#/app/open-volume.ts";
 import { Quotas } from "#/app/quotas.ts";
 import { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
@@ -15,13 +16,14 @@ import { type Caller, requireRole } from "#/domain/caller.ts";
 import { volumeOfCinderLocation } from "#/domain/cinder-location.ts";
 import type { ImageForm } from "#/domain/compression.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
-import { imageId, poolName } from "#/domain/ids.ts";
+import { imageId, type PoolName, poolName } from "#/domain/ids.ts";
 import { type ContainerFormat, type Image, type ImageDiskFormat, NO_DATA, requireFormats, requirePropertyCount, requireTransition, type Visibility } from "#/domain/image.ts";
 import { requireVisibility } from "#/domain/image-access.ts";
 import { volumeQuota } from "#/domain/quota.ts";
 import { invalidVolume, orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import { inheritedProperties } from "#/domain/volume-source.ts";
 import type { Plan } from "#/planner/plan.ts";
+import { captureServer } from "#/saga/capture-server.ts";
 import { uploadVolume } from "#/saga/upload-volume.ts";
 
 export interface ImageOfVolume {
@@ -49,6 +51,8 @@ interface ImageVolumeOwner {
 
 interface Upload {
   readonly plan: Plan;
+  /** Of a volume that a guest has open. */
+  readonly capture?: VolumeCapture | undefined;
   readonly owner?: ImageVolumeOwner | undefined;
   readonly from: readonly string[];
   /** Records the image, or takes one that is there already; its id. `keepsImage`: a failure leaves it `queued`. */
@@ -120,18 +124,25 @@ export class VolumeUploads {
     const inPlace = this.#staysInPlace(volume, form);
     if (inPlace) {
       try {
-        const plan = await this.#materialise.planImage({ volumeId: volume.id, form, pool: poolName(volume.pool) });
-        return await this.#start(caller, volume.id, { ...upload, plan, owner: this.#ownerOf(volume, caller) });
+        return await this.#startAt(caller, volume, { form, pool: poolName(volume.pool) }, { ...upload, owner: this.#ownerOf(volume, caller) });
       } catch (error) {
         if (asAppError(error)?.code !== "quota_exceeded") throw error;
         this.#context.log.warn({ volume: volume.id, err: error }, "the image of the volume cannot stay in its pool");
       }
     }
     const { [STORE_SPEC]: store } = await volumeTypeExtraSpecs.of(this.#context.db, volume.volume_type_id);
-    return this.#start(caller, volume.id, { ...upload, plan: await this.#materialise.planImage({ volumeId: volume.id, form, store }) });
+    return this.#startAt(caller, volume, { form, store }, upload);
   }
 
-  async #start(caller: Caller, id: string, { plan, owner, from, record, keepsImage }: Upload): Promise<Omit<StartedUpload, "image">> {
+  /** From a guest that has the volume open its bytes of one instant are captured. */
+  async #startAt(caller: Caller, volume: VolumeTable, where: { form: ImageForm; store?: string | undefined; pool?: PoolName }, upload: Omit<Upload, "plan" | "capture">) {
+    const open = await findOpenVolume(this.#context, volume);
+    if (!open) return this.#start(caller, volume.id, { ...upload, plan: await this.#materialise.planImage({ volumeId: volume.id, ...where }) });
+    const capture = await planOpenVolume(this.#context, this.#materialise, open, { volume, where });
+    return this.#start(caller, volume.id, { ...upload, plan: capture.plan, capture });
+  }
+
+  async #start(caller: Caller, id: string, { plan, capture, owner, from, record, keepsImage }: Upload): Promise<Omit<StartedUpload, "image">> {
     const { db, clock, runner } = this.#context;
     const { operationId, ...started } = await db.transaction().execute(async (trx) => {
       const volume = await findVolume(trx, id);
@@ -143,7 +154,8 @@ export class VolumeUploads {
       if (owner) await this.#charge(trx, owner, { volume, volumeType, imageId });
       const meta = { projectId: volume.project_id, userId: caller.userId, requestId: caller.requestId, subject: { kind: "volume", id }, plan };
       const params = { volumeId: id, imageId, previousStatus: volume.status, keepsImage };
-      return { operationId: await runner.begin(trx, uploadVolume, params, meta), volume, volumeType };
+      const begun = capture ? runner.begin(trx, captureServer, { ...capture.as({ kind: "image", id: imageId }), imageId, upload: params }, meta) : runner.begin(trx, uploadVolume, params, meta);
+      return { operationId: await begun, volume, volumeType };
     });
     void runner.run(operationId);
     return started;

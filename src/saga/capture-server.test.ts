@@ -40,7 +40,7 @@ async function prepare(world: ServerWorld, { only, vmState = "active", format = 
   assert.ok(device?.disk_id);
   const imageId = await world.sagas.addQueuedImage(format);
   const guest: CaptureFacts["guest"] = vmState === "active" ? "running" : vmState === "stopped" ? "off" : vmState;
-  const ways = await new Materialise(world.sagas.services).planCapture({ serverId, disk: diskId(device.disk_id), form: { diskFormat: format }, guest, only });
+  const ways = await new Materialise(world.sagas.services).planCapture({ subject: { kind: "server", id: serverId }, disk: diskId(device.disk_id), form: { diskFormat: format }, guest, only });
   const disk = { target: "vda", deviceId: device.id, volumeId: null, ways, becomes: { kind: "image", id: imageId } as const, viewId: randomUUID() };
   return { serverId, imageId, disks: [disk], hasAgent: agent, requiresQuiesce: false, runs: vmState === "active" || vmState === "paused" };
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { loadImage } from "#/db/images.ts";
 import { ComputeWorld } from "./test-world.ts";
 
 describe("volumes of servers", () => {
@@ -94,5 +95,26 @@ describe("volumes of servers", () => {
     const old = await world.makeServer({ imageRef: undefined, block_device_mapping: [{ volume_id: bootable, device_name: "vda", delete_on_termination: "0" }] });
     assert.equal((await world.expect(200, "GET", `/servers/${old}`)).server.status, "ACTIVE");
     assert.equal(await world.base.status(bootable), "in-use");
+  });
+});
+
+describe("volumes of guests that run", () => {
+  it("are given snapshots, and uploaded with force, from a view of one instant", async () => {
+    await using world = await ComputeWorld.open({ enableForceUpload: true });
+    const id = await world.makeServer();
+    const volumeId = await world.base.makeVolume();
+    await world.expect(202, "POST", `/servers/${id}/os-volume_attachments`, { body: { volumeAttachment: { volumeId } } });
+    await world.base.settle();
+    const { snapshot } = await world.base.expect(202, "POST", "/snapshots", { body: { snapshot: { volume_id: volumeId, force: true } }, minor: 65 });
+    await world.base.settle();
+    assert.equal((await world.base.expect(200, "GET", `/snapshots/${snapshot.id}`)).snapshot.status, "available");
+    const upload = { "os-volume_upload_image": { image_name: "captured", force: true, disk_format: "qcow2" } };
+    const { "os-volume_upload_image": begun } = await world.base.expect(202, "POST", `/volumes/${volumeId}/action`, { body: upload });
+    await world.base.settle();
+    const image = await loadImage(world.base.context.db, begun.image_id);
+    assert.deepEqual([image?.status, image?.properties["mica_capture_method"], image?.properties["mica_consistency"]], ["active", "backup_job", "crash"]);
+    assert.equal(await world.base.status(volumeId), "in-use");
+    assert.deepEqual((await world.expect(200, "GET", `/servers/${id}`)).server["OS-EXT-STS:task_state"], null);
+    await world.base.assertAuditClean();
   });
 });
