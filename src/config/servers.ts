@@ -7,8 +7,7 @@ export const IMAGES_TYPES = ["default", "qcow2", "flat", "raw", "lvm", "rbd"] as
 export type ImagesType = (typeof IMAGES_TYPES)[number];
 
 /** Disk formats of images of servers: `source` is how the disk is kept, qcow2 where it is an overlay and raw elsewhere. */
-export const SNAPSHOT_FORMATS = ["source", "raw", "qcow2", "vmdk", "vdi"] as const;
-export type SnapshotFormat = (typeof SNAPSHOT_FORMATS)[number];
+const SNAPSHOT_FORMATS = ["source", "raw", "qcow2", "vmdk", "vdi"] as const;
 
 export const SERVERS_SCHEMA = Type.Object({
   dir: text({
