@@ -10,7 +10,8 @@ import { MiB } from "#/lib/units.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import type { CaptureMethod } from "#/planner/plan.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
-import { sagaContract } from "#/saga/engine/contract.ts";
+import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
+import { runSaga } from "#/saga/engine/saga.ts";
 import { powerServer } from "#/saga/power-server.ts";
 import { captureFolder } from "#/vm/capture-folder.ts";
 import { someContent } from "../../test/support/saga-world.ts";
@@ -121,6 +122,20 @@ describe("captureServer", () => {
     await assertImage(world, params, "raw");
     await assertAsBefore(world, params, "active");
   });
+
+  for (const vmState of ["active", "paused"] as const) {
+    it(`lets a guest go that was held when the process ended, and leaves it ${vmState}`, async () => {
+      await using world = await ServerWorld.open();
+      const params = await prepare(world, { vmState });
+      const { hypervisor } = world.sagas.services;
+      world.host.get(params.serverId).frozen = vmState === "active";
+      if (vmState === "active") await hypervisor.pause(params.serverId);
+      const context = world.context(params);
+      await context.report({ capture: { methods: { vda: "backup_job" }, holds: true } });
+      assert.deepEqual(await runSaga(captureServer, context, new MemoryJournal()), { ended: "done" });
+      await assertAsBefore(world, params, vmState);
+    });
+  }
 
   it("fails where a freeze is required and its agent does not answer, and thaws it when it does", async () => {
     await using world = await ServerWorld.open();

@@ -1,3 +1,4 @@
+import { findServer } from "#/db/servers.ts";
 import type { ConsistencyLevel } from "#/domain/capture.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Captured, SagaContext } from "#/saga/context.ts";
@@ -32,6 +33,7 @@ export async function atOneInstant(context: SagaContext<object>, wish: InstantWi
 /** A guest that was left frozen, or standing still, by a process that ended in the middle goes on. */
 export async function letGo(context: SagaContext<object>, { serverId, hasAgent }: InstantWish): Promise<void> {
   const guest = await context.hypervisor.stat(serverId);
+  if ((await findServer(context.db, serverId))?.vm_state === "paused") return; // So its user wants it; and it was not frozen.
   if (guest?.state === "paused" && guest.reason === "user") await context.hypervisor.resume(serverId);
   if (hasAgent && guest?.agentConnected) await thawSurely(context, serverId);
 }
