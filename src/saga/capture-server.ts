@@ -155,10 +155,11 @@ function bestOf({ params }: Context): Methods {
 /** The next method of each disk that has one. Undefined where none is left, or no other would do better. */
 function gentlestLeft({ params }: Context, methods: Methods, error: AppError | undefined): Methods | undefined {
   if (!error || ["cancelled", "gone", "agent_unavailable", "hypervisor_unavailable"].includes(error.code)) return undefined;
-  const next = params.disks.map((disk): [string, CaptureMethod | undefined] => [disk.target, wayOf(disk, methods).capture?.fallbacks[0]]);
-  if (next.every(([, method]) => method === undefined)) return undefined;
-  const isCold = next.some(([, method]) => method === "cold" || method === undefined); // A guest that is stopped is stopped for all of its disks.
-  return Object.fromEntries(next.map(([target, method]) => [target, isCold ? "cold" : (method as CaptureMethod)]));
+  const next = params.disks.map((disk): [string, CaptureMethod | undefined] => [disk.target, disk.ways[disk.ways.indexOf(wayOf(disk, methods)) + 1]?.capture?.method]);
+  if (next.every(([, method]) => method !== undefined && method !== "cold")) return Object.fromEntries(next) as Methods;
+  // A guest that is stopped is stopped for all of its disks.
+  const canAllBeCold = !has(methods, "cold") && params.disks.every(({ ways }) => ways.some(({ capture }) => capture?.method === "cold"));
+  return canAllBeCold ? Object.fromEntries(next.map(([target]) => [target, "cold" as const])) : undefined;
 }
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
