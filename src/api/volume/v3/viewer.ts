@@ -1,5 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { BaseUrls } from "#/api/base-urls.ts";
+import { type Link, nextLinks } from "#/api/links.ts";
 import { isAdmin } from "#/domain/caller.ts";
 
 /** Who looks at a record, with which microversion, and from where: what the views depend on. */
@@ -11,11 +12,6 @@ export interface Viewer {
   links(collection: string, id: string): Link[];
   /** The `<collection>_links` of a page that has more behind it; undefined on the last. */
   nextLinks(lastId: string | undefined): Link[] | undefined;
-}
-
-export interface Link {
-  readonly rel: "self" | "bookmark" | "next";
-  readonly href: string;
 }
 
 export class Viewers {
@@ -35,7 +31,7 @@ export class Viewers {
         { rel: "self", href: `${baseUrl}/volume/v3/${projectId}/${collection}/${id}` },
         { rel: "bookmark", href: `${baseUrl}/volume/${projectId}/${collection}/${id}` },
       ],
-      nextLinks: (lastId) => (lastId === undefined ? undefined : [{ rel: "next", href: nextHref(request.url, baseUrl, lastId) }]),
+      nextLinks: (lastId) => nextLinks(request.url, baseUrl, lastId),
     };
   }
 
@@ -43,11 +39,4 @@ export class Viewers {
   baseUrl(request: FastifyRequest): string {
     return this.#baseUrls.of(request);
   }
-}
-
-function nextHref(url: string, baseUrl: string, lastId: string): string {
-  const next = new URL(url, baseUrl);
-  next.searchParams.set("marker", lastId);
-  next.searchParams.delete("offset");
-  return baseUrl + next.pathname + next.search;
 }
