@@ -20,6 +20,11 @@ export class KeyedSlots {
     }
   }
 
+  /** Whether nobody has a slot, or waits for one. */
+  get isIdle(): boolean {
+    return this.#held.size === 0;
+  }
+
   /** Fine where the key has none. */
   async giveBack(key: string): Promise<void> {
     const slot = await this.#held.get(key);
@@ -45,6 +50,8 @@ export class GroupedSlots {
 
   async giveBack(group: string, key: string): Promise<void> {
     await this.#all.giveBack(key);
-    await this.#groups.get(group)?.giveBack(key);
+    const slots = this.#groups.get(group);
+    await slots?.giveBack(key);
+    if (slots?.isIdle) this.#groups.delete(group);
   }
 }
