@@ -1,0 +1,91 @@
+/** The same saga, where what it captures are volumes: of a server that an image is to stand for, or one by itself. */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { describe, it } from "node:test";
+import { Materialise } from "#/app/materialise.ts";
+import { updateServer } from "#/db/servers.ts";
+import { AppError } from "#/domain/errors.ts";
+import { diskId } from "#/domain/ids.ts";
+import { MiB } from "#/lib/units.ts";
+import { attachVolume } from "#/saga/attach-volume.ts";
+import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
+import type { CapturedDisk } from "#/saga/server-views.ts";
+import { reserve } from "../../test/support/attachments.ts";
+import { ServerWorld } from "../../test/support/server-world.ts";
+
+/** A running server with a volume, of which an image that stands for it is queued, or a snapshot alone. */
+async function prepare(world: ServerWorld, { image = true } = {}): Promise<CaptureServer & { readonly volumeId: string }> {
+  const { volumeId, ...attachment } = await reserve(world);
+  await world.run(attachVolume, attachment);
+  const { serverId, deviceId } = attachment;
+  const volume = await world.sagas.volume(volumeId);
+  const imageId = image ? await world.sagas.addQueuedImage("qcow2") : null;
+  const snapshotId = await world.sagas.addSnapshot(volumeId, { image_id: imageId });
+  if (image) await updateServer(world.db, serverId, { task_state: "image_snapshot_pending" });
+  const ways = await new Materialise(world.sagas.services).planCapture({ subject: { kind: "volume", id: volumeId }, disk: diskId(volume?.disk_id ?? ""), guest: "running" });
+  const gentle = image ? ways : ways.filter(({ capture }) => capture?.method !== "cold");
+  const disk: CapturedDisk = { target: "vdb", deviceId, volumeId, ways: gentle, becomes: { kind: "snapshot", id: snapshotId }, viewId: randomUUID() };
+  return { serverId, imageId, disks: [disk], hasAgent: false, requiresQuiesce: false, runs: true, volumeId };
+}
+
+async function assertContent(world: ServerWorld, { volumeId, disks }: CaptureServer & { readonly volumeId: string }): Promise<void> {
+  const [volume, snapshot] = [await world.sagas.volume(volumeId), await world.sagas.snapshot(disks[0]?.becomes.id ?? "")];
+  assert.equal(snapshot?.status, "available");
+  assert.ok((await world.sagas.content(snapshot.disk_id, MiB)).equals(await world.sagas.content(volume?.disk_id, MiB)));
+}
+
+/** None of the ways works. */
+function breakAll(world: ServerWorld): void {
+  world.host.hooks.before = (method) => {
+    if (["beginBackup", "mirrorDisk", "save"].includes(method)) throw new AppError("tool_failed", `${method} is broken`);
+  };
+}
+
+describe("volumes of servers", () => {
+  it("are given snapshots that an image stands for", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world);
+    assert.equal((await world.run(captureServer, params)).state, "done");
+    await assertContent(world, params);
+    const image = await world.sagas.image(params.imageId ?? "");
+    assert.deepEqual([image?.status, image?.size_bytes, image?.disk_id], ["active", 0, null]);
+    await world.assertState(params.serverId, "active");
+    await world.sagas.assertAuditClean();
+  });
+
+  it("leave neither image nor snapshots where it fails, and their quota is given back", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world);
+    breakAll(world);
+    assert.match((await world.run(captureServer, params)).error_message ?? "", /save is broken/);
+    assert.equal(await world.sagas.image(params.imageId ?? ""), undefined);
+    assert.equal(await world.sagas.snapshot(params.disks[0]?.becomes.id ?? ""), undefined);
+    await world.assertState(params.serverId, "active");
+    await world.sagas.assertAuditClean();
+  });
+
+  it("leave neither where the image is deleted meanwhile", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world);
+    await world.db.deleteFrom("image").where("id", "=", params.imageId ?? "").execute();
+    assert.equal((await world.run(captureServer, params)).state, "undone");
+    assert.equal(await world.sagas.snapshot(params.disks[0]?.becomes.id ?? ""), undefined);
+    await world.sagas.assertAuditClean();
+  });
+
+  it("by themselves are given snapshots under their guest, which is never stopped for one", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world, { image: false });
+    assert.equal((await world.run(captureServer, params)).state, "done");
+    await assertContent(world, params);
+    await world.sagas.assertAuditClean();
+    const id = await world.sagas.addSnapshot(params.volumeId);
+    breakAll(world);
+    const disks = params.disks.map((disk) => ({ ...disk, viewId: randomUUID(), becomes: { kind: "snapshot", id } as const }));
+    const ended = await world.run(captureServer, { ...params, disks });
+    assert.match(ended.error_message ?? "", /mirrorDisk is broken/);
+    assert.equal((await world.sagas.snapshot(id))?.status, "error"); // Its user is told.
+    assert.equal(world.host.get(params.serverId).state, "running");
+    await world.sagas.assertAuditClean();
+  });
+});
