@@ -100,7 +100,7 @@ export async function auditDataFolder({ config }: LoadedConfig): Promise<Finding
   const open = poolOpener({ db, log: openLog({ ...config, logLevel: "error" }), readOnly: true });
   await using pools = await openPools(db, config.pools, open);
   await using hypervisor = await openHost(db, config, openLog({ ...config, logLevel: "error" }));
-  return await audit({ db, pools, hypervisor });
+  return await audit({ db, pools, hypervisor, serversDir: config.servers.dir });
 }
 
 /** The hypervisor of this host, or what stands for it where there is none. */

@@ -13,7 +13,7 @@ export class Audits {
 
   async run(caller: Caller): Promise<{ findings: readonly Finding[]; checkedAt: string }> {
     requireRole(caller, "admin", "audit the service");
-    const findings = await audit(this.#context);
+    const findings = await audit({ ...this.#context, serversDir: this.#context.config.servers.dir });
     return { findings, checkedAt: new Date(this.#context.clock.nowMs()).toISOString() };
   }
 }

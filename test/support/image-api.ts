@@ -117,7 +117,7 @@ export class ImageApi implements AsyncDisposable {
     await this.settle();
     const stored = await Array.fromAsync(this.services.pools.get(poolName("local")).list());
     const usage = await this.services.db.selectFrom("pool_usage").select("reserved_bytes").executeTakeFirst();
-    return { findings: [...(await audit(this.services))], disks: stored.map(({ id }) => id), reservedBytes: usage?.reserved_bytes ?? 0 };
+    return { findings: [...(await audit({ ...this.services, serversDir: this.services.limits.servers.dir }))], disks: stored.map(({ id }) => id), reservedBytes: usage?.reserved_bytes ?? 0 };
   }
 
   /** Waits until no operation is open. */

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { audit } from "#/app/audit/audit.ts";
+import type { Finding } from "#/app/audit/finding.ts";
 import { Materialise, type VolumeSource } from "#/app/materialise.ts";
 import { type Database, openDatabase } from "#/db/database.ts";
 import { getDisk, insertDisk, setDiskReady } from "#/db/disks.ts";
@@ -141,10 +142,14 @@ export class SagaWorld implements AsyncDisposable {
     return Buffer.concat(chunks);
   }
 
+  async audit(): Promise<Finding[]> {
+    return audit({ ...this.services, serversDir: this.services.limits.servers.dir });
+  }
+
   /** Fails where bytes, records and sums do not fit together, once what runs in the background has ended. */
   async assertAuditClean(): Promise<void> {
     await this.settle();
-    assert.deepEqual(await audit(this.services), []);
+    assert.deepEqual(await this.audit(), []);
   }
 
   /** Waits for the operations that were begun in the background. */

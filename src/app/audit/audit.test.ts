@@ -8,7 +8,6 @@ import { runSaga } from "#/saga/engine/saga.ts";
 import { createSnapshot } from "#/saga/create-snapshot.ts";
 import { flattenDisk } from "#/saga/flatten-disk.ts";
 import { SagaWorld, someContent } from "../../../test/support/saga-world.ts";
-import { audit } from "./audit.ts";
 import type { FindingKind } from "./finding.ts";
 
 /** A volume with bytes, a snapshot that it stands on, and an image: all well. */
@@ -64,7 +63,7 @@ describe("audit()", () => {
       const healthyWorld = await healthy();
       await using world = healthyWorld.world;
       await harm(healthyWorld);
-      const findings = await audit(world.services);
+      const findings = await world.audit();
       assert.deepEqual([...new Set(findings.map(({ kind }) => kind))].sort(), [...new Set(kinds)].sort(), JSON.stringify(findings));
       assert.ok(findings.every(({ message, fix }) => message.length > 20 && fix.length > 20));
     });
@@ -78,7 +77,7 @@ describe("audit()", () => {
     const meta = { projectId: null, userId: null, requestId: null, subject: { kind: "image", id: imageId } };
     await using busy = await SagaWorld.open({ sagas: [never] });
     await world.db.transaction().execute((trx) => busy.runner.begin(trx, never, {}, meta));
-    assert.deepEqual(await audit(world.services), []);
+    assert.deepEqual(await world.audit(), []);
     await world.db.deleteFrom("operation").execute();
   });
 });

@@ -2,6 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import type { Database } from "#/db/database.ts";
 import type { Pools } from "#/storage/pools.ts";
 import type { HypervisorDriver } from "#/vm/driver.ts";
+import { auditCaptures } from "./captures.ts";
 import { auditDisks } from "./disks.ts";
 import type { Finding } from "./finding.ts";
 import { auditRecords } from "./records.ts";
@@ -12,6 +13,8 @@ export interface AuditedWorld {
   readonly db: Database;
   readonly pools: Pools;
   readonly hypervisor: HypervisorDriver;
+  /** Where the host keeps what belongs to servers beside their disks. */
+  readonly serversDir: string;
 }
 
 /** Between two looks, so that what was only under way is over, or has moved on. */
@@ -29,8 +32,9 @@ export async function audit(world: AuditedWorld): Promise<Finding[]> {
   return first.filter((found) => again.has(keyOf(found)));
 }
 
-async function look({ db, pools, hypervisor }: AuditedWorld): Promise<Finding[]> {
-  return [...(await auditDisks(db, pools)), ...(await auditRecords(db)), ...(await auditServers(db, hypervisor)), ...(await auditSums(db))];
+async function look({ db, pools, hypervisor, serversDir }: AuditedWorld): Promise<Finding[]> {
+  const ofServers = [...(await auditServers(db, hypervisor)), ...(await auditCaptures(db, hypervisor, { serversDir }))];
+  return [...(await auditDisks(db, pools)), ...(await auditRecords(db)), ...ofServers, ...(await auditSums(db))];
 }
 
 /** Sums may differ by another amount the second time: what they say does not count, what they are about does. */

@@ -12,6 +12,8 @@ export const FINDING_KINDS = {
   orphan_bytes: "Check that nothing outside Mica uses the file, then remove it.",
   missing_bytes: "Restore the pool's files from a backup, or delete the record that holds the disk.",
   orphan_guest: "Check that nobody uses the guest, then end and undefine it (virsh destroy, virsh undefine).",
+  open_view: "End it: restart the guest, or use virsh domjobabort, or virsh blockjob --abort for a mirror; the guest goes on.",
+  orphan_snapshot: "Delete the snapshot: nobody but its image made use of it.",
   orphan_disk: "Report it: a disk without a holder is a defect. Its bytes are safe to remove.",
   dangling_record: "Delete the record: its bytes are gone.",
   broken_chain: "Restore the parent's file from a backup; the disk cannot be read without it.",

@@ -193,7 +193,7 @@ export class TestWorld implements AsyncDisposable {
 
   async assertAuditClean(): Promise<void> {
     await this.settle();
-    assert.deepEqual(await audit(this.context), []);
+    assert.deepEqual(await audit({ ...this.context, serversDir: this.context.config.servers.dir }), []);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
