@@ -132,6 +132,7 @@ async function buildServer(context: AppContext, openPool: PoolOpener, log: Logge
   registerCompute(app, context, storage);
   registerMica(app, {
     plans: storage.plans,
+    captures: storage.captures,
     operations: new Operations(context),
     pools: new PoolStates(context),
     poolAdmin: new PoolAdmin(context, openPool),

@@ -3,6 +3,8 @@ import { Materialise } from "#/app/materialise.ts";
 import { Messages } from "#/app/messages.ts";
 import { Plans } from "#/app/plans.ts";
 import { Quotas } from "#/app/quotas.ts";
+import { ServerCaptures } from "#/app/server-captures.ts";
+import { Servers } from "#/app/servers.ts";
 import { Snapshots } from "#/app/snapshots.ts";
 import { VolumeCreation } from "#/app/volume-creation.ts";
 import { VolumeMetadata } from "#/app/volume-metadata.ts";
@@ -27,6 +29,7 @@ export interface BlockStorage {
   readonly quotas: Quotas;
   readonly messages: Messages;
   readonly plans: Plans;
+  readonly captures: ServerCaptures;
 }
 
 /** Builds the use cases, and makes the default volume type where it is missing. */
@@ -37,6 +40,7 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
   const volumeTypes = new VolumeTypes(context);
   const snapshots = new Snapshots(context, { volumes, quotas, materialise });
   const volumeCreation = new VolumeCreation(context, { volumes, snapshots, volumeTypes, quotas, materialise });
+  const captures = new ServerCaptures(context, { servers: new Servers(context), materialise });
   await volumeTypes.bootstrap();
   return {
     volumes,
@@ -50,6 +54,7 @@ export async function openBlockStorage(context: AppContext): Promise<BlockStorag
     volumeServices: new VolumeServices(context),
     quotas,
     messages: new Messages(context),
-    plans: new Plans(context, { materialise, volumes, creation: volumeCreation }),
+    plans: new Plans(context, { materialise, volumes, creation: volumeCreation, captures }),
+    captures,
   };
 }

@@ -184,6 +184,7 @@ export class Materialise {
       format: disk.format,
       packed: disk.packed,
       virtualSizeBytes: disk.virtualSizeBytes,
+      ownBytes: stored.allocatedBytes,
       ...(await this.#chain(disk, stored.allocatedBytes)),
       live: kind === "volume",
     };

@@ -1,16 +1,17 @@
 import type { AppContext } from "#/app/context.ts";
+import type { ServerCaptures } from "#/app/server-captures.ts";
 import { imageFormOf } from "#/app/image-form.ts";
 import type { Materialise } from "#/app/materialise.ts";
+import { planUpload } from "#/app/upload-plans.ts";
 import type { VolumeCreation } from "#/app/volume-creation.ts";
 import type { Volumes } from "#/app/volumes.ts";
-import type { Config } from "#/config/schema.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { ImageDiskFormat } from "#/domain/image.ts";
 import type { Plan } from "#/planner/plan.ts";
 
 export interface PlanRequest {
-  readonly source: { readonly kind: "blank" | "image" | "volume" | "snapshot"; readonly id?: string };
+  readonly source: { readonly kind: "blank" | "image" | "volume" | "snapshot" | "server"; readonly id?: string };
   readonly target: {
     readonly kind: "volume" | "image";
     readonly sizeGib?: number;
@@ -20,18 +21,21 @@ export interface PlanRequest {
   };
 }
 
+interface PlansParts {
+  readonly materialise: Materialise;
+  readonly volumes: Volumes;
+  readonly creation: VolumeCreation;
+  readonly captures: Pick<ServerCaptures, "plan">;
+}
+
 /** Dry runs: what would be done, which way and why, under the same rules as the real call, and nothing is done. */
 export class Plans {
-  readonly #materialise: Materialise;
-  readonly #volumes: Volumes;
-  readonly #creation: VolumeCreation;
-  readonly #config: Config;
+  readonly #context: AppContext;
+  readonly #parts: PlansParts;
 
-  constructor({ config }: Pick<AppContext, "config">, { materialise, volumes, creation }: { materialise: Materialise; volumes: Volumes; creation: VolumeCreation }) {
-    this.#config = config;
-    this.#materialise = materialise;
-    this.#volumes = volumes;
-    this.#creation = creation;
+  constructor(context: AppContext, parts: PlansParts) {
+    this.#context = context;
+    this.#parts = parts;
   }
 
   async plan(caller: Caller, request: PlanRequest): Promise<Plan> {
@@ -43,8 +47,9 @@ export class Plans {
     for (const option of ["diskFormat", "containerFormat"] as const) {
       if (target[option] !== undefined) throw new AppError("bad_request", `A volume has no ${option}: leave it out, or make the target an image.`);
     }
+    if (source.kind === "server") throw new AppError("bad_request", "A volume cannot be made of a server: make an image of it, and a volume of that.");
     const id = source.kind === "blank" ? undefined : idOf(source);
-    return this.#creation.plan(caller, {
+    return this.#parts.creation.plan(caller, {
       name: null,
       description: null,
       metadata: {},
@@ -57,10 +62,19 @@ export class Plans {
   }
 
   async #planImage(caller: Caller, { source, target }: PlanRequest): Promise<Plan> {
-    if (source.kind !== "volume") throw new AppError("bad_request", `An image can be made of a volume, not of ${source.kind === "blank" ? "nothing" : `a ${source.kind}`}.`);
-    const volume = await this.#volumes.get(caller, idOf(source));
+    if (source.kind === "server") return this.#planServerImage(caller, idOf(source), target);
+    if (source.kind !== "volume") throw new AppError("bad_request", `An image can be made of a volume or a server, not of ${source.kind === "blank" ? "nothing" : `a ${source.kind}`}.`);
+    const volume = await this.#parts.volumes.find(this.#context.db, caller, idOf(source));
     const { diskFormat = "raw", containerFormat = "bare" } = target;
-    return this.#materialise.planImage({ volumeId: volume.id, form: imageFormOf(this.#config, { diskFormat, containerFormat }) });
+    const [plan] = await planUpload(this.#context, this.#parts.materialise, volume, imageFormOf(this.#context.config, { diskFormat, containerFormat }));
+    if (!plan) throw new AppError("conflict", `Volume ${volume.id} cannot be captured while its server runs.`);
+    return plan;
+  }
+
+  async #planServerImage(caller: Caller, id: string, target: PlanRequest["target"]): Promise<Plan> {
+    const given = (["diskFormat", "containerFormat"] as const).find((option) => target[option] !== undefined);
+    if (given) throw new AppError("bad_request", `Images of servers have the form that servers.snapshotImageFormat says: leave ${given} out.`);
+    return this.#parts.captures.plan(caller, id);
   }
 }
 

@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
+import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import { recordStart } from "#/app/server-history.ts";
+import { capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
 import { operationOf } from "#/app/server-operations.ts";
 import type { Servers } from "#/app/servers.ts";
-import type { Config } from "#/config/schema.ts";
 import { devicesOf } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
-import { getDisk } from "#/db/disks.ts";
 import { insertImageMember } from "#/db/image-members.ts";
 import { insertImage, loadImage } from "#/db/images.ts";
 import type { KeyValuePairs } from "#/db/key-values.ts";
@@ -19,7 +19,6 @@ import type { VolumeTable } from "#/db/tables.ts";
 import { volumeTypeNames } from "#/db/volume-types.ts";
 import { findVolume, lockVolumeIn } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
-import type { ImageForm } from "#/domain/compression.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import { diskId, imageId } from "#/domain/ids.ts";
 import { type Image, NO_DATA, requirePropertyCount } from "#/domain/image.ts";
@@ -29,7 +28,6 @@ import { type MappedDevice, mappingOf, minDiskGibOf, quiesceWishes, snapshotProp
 import { orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
-import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import type { CapturedDisk } from "#/saga/server-views.ts";
 import type { GuestStat } from "#/vm/driver.ts";
 
@@ -104,8 +102,7 @@ export class ServerImages {
     if (request.backup && root.volume_id !== null) throw new AppError("bad_request", `Backup is not supported for volume-backed instances.`);
     const image = await this.#newImage(caller, server, { request, properties, root });
     const how = { guest: standingOf(guest), only: onlyMethod(this.#context.config.servers), requiresQuiesce: wishes.requiresQuiesce };
-    const captured = devices.filter((device) => (root.volume_id === null ? device === root : device.volume_id !== null));
-    const disks = await Promise.all(captured.map((device) => this.#wanted(server, device, { image, how })));
+    const disks = await Promise.all(capturedDevices(root, devices).map((device) => this.#wanted(server, device, { image, how })));
     const runs = ["active", "paused"].includes(server.vm_state);
     const params = { serverId: server.id, imageId: image.id, disks: disks.map(({ disk }) => disk), ...wishes, runs, backup: request.backup };
     return { image: root.volume_id === null ? image : await this.#standingFor(image, root, devices, disks), disks, params };
@@ -118,7 +115,7 @@ export class ServerImages {
     const disk = volume ? volume.disk_id : device.disk_id;
     if (!disk) throw new AppError("conflict", `Disk ${device.target} of server ${server.id} has no bytes.`);
     if (volume) pools.refuseWhileDown(volume.pool);
-    const form = volume ? undefined : formOf(config, image);
+    const form = volume ? undefined : serverImageForm(config, image);
     const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, ...how });
     const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
     return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
@@ -144,7 +141,7 @@ export class ServerImages {
       name: request.name,
       owner: caller.projectId,
       visibility: caller.projectId === server.project_id ? "private" : "shared",
-      diskFormat: isAmi ? "ami" : await this.#diskFormat(root),
+      diskFormat: isAmi ? "ami" : await serverImageFormat(this.#context, root),
       containerFormat: isAmi ? "ami" : base?.containerFormat === "compressed" ? "bare" : (base?.containerFormat ?? "bare"),
       minDiskGib: minDiskGibOf(captured, base),
       minRamMib: base?.minRamMib ?? 0,
@@ -158,18 +155,6 @@ export class ServerImages {
       updatedAtMs: nowMs,
       properties: all,
     };
-  }
-
-  /** As the operator says, else as the disk is kept. nova/virt/libvirt/driver.py `snapshot`. */
-  async #diskFormat(root: BlockDeviceTable): Promise<"raw" | "qcow2" | "vmdk" | "vdi"> {
-    const { db, pools, config } = this.#context;
-    const { snapshotImageFormat, imagesType } = config.servers;
-    if (snapshotImageFormat !== "source") return snapshotImageFormat;
-    if (imagesType === "qcow2") return "qcow2";
-    if (!root.disk_id) return "raw";
-    const disk = await getDisk(db, diskId(root.disk_id));
-    const { kind, can } = pools.get(disk.pool);
-    return ["file", "nfs"].includes(kind) && can.clone === "dependent" && disk.parent ? "qcow2" : "raw";
   }
 
   /** The image of a server that boots from a volume: no bytes, but what is to be made of the snapshots. Its formats say nothing, and are those that Nova writes (nova/image/glance.py `_create_v2`). */
@@ -237,11 +222,6 @@ export class ServerImages {
 function refuseInState(server: ServerTable, action: ServerAction): void {
   const { from } = SERVER_ACTIONS[action];
   if (server.task_state !== null || !(from as readonly string[]).includes(server.vm_state)) throw refusedInState(action, server);
-}
-
-function formOf({ servers, volumeUploads }: Config, { diskFormat }: Image): ImageForm {
-  if (diskFormat !== "qcow2" && diskFormat !== "vmdk" && diskFormat !== "vdi") return { diskFormat: "raw" };
-  return { diskFormat, clusters: diskFormat === "qcow2" && servers.snapshotCompression ? volumeUploads.clusterCompression : undefined };
 }
 
 /** Nova has no 413: a quota of volumes that is exceeded is forbidden too. */

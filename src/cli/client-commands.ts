@@ -3,6 +3,7 @@ import { addCloudsCommand } from "./clouds.ts";
 import type { CommandContext } from "./command.ts";
 import { addDemoCommand } from "./demo/demo.ts";
 import { addProjectCommand, addRoleCommand, addUserCommand } from "./identity.ts";
+import { addExplainCommand } from "./explain.ts";
 import { addChangesCommand, addExtentsCommand } from "./maps.ts";
 import { addOperationsCommand } from "./operations.ts";
 import { addPlanCommand } from "./plan.ts";
@@ -13,6 +14,7 @@ import { addPoolsCommand } from "./pools.ts";
 export function addClientCommands(program: Command, context: CommandContext): void {
   addDemoCommand(program, context);
   addPlanCommand(program, context);
+  addExplainCommand(program, context);
   addOperationsCommand(program, context);
   addExtentsCommand(program, context);
   addChangesCommand(program, context);

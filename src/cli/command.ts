@@ -4,6 +4,7 @@ import { Identity } from "#/client/identity.ts";
 import { Images } from "#/client/images.ts";
 import { Maps } from "#/client/maps.ts";
 import { Mica } from "#/client/mica.ts";
+import { Servers } from "#/client/servers.ts";
 import { Session } from "#/client/session.ts";
 import { Volumes } from "#/client/volumes.ts";
 import { loadConfig } from "#/config/load.ts";
@@ -30,6 +31,7 @@ export interface Client {
   readonly identity: Identity;
   readonly images: Images;
   readonly volumes: Volumes;
+  readonly servers: Servers;
   readonly mica: Mica;
   readonly maps: Maps;
 }
@@ -46,5 +48,5 @@ export function withClientOptions(command: Command): Command {
 export async function connect({ osCloud, dataDir }: ClientOptions): Promise<Client> {
   const { config } = loadConfig({ flags: { dataDir } });
   const session = await Session.open(findCloud({ name: osCloud, dataDir: config.dataDir }));
-  return { session, identity: new Identity(session), images: new Images(session), volumes: new Volumes(session), mica: new Mica(session), maps: new Maps(session) };
+  return { session, identity: new Identity(session), images: new Images(session), volumes: new Volumes(session), servers: new Servers(session), mica: new Mica(session), maps: new Maps(session) };
 }

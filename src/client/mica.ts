@@ -1,5 +1,6 @@
 import type { Static } from "typebox";
 import type { PlanRequest as PlanRequestSchema } from "#/api/mica/v1/schema.ts";
+import type { capturesView } from "#/api/mica/v1/view.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { ClientError } from "./errors.ts";
 import type { Session } from "./session.ts";
@@ -16,6 +17,12 @@ export class Mica {
   async plan(request: PlanRequest): Promise<Plan> {
     const { plan } = await this.#session.json<{ plan: Plan }>("mica", "POST", "/plans", { what: "make the plan", json: request });
     return plan;
+  }
+
+  /** Every way to make an image of the server now. */
+  async captures(serverId: string): Promise<Captures> {
+    const path = `/servers/${encodeURIComponent(serverId)}/captures`;
+    return (await this.#session.json<{ captures: Captures }>("mica", "GET", path, { what: `explain the server ${serverId}` })).captures;
   }
 
   /** Newest first, one page. */
@@ -126,6 +133,10 @@ async function* lines(response: Response): AsyncGenerator<string> {
 
 export type PlanRequest = Static<typeof PlanRequestSchema>;
 
+export type Captures = ReturnType<typeof capturesView>;
+export type CaptureCall = Captures["calls"][number];
+export type CaptureWay = CaptureCall["ways"][number];
+
 export interface Plan {
   readonly strategy: string;
   readonly reason: string;
@@ -136,6 +147,13 @@ export interface Plan {
   readonly passedOver: readonly { readonly strategy: string; readonly because: string }[];
   /** Why this pool, where there were others. */
   readonly poolChoice?: { readonly because: string; readonly passedOver: readonly { readonly pool: string; readonly because: string }[] };
+  /** How the bytes of a server's disk are read at one instant. */
+  readonly capture?: {
+    readonly method: string;
+    readonly reason: string;
+    readonly passedOver: readonly { readonly method: string; readonly because: string }[];
+    readonly fallbacks: readonly string[];
+  };
 }
 
 /** What was really done, in bytes; absent where nothing of the kind was. */
@@ -148,6 +166,14 @@ export interface Actual {
   /** The way that was taken in the end, and those that broke before. */
   readonly strategy?: string;
   readonly fellBack?: readonly { readonly strategy: string; readonly because: string }[];
+  /** How a server's disks were captured; `level` from the instant on. */
+  readonly capture?: {
+    readonly methods: Readonly<Record<string, string>>;
+    readonly level?: string;
+    readonly because?: string;
+    readonly freezeMs?: number;
+    readonly downtimeMs?: number;
+  };
 }
 
 export interface Operation {

@@ -2,7 +2,7 @@ import { SECOND_MS } from "#/lib/units.ts";
 import type { Cloud } from "./cloud.ts";
 import { answerError, ClientError } from "./errors.ts";
 
-export type Service = "identity" | "image" | "volume" | "mica";
+export type Service = "identity" | "image" | "volume" | "compute" | "mica";
 
 export interface Call {
   /** Ends the sentence "Cannot …" in errors: "create the volume \"web\"". */
@@ -23,6 +23,7 @@ const CATALOG_TYPES: Readonly<Record<Service, readonly string[]>> = {
   identity: [],
   image: ["image"],
   volume: ["block-storage", "volumev3"],
+  compute: ["compute"],
   mica: ["mica"],
 };
 

@@ -34,6 +34,20 @@ export async function listOperations(db: Database, filter: OperationFilter): Pro
   return query.orderBy("created_at", "desc").orderBy("id", "desc").limit(filter.limit).execute();
 }
 
+/** Those of the sagas about the subject that came to a good end, newest first. */
+export async function doneOperations(db: Database, { sagas, subjectId, limit }: { sagas: readonly string[]; subjectId: string; limit: number }): Promise<OperationTable[]> {
+  return db
+    .selectFrom("operation")
+    .selectAll()
+    .where("subject_id", "=", subjectId)
+    .where("saga", "in", sagas)
+    .where("state", "=", "done")
+    .orderBy("created_at", "desc")
+    .orderBy("id", "desc")
+    .limit(limit)
+    .execute();
+}
+
 /** One that has not ended, of the saga and about the subject. */
 export async function findOpenOperation(db: Database, { saga, subjectId }: { saga: string; subjectId: string }): Promise<OperationTable | undefined> {
   return db

@@ -1,6 +1,6 @@
 import type { Capabilities } from "#/storage/driver.ts";
 import { type Facts, planMaterialise, type SourceFacts } from "./materialise.ts";
-import { CAPTURE_METHODS, type CaptureChoice, type CaptureMethod, type Plan } from "./plan.ts";
+import { CAPTURE_METHODS, type CaptureChoice, type CaptureMethod, type Plan, type PlanBytes } from "./plan.ts";
 
 /** What the planner looks at where a disk of a server is to become an image or a snapshot. */
 export interface CaptureFacts extends Facts {
@@ -32,7 +32,8 @@ interface Sifted {
 function choice(method: CaptureMethod, { reasons, open, index, facts }: Sifted): CaptureChoice {
   const gentler = reasons.slice(0, CAPTURE_METHODS.indexOf(method));
   const passedOver = gentler.map((reason) => ({ method: reason.method, because: reason.because ?? "it broke" }));
-  return { method, reason: REASONS[method](facts), passedOver, fallbacks: open.slice(index + 1) };
+  const closed = reasons.flatMap(({ method: other, because }) => (because === undefined ? [] : [{ method: other, because }]));
+  return { method, reason: REASONS[method](facts), passedOver, fallbacks: open.slice(index + 1), closed };
 }
 
 /** Undefined where the method is open, else what is against it, as words for an operator. */
@@ -61,7 +62,14 @@ function planBy(method: CaptureMethod, facts: CaptureFacts): Plan {
   const source = seenBy(method, facts);
   const { target } = facts;
   const isFrozenInPlace = target.kind === "snapshot" && source.readOut === undefined && source.can.snapshot;
-  return isFrozenInPlace ? planFrozen(facts) : planMaterialise({ source, target });
+  if (isFrozenInPlace) return planFrozen(facts);
+  const plan = planMaterialise({ source, target });
+  return method === "live_mirror" ? { ...plan, bytes: withMirror(plan.bytes, source.ownBytes) } : plan;
+}
+
+/** A file gets all that the guest's own layer holds; with what lies under it, it is read in the layer's place. */
+function withMirror(bytes: PlanBytes, layerBytes: number): PlanBytes {
+  return { ...bytes, temporary: bytes.temporary + layerBytes };
 }
 
 /** What the pool freezes is the snapshot. */

@@ -22,6 +22,7 @@ const image = (facts: Partial<SourceFacts> = {}): SourceFacts => ({
   format: "raw",
   virtualSizeBytes: 2 * GiB,
   allocatedBytes: 600 * MiB,
+  ownBytes: 600 * MiB,
   depth: 0,
   live: false,
   ...facts,

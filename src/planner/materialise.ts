@@ -22,6 +22,8 @@ export interface SourceFacts {
   readonly virtualSizeBytes: number;
   /** What its content takes in its pool: the most that reading it can cost. */
   readonly allocatedBytes: number;
+  /** What of that is its own, and not its parents'. */
+  readonly ownBytes: number;
   /** How many disks it reads through. */
   readonly depth: number;
   /** Its bytes may still change: a volume. Images and snapshots are frozen. */

@@ -47,6 +47,8 @@ export interface CaptureChoice {
   readonly passedOver: readonly { readonly method: CaptureMethod; readonly because: string }[];
   /** The other methods that are open, should this one break. */
   readonly fallbacks: readonly CaptureMethod[];
+  /** The methods that are not open, gentler or not, with the reason against each. */
+  readonly closed: readonly { readonly method: CaptureMethod; readonly because: string }[];
 }
 
 export interface PoolChoice {

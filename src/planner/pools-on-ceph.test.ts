@@ -20,7 +20,7 @@ const CEPH: Capabilities = {
 
 function facts(source: Partial<Facts["source"]>, target: Partial<Facts["target"]> = {}): Facts {
   return {
-    source: { kind: "volume", id: "a", pool: poolName("volumes"), can: CEPH, format: "raw", virtualSizeBytes: GiB, allocatedBytes: 100 * MiB, depth: 0, live: true, ...source },
+    source: { kind: "volume", id: "a", pool: poolName("volumes"), can: CEPH, format: "raw", virtualSizeBytes: GiB, allocatedBytes: 100 * MiB, ownBytes: 100 * MiB, depth: 0, live: true, ...source },
     target: { kind: "volume", pool: poolName("volumes"), can: CEPH, format: "raw", virtualSizeBytes: GiB, cloneDepthMax: 5, cache: {}, ...target },
   };
 }

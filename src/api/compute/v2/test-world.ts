@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { LightMyRequestResponse } from "fastify";
 import type { Session } from "#/api/test-server.ts";
-import { type ConfigChanges, TestWorld } from "#/api/volume/v3/test-world.ts";
+import { type ConfigChanges, TestWorld, type WorldOptions } from "#/api/volume/v3/test-world.ts";
 import { type Compute, openCompute } from "#/app/compute.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
 import { mountCompute } from "./routes.ts";
@@ -26,7 +26,8 @@ export class ComputeWorld implements AsyncDisposable {
   readonly compute: Compute;
   readonly #dir: string;
 
-  static async open(changes: ConfigChanges = {}): Promise<ComputeWorld> {
+  /** `mount`: further APIs beside it. */
+  static async open(changes: ConfigChanges = {}, mount?: WorldOptions["mount"]): Promise<ComputeWorld> {
     const dir = await mkdtemp(join(tmpdir(), "mica-compute-"));
     const pool = join(dir, "pool");
     await mkdir(pool);
@@ -37,6 +38,7 @@ export class ComputeWorld implements AsyncDisposable {
       mount: (app, context, storage) => {
         compute = openCompute(context, storage);
         mountCompute(app, context, compute);
+        mount?.(app, context, storage);
       },
     });
     assert.ok(compute);

@@ -32,6 +32,7 @@ async function openWorld({ base, store }: { base?: StorageDriver; store?: string
     mount: (app, context, storage) =>
       registerMica(app, {
         plans: storage.plans,
+        captures: storage.captures,
         operations: new Operations(context),
         pools: new PoolStates(context),
         poolAdmin: new PoolAdmin(context, () => Promise.reject(new Error("No pool is added here."))),

@@ -8,10 +8,11 @@ import type { Operation, Operations } from "#/app/operations.ts";
 import type { Plans } from "#/app/plans.ts";
 import type { PoolAdmin } from "#/app/pool-admin.ts";
 import type { PoolStates } from "#/app/pool-states.ts";
-import { LineageQuery, ListOperationsQuery, OperationParams, PlanRequest } from "./schema.ts";
+import type { ServerCaptures } from "#/app/server-captures.ts";
+import { LineageQuery, ListOperationsQuery, OperationParams, PlanRequest, ServerParams } from "./schema.ts";
 import { addMapRoutes } from "./maps-routes.ts";
 import { addPoolRoutes } from "./pools-routes.ts";
-import { operationView } from "./view.ts";
+import { capturesView, operationView } from "./view.ts";
 
 /** A page without `limit`. */
 const LIMIT_DEFAULT = 25;
@@ -20,6 +21,7 @@ const KEEPALIVE_MS = 15_000;
 
 export interface MicaApi {
   readonly plans: Plans;
+  readonly captures: ServerCaptures;
   readonly operations: Operations;
   readonly pools: PoolStates;
   readonly poolAdmin: PoolAdmin;
@@ -28,15 +30,17 @@ export interface MicaApi {
   readonly maps: DiskMaps;
 }
 
-/** Mica's own API under `/mica/v1`: plans, operations with live progress, pools, lineage, audit, maps of disks. */
+/** Mica's own API under `/mica/v1`: plans, ways to make images of servers, operations with live progress, pools, lineage, audit, maps of disks. */
 export function registerMica(app: Server, api: MicaApi): void {
   app.register(async (scope: Server) => addRoutes(scope, api), { prefix: "/mica/v1" });
 }
 
-function addRoutes(app: Server, { plans, operations, pools, poolAdmin, lineages, audits, maps }: MicaApi): void {
+function addRoutes(app: Server, { plans, captures, operations, pools, poolAdmin, lineages, audits, maps }: MicaApi): void {
   useFaultShape(app, micaFault);
 
   app.post("/plans", { schema: { body: PlanRequest } }, async ({ caller, body }) => ({ plan: await plans.plan(caller, body) }));
+
+  app.get("/servers/:id/captures", { schema: { params: ServerParams } }, async ({ caller, params }) => ({ captures: capturesView(await captures.explain(caller, params.id)) }));
 
   app.get("/operations", { schema: { querystring: ListOperationsQuery } }, async ({ caller, query }) => {
     const limit = query.limit ?? LIMIT_DEFAULT;

@@ -14,6 +14,8 @@ export const ListOperationsQuery = Type.Object(
   { additionalProperties: false },
 );
 
+export const ServerParams = Type.Object({ id });
+
 export const PoolParams = Type.Object({ name: id });
 
 /** A pool as in the configuration; `app/pool-admin.ts` says what is wrong with it. */
@@ -38,7 +40,7 @@ export const ChangesQuery = Type.Object({ since: id, ...mapPage }, { additionalP
 export const PlanRequest = Type.Object(
   {
     source: Type.Object(
-      { kind: Type.Enum(["blank", "image", "volume", "snapshot"]), id: Type.Optional(id) },
+      { kind: Type.Enum(["blank", "image", "volume", "snapshot", "server"]), id: Type.Optional(id) },
       { additionalProperties: false },
     ),
     target: Type.Object(

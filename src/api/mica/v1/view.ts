@@ -1,4 +1,6 @@
 import type { Operation } from "#/app/operations.ts";
+import type { LastCapture } from "#/app/last-captures.ts";
+import type { ExplainedServer } from "#/app/server-captures.ts";
 import { ERRORS, type ErrorCode } from "#/domain/errors.ts";
 
 /** Points in time are ISO 8601 in UTC; durations are milliseconds; sizes are bytes. */
@@ -12,4 +14,12 @@ export function operationView(operation: Operation) {
     endedAt: endedAtMs === null ? null : new Date(endedAtMs).toISOString(),
     durationMs: (endedAtMs ?? updatedAtMs) - createdAtMs,
   };
+}
+
+export function capturesView({ calls, ...rest }: ExplainedServer) {
+  return { ...rest, calls: calls.map(({ ways, ...call }) => ({ ...call, ways: ways.map(({ last, ...way }) => ({ ...way, last: last && lastView(last) })) })) };
+}
+
+function lastView({ endedAtMs, ...rest }: LastCapture) {
+  return { ...rest, endedAt: new Date(endedAtMs).toISOString() };
 }

@@ -42,7 +42,7 @@ export interface Call {
 /** Changes of the default configuration; quotas that are not named keep theirs. */
 export type ConfigChanges = Partial<Omit<Config, "quotas">> & { readonly quotas?: Partial<Config["quotas"]> };
 
-interface WorldOptions {
+export interface WorldOptions {
   /** Images have a pool of that name of their own, elsewhere. */
   readonly store?: string;
   /** Of the pool of volumes, `local`. */
