@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
+import { isWorthRemembering, previousImage } from "#/app/previous-images.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import { recordStart } from "#/app/server-history.ts";
 import { capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
@@ -116,9 +117,9 @@ export class ServerImages {
     if (!disk) throw new AppError("conflict", `Disk ${device.target} of server ${server.id} has no bytes.`);
     if (volume) pools.refuseWhileDown(volume.pool);
     const form = volume ? undefined : serverImageForm(config, image);
-    const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, ...how });
+    const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, since: volume ? undefined : await previousImage(this.#context, device), ...how });
     const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
-    return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
+    return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID(), isRemembered: isWorthRemembering(this.#context, ways) } };
   }
 
   async #newImage(caller: Caller, server: ServerTable, { request, properties, root }: { request: ServerImageRequest; properties: KeyValuePairs; root: BlockDeviceTable }): Promise<Image> {

@@ -55,6 +55,11 @@ export const SERVERS_SCHEMA = Type.Object({
   }),
   snapshotCompression: Type.Boolean({ default: false, description: "Whether the clusters of qcow2 images of servers are compressed. Nova's `[libvirt] snapshot_compression`." }),
   maxConcurrentSnapshots: whole(5, 1, { description: "How many servers are made images of at once; the others wait. Nova's `max_concurrent_snapshots`." }),
+  incrementalImages: Type.Boolean({
+    default: true,
+    description:
+      "Whether the second image of a server is made of what changed since the first: then only that is read. For disks that are overlays and images that are raw (`snapshotImageFormat`); the guest remembers what it writes, which costs it little.",
+  }),
   captureMethod: Type.Enum(["auto", "pool_snapshot", "backup_job", "live_mirror", "cold"], {
     default: "auto",
     description:

@@ -7,13 +7,23 @@ import * as flavors from "./migrations/0004-flavors.ts";
 import * as servers from "./migrations/0005-servers.ts";
 import * as serverGroups from "./migrations/0006-server-groups.ts";
 import * as imageSnapshots from "./migrations/0007-image-snapshots.ts";
+import * as captureBases from "./migrations/0008-capture-bases.ts";
 import { openSqlite, sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
 /** The state of an installation. Inside `transaction()`, use the transaction it gives: it holds the one connection. */
 export type Database = Kysely<Tables>;
 
-const MIGRATIONS = { "0001-core": core, "0002-identity": identity, "0003-pools": pools, "0004-flavors": flavors, "0005-servers": servers, "0006-server-groups": serverGroups, "0007-image-snapshots": imageSnapshots };
+const MIGRATIONS = {
+  "0001-core": core,
+  "0002-identity": identity,
+  "0003-pools": pools,
+  "0004-flavors": flavors,
+  "0005-servers": servers,
+  "0006-server-groups": serverGroups,
+  "0007-image-snapshots": imageSnapshots,
+  "0008-capture-bases": captureBases,
+};
 
 /**
  * Opens the state in the file `path` (":memory:" for tests) and brings its tables up to date.

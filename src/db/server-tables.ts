@@ -11,6 +11,7 @@ export interface ServerTables {
   server_action: ServerActionTable;
   server_group: ServerGroupTable;
   server_placement: ServerPlacementTable;
+  capture_base: CaptureBaseTable;
 }
 
 export interface ServerTable {
@@ -118,4 +119,15 @@ export interface ServerPlacementTable {
   group_id: string | null;
   /** JSON: all that it said. */
   hints: string;
+}
+
+/** An image of a server's disk, and since when the disk remembers what changes: from that very instant. */
+export interface CaptureBaseTable {
+  device_id: string;
+  /** The disk that the device was then, and what it read through: another one remembers nothing. */
+  live_disk_id: string;
+  live_parent_id: string | null;
+  image_id: string;
+  /** Its name in the guest's disk. */
+  checkpoint: string;
 }

@@ -1,5 +1,6 @@
 import type { Capabilities } from "#/storage/driver.ts";
 import { type Facts, planMaterialise, type SourceFacts } from "./materialise.ts";
+import { isPrevious, type Since } from "#/planner/previous-image.ts";
 import { CAPTURE_METHODS, type CaptureChoice, type CaptureMethod, type Plan, type PlanBytes } from "./plan.ts";
 
 /** What the planner looks at where a disk of a server is to become an image or a snapshot. */
@@ -10,6 +11,8 @@ export interface CaptureFacts extends Facts {
   readonly only?: CaptureMethod | undefined;
   /** The image's `os_require_quiesce`: without frozen file systems it is better not done. */
   readonly requiresQuiesce?: boolean | undefined;
+  /** Of what is to be an image: the one before. */
+  readonly since?: Since | undefined;
 }
 
 /**
@@ -59,7 +62,7 @@ function movesLiveDisk(can: Capabilities): boolean {
 }
 
 function planBy(method: CaptureMethod, facts: CaptureFacts): Plan {
-  const source = seenBy(method, facts);
+  const source = { ...seenBy(method, facts), since: sinceBy(method, facts) };
   const { target } = facts;
   const isFrozenInPlace = target.kind === "snapshot" && source.readOut === undefined && source.can.snapshot;
   if (isFrozenInPlace) return planFrozen(facts);
@@ -107,6 +110,12 @@ function seenBy(method: CaptureMethod, { source, guest }: CaptureFacts): SourceF
     default:
       return method satisfies never;
   }
+}
+
+/** What changed is asked of QEMU together with the view. */
+function sinceBy(method: CaptureMethod, { since }: CaptureFacts): Since | undefined {
+  if (method === "backup_job" || !isPrevious(since)) return since;
+  return { unknown: method === "at_rest" ? "the guest does not run, and only its QEMU can tell what changed" : `what changed is told only with a backup job, and the disk is read by ${method}` };
 }
 
 /** The disk must stay the file that it is. */

@@ -2,6 +2,7 @@ import type { ClusterCompression } from "#/domain/compression.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import type { PoolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
+import { isPrevious, type Since, whyNotBuiltOn } from "#/planner/previous-image.ts";
 import type { Capabilities } from "#/storage/driver.ts";
 import { type Plan, type PlanBytes, type PlanStep, type PlanStream, STRATEGIES, type Strategy } from "./plan.ts";
 
@@ -30,6 +31,8 @@ export interface SourceFacts {
   readonly live: boolean;
   /** Why its bytes can only be read and neither shared nor copied by the storage, where they come out of a guest. */
   readonly readOut?: string | undefined;
+  /** Of a server's disk that is to be an image: the image before, where what changed since then is known. */
+  readonly since?: Since | undefined;
 }
 
 export interface TargetFacts {
@@ -61,16 +64,22 @@ export interface CacheFacts {
  */
 export function planMaterialise(facts: Facts): Plan {
   const passedOver: { strategy: Strategy; because: string }[] = [];
-  for (const [index, strategy] of STRATEGIES.entries()) {
+  const known = strategiesFor(facts.source);
+  for (const [index, strategy] of known.entries()) {
     const because = obstacle(strategy, facts);
     if (because !== undefined) {
       passedOver.push({ strategy, because });
       continue;
     }
-    const fallbacks = STRATEGIES.slice(index + 1).filter((dearer) => obstacle(dearer, facts) === undefined);
+    const fallbacks = known.slice(index + 1).filter((dearer) => obstacle(dearer, facts) === undefined);
     return { ...planFor(strategy, facts), passedOver, fallbacks };
   }
   throw new Error("Broken invariant: one of stream_convert and staged_convert is always open");
+}
+
+/** Only of servers' disks anybody remembers what changes. */
+function strategiesFor({ since }: SourceFacts): readonly Strategy[] {
+  return since ? STRATEGIES : STRATEGIES.filter((strategy) => strategy !== "copy_changes");
 }
 
 /** The plan of a new disk that reads as zeroes. */
@@ -100,6 +109,8 @@ function obstacle(strategy: Strategy, facts: Facts): string | undefined {
       return whyNotClone(facts);
     case "clone_cached":
       return whyNotCloneCached(facts);
+    case "copy_changes":
+      return whyNotBuiltOn(facts.source.since, facts.target) ?? whyPoolCannotClone(facts.target);
     case "offload_copy":
       return whyNotOffloadCopy(facts);
     case "stream_convert":
@@ -220,6 +231,7 @@ function depthAfter(strategy: Strategy, source: SourceFacts, target: TargetFacts
   if (target.can.clone !== "dependent") return 0;
   if (strategy === "clone") return source.depth + 1;
   if (strategy === "clone_cached") return (target.cache.entry?.depth ?? 0) + 1;
+  if (strategy === "copy_changes") return (isPrevious(source.since) ? source.since.depth : 0) + 1;
   return fillsCache ? 1 : 0;
 }
 
@@ -233,6 +245,7 @@ function bytesOf(strategy: Strategy, { allocatedBytes }: SourceFacts): PlanBytes
       return NOTHING;
     case "offload_copy":
       return { read: allocatedBytes, written: allocatedBytes, throughUs: 0, temporary: 0 };
+    case "copy_changes": // At most: how much has changed is known only at the instant.
     case "stream_convert":
       return { read: allocatedBytes, written: allocatedBytes, throughUs: allocatedBytes, temporary: 0 };
     case "staged_convert":
@@ -251,6 +264,8 @@ function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts,
       return `${reasonForClone(source, target)} Nothing is moved.${standsAloneSoon(source, target)}`;
     case "clone_cached":
       return "The pool's cache has this image already converted, and shares its bytes with the new disk. Nothing is moved.";
+    case "copy_changes":
+      return `The guest remembers what it changed since image ${isPrevious(source.since) ? source.since.imageId : ""} was made of it: only that is read, and written into a clone of that image.${standsAloneSoon(source, target)}`;
     case "offload_copy":
       return "The storage copies the bytes by itself; none pass through here.";
     case "stream_convert":
@@ -299,6 +314,8 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
         : [{ name: "clone", description: `Clone the ${source.kind}'s disk.` }];
     case "clone_cached":
       return [fromCache];
+    case "copy_changes":
+      return [reserve, { name: "clone", description: "Clone the disk of the image before." }, { name: "copy", description: "Copy what has changed since." }];
     case "offload_copy":
       return [reserve, { name: "copy", description: "Have the storage copy the disk." }];
     case "stream_convert":

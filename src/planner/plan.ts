@@ -3,7 +3,7 @@ import type { DiskFormat } from "#/domain/disk.ts";
 import type { PoolName } from "#/domain/ids.ts";
 
 /** The ways to materialise a disk from a source, cheapest first. */
-export const STRATEGIES = ["adopt", "clone", "clone_cached", "offload_copy", "stream_convert", "staged_convert"] as const;
+export const STRATEGIES = ["adopt", "clone", "clone_cached", "copy_changes", "offload_copy", "stream_convert", "staged_convert"] as const;
 export type Strategy = (typeof STRATEGIES)[number];
 
 /**

@@ -1,3 +1,4 @@
+import { removeCaptureBasesOf } from "#/db/capture-bases.ts";
 import type { Database } from "#/db/database.ts";
 import { findDisk, setDiskHolder } from "#/db/disks.ts";
 import { backupsOf, findImage, setImageProperties, updateImage } from "#/db/images.ts";
@@ -8,6 +9,7 @@ import { AppError, asAppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import type { TaskState } from "#/domain/server.ts";
 import type { CaptureMethod } from "#/planner/plan.ts";
+import { forgetCheckpoints, onBase, recordBase, standingCheckpoint } from "#/saga/capture-base.ts";
 import type { Captured, SagaContext } from "#/saga/context.ts";
 import { markSnapshotFailed } from "#/saga/create-snapshot.ts";
 import { deleteImage } from "#/saga/delete-image.ts";
@@ -146,6 +148,7 @@ async function dropViews(context: Context): Promise<void> {
   if (!capture) return;
   if (capture.holds) await letGo(context, wishOf(context, capture.methods));
   await closeViews(context, capture.methods, { all: true, restarts: context.params.runs });
+  await forgetCheckpoints(context);
 }
 
 function bestOf({ params }: Context): Methods {
@@ -185,7 +188,7 @@ async function makeResult(context: Context, disk: CapturedDisk, scope: StepScope
   return takeFirstThatWorks(context, waysOf(plan), {
     signal: scope.signal,
     take: async ({ strategy }) => {
-      const materialisation = { strategy, source, view, target, clusters, compress: stream?.compression };
+      const materialisation = strategy === "copy_changes" ? await onBase(context, disk, { view, target }) : { strategy, source, view, target, clusters, compress: stream?.compression };
       await recordTarget(context, materialisation);
       const moved = await fillTarget(context, materialisation, scope);
       await context.report({ strategy });
@@ -220,15 +223,18 @@ async function hash(context: Context, scope: StepScope): Promise<void> {
 async function publish(context: Context): Promise<void> {
   const { db, clock, params } = context;
   const bytes = await bytesOfImage(context);
+  const checkpoint = await standingCheckpoint(context);
   await db.transaction().execute(async (trx) => {
     for (const disk of params.disks) await showResult(trx, context, disk);
     if (params.imageId === null) return;
     if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
     await setImageProperties(trx, params.imageId, factsOf(context.actual.capture));
+    await recordBase(trx, context, checkpoint);
     await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
   });
   if (isOfServer(params)) await settleServer(context, {});
   if (params.upload) await setVolumeBack({ ...context, params: params.upload });
+  await forgetCheckpoints(context);
   await goOnInBackground(context);
 }
 
@@ -250,6 +256,7 @@ async function bytesOfImage(context: Context) {
 }
 
 async function takeBack({ db, params }: Context): Promise<void> {
+  if (params.imageId !== null) await removeCaptureBasesOf(db, params.imageId);
   if (params.imageId !== null) await updateImage(db, params.imageId, { disk_id: null });
   for (const { becomes } of params.disks) if (becomes.kind === "snapshot") await updateSnapshot(db, becomes.id, { disk_id: null });
 }
@@ -322,7 +329,7 @@ function imageDisk({ params }: Context): CapturedDisk | undefined {
 }
 
 function movesNothing(context: Context, disk: CapturedDisk): boolean {
-  return ["adopt", "clone"].includes(wayOf(disk, methodsOf(context)).strategy);
+  return ["adopt", "clone", "copy_changes"].includes(wayOf(disk, methodsOf(context)).strategy);
 }
 
 function methodsOf(context: Context): Methods {

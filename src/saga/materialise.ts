@@ -7,10 +7,11 @@ import { type DiskId, diskId, type PoolName } from "#/domain/ids.ts";
 import type { Plan, Strategy } from "#/planner/plan.ts";
 import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
 import type { StepScope } from "#/saga/engine/saga.ts";
+import { makeByChanges, sizeOf } from "#/saga/copy-changes.ts";
 import { releaseAncestors } from "#/saga/release-disk.ts";
 import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
-import type { WorkOptions } from "#/storage/driver.ts";
+import type { ByteRange, WorkOptions } from "#/storage/driver.ts";
 import { convert, stageThenConvert } from "#/transfer/convert.ts";
 import { measure } from "#/transfer/measure.ts";
 import { fillWithFileSystem } from "#/transfer/fill-blank.ts";
@@ -24,6 +25,8 @@ export interface Materialisation {
   /** What is read instead of the source's own bytes, which may change meanwhile. */
   readonly view?: Source | undefined;
   readonly target: NewDiskRecord;
+  /** For `copy_changes`: where what is read differs from the source, which the target is then a clone of. */
+  readonly changes?: readonly ByteRange[] | undefined;
   /** For conversions: what is compressed of the target, its clusters or all of it. */
   readonly clusters?: ClusterCompression | undefined;
   readonly compress?: Compression | undefined;
@@ -45,11 +48,11 @@ export interface NewDiskRecord {
  * Records the target, with its space reserved, before the first byte is written. While it is being filled the source
  * counts as its parent: whoever deletes the source meanwhile leaves its bytes in place. Repeatable.
  */
-export async function recordTarget(services: SagaServices, { strategy, source, view, target }: Materialisation): Promise<void> {
+export async function recordTarget(services: SagaServices, { strategy, source, view, target, changes }: Materialisation): Promise<void> {
   const recorded = await findDisk(services.db, target.id);
   if (recorded?.state === "ready" || (recorded && recorded.parent === source)) return;
   if (recorded) await discardTarget(services, target); // An earlier attempt, before a crash, was on another way.
-  const reservedBytes = await bytesNeeded(services, { strategy, source, view, target });
+  const reservedBytes = await bytesNeeded(services, { strategy, source, view, target, changes });
   await reserveSpace(services, target, reservedBytes, async (trx) => {
     const from = source && (await findDisk(trx, source));
     if (source && from?.state !== "ready") throw new AppError("gone", "The source was deleted before its bytes could be read.");
@@ -58,7 +61,7 @@ export async function recordTarget(services: SagaServices, { strategy, source, v
 }
 
 /** Makes the bytes of the target. Repeatable: a target that is whole is left as it is. */
-export async function fillTarget(services: SagaServices, { strategy, source, view, target, clusters, compress }: Materialisation, scope: StepScope): Promise<Actual> {
+export async function fillTarget(services: SagaServices, { strategy, source, view, target, clusters, compress, changes }: Materialisation, scope: StepScope): Promise<Actual> {
   const pool = services.pools.get(target.pool);
   const options = { signal: scope.signal, onProgress: scope.progress };
   const disk = await getDisk(services.db, target.id);
@@ -84,6 +87,10 @@ export async function fillTarget(services: SagaServices, { strategy, source, vie
     case "clone_cached": {
       const lineage = await pool.clone(seenFrom(services, from, target), made, options);
       return finish(services, disk, lineage.target, NOTHING);
+    }
+    case "copy_changes": {
+      const { parent, moved } = await makeByChanges(services, made, { pool, base: from, source: conversion.source, changes: mustHave(changes), ...options });
+      return finish(services, disk, parent, moved);
     }
     case "offload_copy":
       await pool.copy(seenFrom(services, from, target), made, options);
@@ -161,8 +168,9 @@ function seenFrom({ pools }: SagaServices, source: Disk, target: NewDiskRecord):
   return source.pool === target.pool ? source : { ...source, location: pools.get(source.pool).locate(source) };
 }
 
-async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, view, target }: Materialisation): Promise<number> {
+async function bytesNeeded({ db, pools }: SagaServices, { strategy, source, view, target, changes }: Materialisation): Promise<number> {
   if (strategy === "blank" || strategy === "clone" || strategy === "clone_cached" || !source) return 0;
+  if (strategy === "copy_changes") return sizeOf(mustHave(changes));
   const from = await getDisk(db, source);
   if (from.packed || target.packed) return firstReservation(null); // How much it comes to shows on the way.
   if (strategy === "offload_copy") return (await pools.get(from.pool).stat(source, from.location))?.allocatedBytes ?? 0;
@@ -174,7 +182,7 @@ async function copied({ pools }: SagaServices, target: NewDiskRecord): Promise<A
   return { bytesRead: bytes, bytesWritten: bytes, bytesThroughUs: 0, bytesTemporary: 0 };
 }
 
-function mustHave(source: DiskId | undefined): DiskId {
-  if (!source) throw new Error("Broken invariant: only a blank disk has no source");
-  return source;
+function mustHave<Value>(value: Value | undefined): Value {
+  if (value === undefined) throw new Error("Broken invariant: only a blank disk has no source, and only a copy of changes has changes");
+  return value;
 }

@@ -7,6 +7,7 @@ import type { Disk } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
+import { openBackup } from "#/saga/capture-base.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { viewOf } from "#/transfer/guest-view.ts";
@@ -24,6 +25,8 @@ export interface CapturedDisk {
   readonly becomes: { readonly kind: "image" | "snapshot"; readonly id: string };
   /** The disk that the pool freezes, where what it becomes is another one. */
   readonly viewId: string;
+  /** Whether its guest is to remember what changes on it from now on, for the next image of it. */
+  readonly isRemembered?: boolean | undefined;
 }
 
 export interface CaptureParams {
@@ -49,11 +52,10 @@ export async function prepareViews(context: Context, methods: Methods, signal: A
 
 /** Has each disk's content of this instant stay readable, by its method. Short: the guest is held meanwhile. */
 export async function openViews(context: Context, methods: Methods, signal: AbortSignal): Promise<void> {
-  const { hypervisor, params, limits } = context;
+  const { hypervisor, params } = context;
   for (const disk of by(params, methods, "live_mirror")) await hypervisor.endMirror(params.serverId, disk.target, { signal });
-  const shown = by(params, methods, "backup_job").map(({ target }) => ({ target }));
-  const backup = { name: context.operationId, folder: captureFolder(limits.servers.dir, params.serverId), disks: shown };
-  if (shown.length > 0) await hypervisor.beginBackup(params.serverId, backup, { signal });
+  const shown = by(params, methods, "backup_job");
+  if (shown.length > 0) await openBackup(context, shown, signal);
   for (const disk of params.disks) {
     const frozen = frozenAs(context, disk, methods);
     if (frozen) await freezeDisk(context, await liveDisk(context, disk), diskId(frozen.id), frozen);
