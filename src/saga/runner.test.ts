@@ -125,6 +125,26 @@ describe("SagaRunner", () => {
     assert.deepEqual([ended.state, ended.error_message], ["undone", "no room"]);
   });
 
+  it("knows at each attempt to undo what was reported before", async () => {
+    const seen: unknown[] = [];
+    const saga = sagaOf([
+      {
+        name: "a",
+        run: async ({ report }) => {
+          await report({ bytesTemporary: 5 });
+          throw new Error("no room");
+        },
+        undo: async ({ actual }) => {
+          seen.push(actual.bytesTemporary);
+          if (seen.length === 1) throw new Error("the pool is away");
+        },
+      },
+    ]);
+    await using world = await SagaWorld.open({ sagas: [saga] });
+    const ended = await world.runner.run(await begin(world, world.runner, saga));
+    assert.deepEqual([ended.state, seen], ["undone", [5, 5]]);
+  });
+
   it("tells watchers of each progress, and writes it down now and then", async () => {
     const saga = sagaOf([{ name: "a", run: async (_, { progress }) => [0.25, 0.5].forEach(progress) }]);
     await using world = await SagaWorld.open({ sagas: [saga] });

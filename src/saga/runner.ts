@@ -190,13 +190,14 @@ export class SagaRunner {
 
   async #untilEnded(row: OperationTable, signal: AbortSignal, extras: object, log: SagaServices["log"]): Promise<void> {
     const saga = this.#saga(row.saga);
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 1, known = row; ; attempt++) {
       try {
-        return await this.#once(saga, row, signal, extras);
+        return await this.#once(saga, known, signal, extras);
       } catch (error) {
         log.error({ err: error, attempt }, "operation cannot be undone now");
         if (attempt >= UNDO_ATTEMPTS) return await this.#leaveStuck(row, error);
         await new Promise((resolve) => setTimeout(resolve, UNDO_PAUSE_MS * attempt));
+        known = (await findOperation(this.#services.db, row.id)) ?? row; // With the facts that were reported since: undoing needs them.
       }
     }
   }
