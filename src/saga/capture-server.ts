@@ -21,6 +21,7 @@ import { forgetImage } from "#/saga/forget-image.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
 import { atOneInstant, type InstantWish, letGo } from "#/saga/instant.ts";
 import { discardTarget, fillTarget, type NewDiskRecord, recordTarget } from "#/saga/materialise.ts";
+import { standingOf } from "#/saga/power-state.ts";
 import { settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
 import { type CapturedDisk, type CaptureParams, closeViews, has, liveDisk, type Methods, openView, openViews, prepareViews, wayOf } from "#/saga/server-views.ts";
 import { giveUpUpload, setVolumeBack, type UploadVolume } from "#/saga/upload-volume.ts";
@@ -232,7 +233,7 @@ async function publish(context: Context): Promise<void> {
     await recordBase(trx, context, checkpoint);
     await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
   });
-  if (isOfServer(params)) await settleServer(context, {});
+  if (isOfServer(params)) await settleServer(context, await standingOf(context.hypervisor, params.serverId)); // Whoever follows guests left this one alone meanwhile.
   if (params.upload) await setVolumeBack({ ...context, params: params.upload });
   await forgetCheckpoints(context);
   await goOnInBackground(context);
@@ -293,7 +294,7 @@ async function giveUp(context: Context, because: Failure): Promise<void> {
   if (params.imageId === null) return;
   const { imageId } = params;
   await db.transaction().execute((trx) => forgetImage(trx, imageId));
-  if (await findServer(db, params.serverId)) await settleFailed(context, because);
+  if (await findServer(db, params.serverId)) await settleFailed(context, because, await standingOf(context.hypervisor, params.serverId));
 }
 
 /** One that its user asked for stays, to say why it failed. */
