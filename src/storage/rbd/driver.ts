@@ -113,7 +113,10 @@ export class RbdDriver implements StorageDriver {
   async create(target: NewDisk, options: WorkOptions = {}): Promise<void> {
     if (target.format !== "raw") throw new AppError("not_supported", "blank disks are raw");
     throwIfCancelled(options.signal);
-    return this.#telling(() => this.#images.create(target.id, target.virtualSizeBytes, options));
+    return this.#telling(async () => {
+      await this.#images.create(target.id, target.virtualSizeBytes, options);
+      this.#sightings.note(wholeImage(this.#place, target.id));
+    });
   }
 
   async receive(target: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
@@ -296,6 +299,7 @@ export class RbdDriver implements StorageDriver {
       if (target.format === "raw" && !hasSize) await this.#images.growTo(image, target.virtualSizeBytes);
       if (isFrozen(target)) await this.#images.freeze(image);
       const isAlone = outcome === "alone" || (outcome === "found" && !(await this.#find(image)).parent);
+      this.#sightings.note(image);
       return { target: isAlone ? undefined : source.id };
     } catch (error) {
       if (outcome !== "found") await this.#images.remove(image).catch(() => {});

@@ -2,7 +2,7 @@ import { SECOND_MS } from "#/lib/units.ts";
 import type { StoredDisk } from "#/storage/driver.ts";
 import type { RbdImage, RbdSnapshot } from "#/tools/rbd.ts";
 
-/** From the plan of a volume to the conversion of its image. */
+/** From the plan of a volume to the conversion of its image; from the clone of an image to the guest that opens it. */
 const FRESH_MS = 3 * SECOND_MS;
 
 /** Which images were there a moment ago: each look is a process, and who opens one hears from QEMU if it has gone since. */

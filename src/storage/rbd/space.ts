@@ -3,11 +3,14 @@ import type { Capacity } from "#/storage/driver.ts";
 import { type PoolSpace, poolSpace } from "#/tools/ceph.ts";
 import type { RbdAccess } from "#/tools/rbd.ts";
 
-/** The answer takes 0.3 s of processor time, and every new disk asks. Cinder asks once a minute. */
-const FRESH_MS = 5 * SECOND_MS;
+/**
+ * The answer takes 0.3 s of processor time, which is missing to the disk that is being made, and every new disk asks. Cinder asks once a
+ * minute; the daemons themselves count every 5 s (`mgr_stats_period`).
+ */
+const FRESH_MS = 15 * SECOND_MS;
 const STALE_MS = 60 * SECOND_MS;
 
-/** The space of a Ceph pool, asked for at most every few seconds; a stale answer is given once more while a new one is on its way. */
+/** The space of a Ceph pool, asked for at most every 15 seconds; a stale answer is given once more while a new one is on its way. */
 export class RbdSpace {
   readonly #access: RbdAccess;
   readonly #pool: string;
