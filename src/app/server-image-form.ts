@@ -6,9 +6,9 @@ import type { ImageForm } from "#/domain/compression.ts";
 import { diskId } from "#/domain/ids.ts";
 import type { ImageDiskFormat } from "#/domain/image.ts";
 
-/** The disks that an image of the server is made of: the root disk of its own, or all volumes of one that boots from a volume. */
-export function capturedDevices(root: BlockDeviceTable, devices: readonly BlockDeviceTable[]): BlockDeviceTable[] {
-  return devices.filter((device) => (root.volume_id === null ? device === root : device.volume_id !== null));
+/** The disks that an image of the server is made of: the root disk of its own, with its volumes where all were asked for; or all volumes of one that boots from a volume. */
+export function capturedDevices(root: BlockDeviceTable, devices: readonly BlockDeviceTable[], { all = false } = {}): BlockDeviceTable[] {
+  return devices.filter((device) => device === root || (device.volume_id !== null && (all || root.volume_id !== null)));
 }
 
 /** The disk format of an image of a server: as the operator says, else as the disk is kept. nova/virt/libvirt/driver.py `snapshot`. */

@@ -103,10 +103,11 @@ export class ServerImages {
     if (request.backup && root.volume_id !== null) throw new AppError("bad_request", `Backup is not supported for volume-backed instances.`);
     const image = await this.#newImage(caller, server, { request, properties, root });
     const how = { guest: standingOf(guest), only: onlyMethod(this.#context.config.servers), requiresQuiesce: wishes.requiresQuiesce };
-    const disks = await Promise.all(capturedDevices(root, devices).map((device) => this.#wanted(server, device, { image, how })));
+    const all = wantsAllDisks(request.metadata);
+    const disks = await Promise.all(capturedDevices(root, devices, { all }).map((device) => this.#wanted(server, device, { image, how })));
     const runs = ["active", "paused"].includes(server.vm_state);
     const params = { serverId: server.id, imageId: image.id, disks: disks.map(({ disk }) => disk), ...wishes, runs, backup: request.backup };
-    return { image: root.volume_id === null ? image : await this.#standingFor(image, root, devices, disks), disks, params };
+    return { image: root.volume_id === null ? await this.#withVolumes(image, root, disks) : await this.#standingFor(image, root, devices, disks), disks, params };
   }
 
   /** How one disk is captured: the server's own becomes the image, a volume gets a snapshot. */
@@ -160,14 +161,23 @@ export class ServerImages {
 
   /** The image of a server that boots from a volume: no bytes, but what is to be made of the snapshots. Its formats say nothing, and are those that Nova writes (nova/image/glance.py `_create_v2`). */
   async #standingFor(image: Image, root: BlockDeviceTable, devices: readonly BlockDeviceTable[], disks: readonly Wanted[]): Promise<Image> {
-    const types = await volumeTypeNames(this.#context.db, disks.flatMap(({ volume }) => volume?.volume_type_id ?? []));
+    const captured = new Map((await this.#mapped(disks)).map((device) => [device.target, device]));
     const mapped = devices.flatMap((device): MappedDevice[] => {
-      const wanted = disks.find((other) => other.device.id === device.id);
-      if (wanted?.volume) return [{ ...device, snapshotId: wanted.disk.becomes.id, volumeType: types.get(wanted.volume.volume_type_id) }];
-      return device.source === "blank" ? [device] : [];
+      const known = captured.get(device.target);
+      return known ? [known] : device.source === "blank" ? [device] : [];
     });
-    const properties = { ...image.properties, bdm_v2: "True", block_device_mapping: mappingOf(mapped), root_device_name: `/dev/${root.target}` };
-    return { ...image, diskFormat: "qcow2", containerFormat: "bare", minDiskGib: 0, properties };
+    return { ...withMapping(image, root, mapped), diskFormat: "qcow2", containerFormat: "bare", minDiskGib: 0 };
+  }
+
+  /** An image with bytes of its own, which brings the volumes too that were captured with them: a server of it has all the disks. */
+  async #withVolumes(image: Image, root: BlockDeviceTable, disks: readonly Wanted[]): Promise<Image> {
+    const mapped = await this.#mapped(disks);
+    return mapped.length > 0 ? withMapping(image, root, mapped) : image;
+  }
+
+  async #mapped(disks: readonly Wanted[]): Promise<MappedDevice[]> {
+    const types = await volumeTypeNames(this.#context.db, disks.flatMap(({ volume }) => volume?.volume_type_id ?? []));
+    return disks.flatMap(({ device, volume, disk }) => (volume ? [{ ...device, snapshotId: disk.becomes.id, volumeType: types.get(volume.volume_type_id) }] : []));
   }
 
   async #lock(trx: Database, caller: Caller, id: string, action: ServerAction): Promise<void> {
@@ -218,6 +228,16 @@ export class ServerImages {
       return (error as Error).message;
     }
   }
+}
+
+/** `mica_disks=all`: the volumes of a server that boots from its own disk too, of the same instant. Nova leaves them out. 400 for anything else. */
+function wantsAllDisks({ mica_disks: disks }: KeyValuePairs): boolean {
+  if (disks !== undefined && disks !== "all") throw new AppError("bad_request", `The metadata's mica_disks is "${disks}", and can be: all.`);
+  return disks === "all";
+}
+
+function withMapping(image: Image, root: BlockDeviceTable, mapped: readonly MappedDevice[]): Image {
+  return { ...image, properties: { ...image.properties, bdm_v2: "True", block_device_mapping: mappingOf(mapped), root_device_name: `/dev/${root.target}` } };
 }
 
 function refuseInState(server: ServerTable, action: ServerAction): void {

@@ -110,6 +110,28 @@ describe("createImage", () => {
     await world.base.assertAuditClean();
   });
 
+  it("of all disks takes snapshots of the volumes of the same instant, and a server of it has them all", async () => {
+    await using world = await ComputeWorld.open();
+    const data = { boot_index: -1, source_type: "blank", destination_type: "volume", volume_size: 1, tag: "data" };
+    const root = { boot_index: 0, uuid: await world.base.makeImage(), source_type: "image", destination_type: "local" };
+    const id = await world.makeServer({ imageRef: root.uuid, block_device_mapping_v2: [root, data] });
+    assert.match(await world.refusal(400, "POST", `/servers/${id}/action`, { body: { createImage: { name: "copy", metadata: { mica_disks: "some" } } } }), /mica_disks is "some"/);
+    const plain = await loadImage(world.base.context.db, await createImage(world, id));
+    assert.equal(plain?.properties["block_device_mapping"], undefined);
+
+    const imageId = await createImage(world, id, { metadata: { mica_disks: "all" } });
+    const image = await loadImage(world.base.context.db, imageId);
+    assert.deepEqual([image?.status, (image?.sizeBytes ?? 0) > 0, image?.diskId, image?.properties["mica_disks"]], ["active", true, imageId, "all"]);
+    const [snapshot] = await snapshotsOfImage(world.base.context.db, imageId);
+    const mapping = JSON.parse(image?.properties["block_device_mapping"] ?? "[]");
+    assert.deepEqual(mapping.map(({ snapshot_id, boot_index, tag }: Record<string, unknown>) => [snapshot_id, boot_index, tag]), [[snapshot?.id, null, "data"]]);
+
+    const copy = await world.makeServer({ imageRef: imageId });
+    const { server } = await world.expect(200, "GET", `/servers/${copy}`);
+    assert.deepEqual([server.status, server.image.id, server["os-extended-volumes:volumes_attached"].length], ["ACTIVE", imageId, 1]);
+    await world.base.assertAuditClean();
+  });
+
   it("beyond the quota of snapshots is forbidden, and leaves nothing", async () => {
     await using world = await ComputeWorld.open({ quotas: { snapshots: 1 } });
     const { id } = await volumeBacked(world);
