@@ -27,7 +27,7 @@ function addList(operations: Command, { terminal }: CommandContext): void {
   const command = operations
     .command("list")
     .description("the newest operations")
-    .option("--subject <id>", "only those of this image, volume or snapshot")
+    .option("--subject <id>", "only those of this image, volume, snapshot or server")
     .option("--state <state>", "only those that are running, undoing, done, undone or stuck")
     .option("--limit <count>", "how many")
     .option("--marker <id>", "those before this one");
@@ -41,9 +41,15 @@ function addList(operations: Command, { terminal }: CommandContext): void {
   });
 }
 
-function operationRow({ id, kind, subject, state, progress, createdAt, durationMs, plan }: Operation): string[] {
+function operationRow({ id, kind, subject, state, progress, createdAt, durationMs, ...operation }: Operation): string[] {
   const took = durationMs === undefined || durationMs === null ? "" : formatDuration(durationMs);
-  return [id, kind, `${subject.kind} ${subject.id}`, state, formatPercent(progress), formatTime(createdAt), took, plan?.strategy ?? ""];
+  return [id, kind, `${subject.kind} ${subject.id}`, state, formatPercent(progress), formatTime(createdAt), took, wayWords(operation)];
+}
+
+/** "backup_job, stream_convert": how a server's disks were read, or will be, and how the result is made of that. */
+function wayWords({ plan, actual }: Pick<Operation, "plan" | "actual">): string {
+  const methods = actual?.capture ? Object.values(actual.capture.methods) : [plan?.capture?.method];
+  return [...new Set([...methods, plan?.strategy])].filter((word) => word !== undefined).join(", ");
 }
 
 function addShow(operations: Command, { terminal }: CommandContext): void {
