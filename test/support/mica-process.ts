@@ -35,9 +35,9 @@ export class MicaProcess implements AsyncDisposable {
     return mica;
   }
 
-  /** Starts it (again) on its data folder; resolves when it answers. */
-  async start(): Promise<void> {
-    const env = { ...process.env, MICA_ADMIN_PASSWORD: ADMIN_PASSWORD, MICA_LOG_LEVEL: "info", ...this.#options.env };
+  /** Starts it (again) on its data folder; resolves when it answers. `changes` of the environment hold for this run. */
+  async start(changes: Record<string, string> = {}): Promise<void> {
+    const env = { ...process.env, MICA_ADMIN_PASSWORD: ADMIN_PASSWORD, MICA_LOG_LEVEL: "info", ...this.#options.env, ...changes };
     const args = ["serve", "--data-dir", this.dataDir, "--listen", "127.0.0.1:0", ...(this.#options.flags ?? [])];
     const child = spawn(MICA, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
