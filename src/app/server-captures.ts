@@ -4,6 +4,7 @@ import type { Materialise } from "#/app/materialise.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import { capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
 import { type LastCapture, LastCaptures } from "#/app/last-captures.ts";
+import { previousImage } from "#/app/previous-images.ts";
 import type { Servers } from "#/app/servers.ts";
 import { planUpload } from "#/app/upload-plans.ts";
 import { devicesOf } from "#/db/block-devices.ts";
@@ -31,6 +32,8 @@ export interface ExplainedServer {
 /** A call that makes an image, with every way that it could go. */
 export interface CaptureCall {
   readonly call: "createImage" | "uploadToImage";
+  /** Of createImage: the volumes too, of a server that boots from its own disk (`mica_disks=all`). */
+  readonly allDisks: boolean;
   /** Of an upload: the volume. */
   readonly volumeId: string | null;
   /** The guest's names for the disks that are captured. */
@@ -75,7 +78,9 @@ export class ServerCaptures {
   async explain(caller: Caller, id: string): Promise<ExplainedServer> {
     const seen = await this.#look(caller, id);
     const uploads = seen.devices.flatMap((device) => (device.volume_id === null ? [] : UPLOAD_FORMATS.map((format) => ({ device, volumeId: device.volume_id as string, format }))));
-    const calls = [await this.#ofServer(seen), ...(await Promise.all(uploads.map((upload) => this.#ofVolume(seen, upload))))];
+    const volumesBeside = seen.root?.volume_id === null && uploads.length > 0;
+    const ofServer = [await this.#ofServer(seen, false), ...(volumesBeside ? [await this.#ofServer(seen, true)] : [])];
+    const calls = [...ofServer, ...(await Promise.all(uploads.map((upload) => this.#ofVolume(seen, upload))))];
     const { server, guest } = seen;
     return { server: { id, name: server.name, status: statusOf({ vmState: server.vm_state, taskState: server.task_state }) }, guest, calls };
   }
@@ -85,7 +90,7 @@ export class ServerCaptures {
     const seen = await this.#look(caller, id);
     const refusal = whyNotNow(seen);
     if (refusal !== undefined) throw new AppError("conflict", refusal);
-    const [plan] = (await this.#plannedDisks(seen))[0]?.ways ?? [];
+    const [plan] = (await this.#plannedDisks(seen, false))[0]?.ways ?? [];
     if (!plan) throw refusedInState("createImage", seen.server);
     return plan;
   }
@@ -106,13 +111,13 @@ export class ServerCaptures {
     return { server, devices, root: devices.find(({ boot_index }) => boot_index === 0), guest };
   }
 
-  async #ofServer(seen: Seen): Promise<CaptureCall> {
+  async #ofServer(seen: Seen, allDisks: boolean): Promise<CaptureCall> {
     const { root, server } = seen;
     const becomes = !root || root.volume_id !== null ? "snapshots" : await this.#formatOf(server, root);
-    const call = { call: "createImage", volumeId: null, disks: [], becomes, ways: [], closed: [] } as const;
+    const call = { call: "createImage", allDisks, volumeId: null, disks: [], becomes, ways: [], closed: [] } as const;
     const refusal = whyNotNow(seen) ?? null;
     try {
-      const disks = refusal === null ? await this.#plannedDisks(seen) : [];
+      const disks = refusal === null ? await this.#plannedDisks(seen, allDisks) : [];
       return { ...call, refusal, disks: disks.map(({ target }) => target), ...(await this.#waysOf({ server: server.id }, disks, seen)) };
     } catch (error) {
       return { ...call, refusal: messageOf(error) };
@@ -120,7 +125,7 @@ export class ServerCaptures {
   }
 
   async #ofVolume(seen: Seen, { device, volumeId, format }: { device: BlockDeviceTable; volumeId: string; format: (typeof UPLOAD_FORMATS)[number] }): Promise<CaptureCall> {
-    const call = { call: "uploadToImage", volumeId, disks: [device.target], becomes: format, ways: [], closed: [] } as const;
+    const call = { call: "uploadToImage", allDisks: false, volumeId, disks: [device.target], becomes: format, ways: [], closed: [] } as const;
     try {
       const volume = await findVolume(this.#context.db, volumeId);
       const refusal = volume ? this.#whyNoUpload(volume) : `Volume ${volumeId} is gone.`;
@@ -144,16 +149,17 @@ export class ServerCaptures {
   }
 
   /** As `ServerImages.create` plans them. */
-  async #plannedDisks({ server, root, devices, guest }: Seen): Promise<PlannedDisk[]> {
+  async #plannedDisks({ server, root, devices, guest }: Seen, all: boolean): Promise<PlannedDisk[]> {
     if (!root) throw refusedInState("createImage", server);
     const how = { subject: { kind: "server", id: server.id }, guest: guest.state, only: onlyMethod(this.#context.config.servers), requiresQuiesce: guest.requiresQuiesce } as const;
     const format = root.volume_id === null ? await this.#formatOf(server, root) : undefined;
-    const form = format && serverImageForm(this.#context.config, { diskFormat: format });
+    const rootForm = format && serverImageForm(this.#context.config, { diskFormat: format });
     return Promise.all(
-      capturedDevices(root, devices).map(async ({ target, volume_id, disk_id }) => {
+      capturedDevices(root, devices, { all }).map(async ({ id, target, volume_id, disk_id }) => {
         const disk = volume_id === null ? disk_id : (await findVolume(this.#context.db, volume_id))?.disk_id;
         if (!disk) throw new AppError("conflict", `Disk ${target} of server ${server.id} has no bytes.`);
-        return { target, ways: await this.#parts.materialise.planCapture({ ...how, disk: diskId(disk), form }) };
+        const form = volume_id === null ? rootForm : undefined;
+        return { target, ways: await this.#parts.materialise.planCapture({ ...how, disk: diskId(disk), form, since: form && (await previousImage(this.#context, { id })) }) };
       }),
     );
   }

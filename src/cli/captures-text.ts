@@ -61,8 +61,8 @@ function guestWords({ state, shutDown, hasAgent, agentConnected, freezeMsMax }: 
   return agentConnected ? `running; its agent is there, and may hold its file systems for ${formatDuration(freezeMsMax)} at most` : "running; its agent is not there";
 }
 
-function callWords({ call, disks, becomes }: CaptureCall): string {
-  return call === "createImage" ? `createImage → ${becomes}` : `upload ${disks.join(", ")} → ${becomes}`;
+function callWords({ call, allDisks, disks, becomes }: CaptureCall): string {
+  return call === "createImage" ? `createImage${allDisks ? " of all disks" : ""} → ${becomes}` : `upload ${disks.join(", ")} → ${becomes}`;
 }
 
 function resultWords({ dependsOnParent, flattenAfter }: Pick<CaptureWay, "dependsOnParent" | "flattenAfter">): string {

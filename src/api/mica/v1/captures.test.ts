@@ -54,7 +54,8 @@ describe("GET /mica/v1/servers/ID/captures", () => {
     const { id } = await withVolume(opened.world, { hw_qemu_guest_agent: "yes" });
     const { server, guest, calls } = await opened.explain(id);
     assert.deepEqual([server.status, guest.state, guest.hasAgent, guest.agentConnected], ["ACTIVE", "running", true, true]);
-    const [image, raw, qcow2] = calls;
+    const [image, all, raw, qcow2] = calls;
+    assert.deepEqual([all.allDisks, all.disks, all.ways[0].methods], [true, ["vda", "vdb"], { vda: "backup_job", vdb: "backup_job" }]);
     assert.deepEqual([image.call, image.becomes, image.disks, image.refusal], ["createImage", "qcow2", ["vda"], null]);
     assert.deepEqual(image.ways.map(({ method, guest: effect, consistency }: Way) => [method, effect, consistency.level]), [
       ["backup_job", "frozen", "filesystem"],
@@ -79,7 +80,7 @@ describe("GET /mica/v1/servers/ID/captures", () => {
     const body = { "os-volume_upload_image": { image_name: "copy", disk_format: "qcow2", container_format: "bare", force: true } };
     await world.base.expect(202, "POST", `/volumes/${volumeId}/action`, { body });
     await world.base.settle();
-    const [image, raw, qcow2] = (await opened.explain(id)).calls;
+    const [image, , raw, qcow2] = (await opened.explain(id)).calls;
     const lastOf = ({ ways }: { ways: Way[] }) => ways.map(({ method, last }) => [method, last?.["level"]]);
     assert.deepEqual(lastOf(image), [["backup_job", "crash"], ["live_mirror", undefined], ["cold", undefined]]);
     assert.deepEqual(lastOf(raw), [["backup_job", undefined], ["live_mirror", undefined]]);
