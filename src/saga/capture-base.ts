@@ -88,7 +88,8 @@ async function backupOf(context: Context, disks: readonly CapturedDisk[]) {
     const base = isRemembered ? await findCaptureBase(db, deviceId) : undefined;
     return { target, ...(base && { since: base.checkpoint }) };
   });
-  const checkpoint = disks.some(({ isRemembered }) => isRemembered) ? checkpointOf(context) : undefined;
+  // A checkpoint is of all disks of the call, and a volume may be detached with its part of it: then nobody could have the guest forget the rest.
+  const checkpoint = disks.every(({ isRemembered }) => isRemembered) ? checkpointOf(context) : undefined;
   return { name: operationId, folder: captureFolder(limits.servers.dir, params.serverId), disks: await Promise.all(shown), checkpoint };
 }
 
@@ -96,7 +97,7 @@ async function backupOf(context: Context, disks: readonly CapturedDisk[]) {
 async function changesOf(context: Context, disk: CapturedDisk): Promise<readonly ByteRange[] | undefined> {
   const { hypervisor, params } = context;
   if (!(await hypervisor.findBackup(params.serverId))) return undefined;
-  const views: BackupView[] = await hypervisor.beginBackup(params.serverId, await backupOf(context, params.disks));
+  const views: BackupView[] = await hypervisor.beginBackup(params.serverId, await backupOf(context, [disk]));
   return views.find(({ target }) => target === disk.target)?.changed;
 }
 

@@ -233,9 +233,9 @@ async function publish(context: Context): Promise<void> {
     await recordBase(trx, context, checkpoint);
     await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
   });
+  await forgetCheckpoints(context);
   if (isOfServer(params)) await settleServer(context, await standingOf(context.hypervisor, params.serverId)); // Whoever follows guests left this one alone meanwhile.
   if (params.upload) await setVolumeBack({ ...context, params: params.upload });
-  await forgetCheckpoints(context);
   await goOnInBackground(context);
 }
 
