@@ -178,7 +178,7 @@ export const CONFIG_SCHEMA = Type.Object({
   defaultVolumeType: text({ default: "__DEFAULT__", description: "The type of a volume that names none: Cinder's own name for it." }),
   enableForceUpload: Type.Boolean({
     default: false,
-    description: "Whether a volume in use may become an image with `force`: its content may be torn. Cinder's `enable_force_upload`.",
+    description: "Whether a volume in use may become an image with `force`: of one instant, with file systems frozen where the guest's agent can, else as after a loss of power. Cinder's `enable_force_upload`.",
   }),
   internalTenantProjectId: Type.Optional(text({ derived: "none", description: "Whose quota images take that are volumes. Cinder's `cinder_internal_tenant_project_id`." })),
   internalTenantUserId: Type.Optional(text({ derived: "none", description: "And whose they are on record. Cinder's `cinder_internal_tenant_user_id`." })),
