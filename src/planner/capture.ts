@@ -67,7 +67,8 @@ function planBy(method: CaptureMethod, facts: CaptureFacts): Plan {
   const isFrozenInPlace = target.kind === "snapshot" && source.readOut === undefined && source.can.snapshot;
   if (isFrozenInPlace) return planFrozen(facts);
   const plan = planMaterialise({ source, target });
-  return method === "live_mirror" ? { ...plan, bytes: withMirror(plan.bytes, source.ownBytes) } : plan;
+  if (method !== "live_mirror") return plan;
+  return { ...plan, reason: "The file that the disk was mirrored into is read and converted in one pass, and then removed.", bytes: withMirror(plan.bytes, source.ownBytes) };
 }
 
 /** A file gets all that the guest's own layer holds; with what lies under it, it is read in the layer's place. */
