@@ -91,3 +91,45 @@ async function download(cloud: CloudWithGuests, imageId: string, path: string): 
   assert.ok(answer.body);
   await pipeline(Readable.fromWeb(answer.body as Parameters<typeof Readable.fromWeb>[0]), createWriteStream(path));
 }
+
+describe("a volume of a guest that runs", () => {
+  /** The same number at the beginning and after a MiB, one after the other. */
+  const COUNT = "setsid sh -c 'n=0; while :; do n=$((n+1)); for at in 0 256; do printf %08d $n | dd of=/dev/vdb bs=4096 seek=$at conv=notrunc,fsync 2>/dev/null; done; done' >/dev/null 2>/dev/null </dev/null & echo begun";
+  let cloud: CloudWithGuests;
+  after(() => cloud?.[Symbol.asyncDispose]());
+
+  it("is uploaded, and given a snapshot, as it was at one instant", async () => {
+    cloud = await CloudWithGuests.start({ MICA_ENABLE_FORCE_UPLOAD: "true" });
+    const { mica, hypervisor } = cloud;
+    const serverId = await cloud.createServer({ imageRef: await cloud.addImage() });
+    const volumeId = await cloud.createVolume({ size: 1 });
+    await cloud.untilServer(serverId, "ACTIVE");
+    await cloud.untilBooted(serverId);
+    await cloud.compute("POST", `/servers/${serverId}/os-volume_attachments`, { volumeAttachment: { volumeId } });
+    await cloud.untilVolume(volumeId, "in-use");
+    await mica.until(() => inGuest(hypervisor, serverId, "ls /dev/vdb || true"), (seen) => seen !== "");
+    await inGuest(hypervisor, serverId, COUNT);
+    const counter = () => inGuest(hypervisor, serverId, "head -c 8 /dev/vdb");
+    await mica.until(counter, (text) => Number(text) > 3);
+
+    const upload = { "os-volume_upload_image": { image_name: "volume", force: true, disk_format: "raw" } };
+    const { "os-volume_upload_image": begun } = await mica.json("POST", `/volume/v3/volumes/${volumeId}/action`, { body: upload });
+    await mica.until(() => mica.json("GET", `/image/v2/images/${begun.image_id}`), ({ status }) => status === "active");
+    await cloud.untilVolume(volumeId, "in-use");
+    const { snapshot } = await mica.json("POST", "/volume/v3/snapshots", { body: { snapshot: { volume_id: volumeId, force: true } } });
+    await mica.until(() => mica.json("GET", `/volume/v3/snapshots/${snapshot.id}`), (seen) => seen.snapshot.status === "available");
+    const copyId = await cloud.createVolume({ size: 1, snapshot_id: snapshot.id });
+    const { "os-volume_upload_image": again } = await mica.json("POST", `/volume/v3/volumes/${copyId}/action`, { body: upload });
+    await mica.until(() => mica.json("GET", `/image/v2/images/${again.image_id}`), ({ status }) => status === "active");
+    for (const id of [begun.image_id, again.image_id]) await assertOneInstant(id);
+    assert.ok(Number(await counter()) > 3);
+    await cloud.deleteServer(serverId);
+    await cloud.assertAuditClean();
+  });
+
+  async function assertOneInstant(imageId: string): Promise<void> {
+    const at = async (start: number) => Number(await (await cloud.mica.ask("GET", `/image/v2/images/${imageId}/file`, { headers: { range: `bytes=${start}-${start + 7}` } })).text());
+    const [first, second] = [await at(0), await at(MiB)];
+    assert.ok(first > 0 && (first === second || first === second + 1), `${first}, then ${second}`);
+  }
+});
