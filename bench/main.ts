@@ -14,6 +14,7 @@ import type { Figure } from "./figure.ts";
 import { lists } from "./lists.ts";
 import { memory } from "./memory.ts";
 import { saga } from "./saga.ts";
+import { serverImages } from "./server-images.ts";
 import { rbdServers, servers } from "./servers.ts";
 import { start } from "./start.ts";
 import { tableOf } from "./table.ts";
@@ -34,6 +35,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   "rbd-at-once": rbdAtOnce,
   servers,
   "rbd-servers": rbdServers,
+  "server-images": serverImages,
 };
 
 /** No measurement takes longer, however busy the machine is. */

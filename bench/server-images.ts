@@ -1,0 +1,159 @@
+import { copyFile, open } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { GiB, MINUTE_MS, MiB } from "#/lib/units.ts";
+import type { HypervisorDriver } from "#/vm/driver.ts";
+import { mountNew } from "../test/support/file-systems.ts";
+import { MicaProcess } from "../test/support/mica-process.ts";
+import { inGuest } from "../test/real/support/guest-shell.ts";
+import { guestImage } from "../test/real/support/guest.ts";
+import { type Libvirt, startLibvirt } from "../test/real/support/libvirt.ts";
+import type { Bed, Measurement } from "./bed.ts";
+import { qemuImg } from "./disk.ts";
+import { atMost, type Figure, median, pairedRatio, summary, timed } from "./figure.ts";
+import { queueImage, uploadImage } from "./images.ts";
+
+const CONVERT_RATIO_MAX = 1.3;
+const DIRECT_MS_MAX = 1000;
+const FREEZE_MS_MAX = 100;
+/** Behind the partitions of the guest's disk. */
+const DATA_OFFSET_BYTES = 128 * MiB;
+const HEADERS = { "openstack-api-version": "compute 2.90" };
+
+/** A real guest that writes all the time becomes images. */
+export const serverImages: Measurement = {
+  about: "a running guest's disk becomes an image: against qemu-img convert of the same bytes offline, and beside Nova's way",
+  async measure(bed) {
+    const libvirt = bed.use(await startLibvirt());
+    const source = await makeSource(bed);
+    const view = await measureMethod(bed, libvirt, { source, method: "backup_job" });
+    const mirror = await measureMethod(bed, libvirt, { source, method: "live_mirror" });
+    const offline: number[] = [];
+    for (const _ of view.activeMs) offline.push(await timed(() => qemuImg("convert", "-f", "raw", "-O", "qcow2", "-t", "none", "-T", "none", "-W", source, join(bed.folder, "offline.qcow2"))));
+    const ratio = pairedRatio(view.activeMs, offline);
+    const freezeMs = median(view.freezeMs);
+    return [
+      { figure: "qemu-img convert offline, same flags", unit: "ms", ...summary(offline) },
+      { figure: "createImage by a backup job", unit: "ms", ...summary(view.activeMs), ratio, against: "offline", limit: atMost(ratio, CONVERT_RATIO_MAX, "×"), note: "until active: hashed too" },
+      { figure: "createImage by a live mirror", unit: "ms", ...summary(mirror.activeMs), ratio: pairedRatio(mirror.activeMs, offline), against: "offline", note: "as Nova does it" },
+      { figure: "file systems frozen", unit: "ms", ...summary(view.freezeMs), limit: atMost(freezeMs, FREEZE_MS_MAX, "ms") },
+      { figure: "between two writes of the guest, undisturbed", unit: "ms", ...summary(view.quietMs) },
+      { figure: "between two writes, backup job", unit: "ms", ...summary(view.busyMs) },
+      { figure: "between two writes, live mirror", unit: "ms", ...summary(mirror.busyMs), note: "as Nova does it" },
+      ...(await measureDirect(bed)),
+    ];
+  },
+};
+
+/** The guest's disk with data of a size that counts. */
+async function makeSource(bed: Bed): Promise<string> {
+  const path = join(bed.folder, "source.raw");
+  await copyFile((await guestImage()).disk, path);
+  await using file = await open(path, "r+");
+  await file.truncate(GiB);
+  const random = await open("/dev/urandom");
+  try {
+    const piece = Buffer.alloc(4 * MiB);
+    for (let done = 0; done < bed.sized(512 * MiB); done += piece.length) {
+      await random.read(piece, 0, piece.length);
+      await file.write(piece, 0, piece.length, DATA_OFFSET_BYTES + done);
+    }
+  } finally {
+    await random.close();
+  }
+  return path;
+}
+
+interface Measured {
+  readonly activeMs: number[];
+  readonly freezeMs: number[];
+  readonly quietMs: readonly number[];
+  readonly busyMs: readonly number[];
+}
+
+async function measureMethod(bed: Bed, libvirt: Libvirt, { source, method }: { source: string; method: string }): Promise<Measured> {
+  const mica = await bed.mica(method, { env: { ...hostOf(libvirt), MICA_SERVERS_CAPTURE_METHOD: method } });
+  const driver = bed.use(libvirt.open());
+  const serverId = await runGuest(mica, driver, await addGuestImage(mica, source), 1);
+  await inGuest(driver, serverId, WRITE);
+  await sleep(bed.isSmall ? 3000 : 10_000);
+  const quietMs = await writesOf(driver, serverId);
+  const measured = { activeMs: [] as number[], freezeMs: [] as number[] };
+  for (let round = 0; round < (bed.isSmall ? 1 : 5); round++) {
+    const { activeMs, image } = await createImage(mica, serverId);
+    measured.activeMs.push(activeMs);
+    measured.freezeMs.push(Number(image["mica_freeze_ms"]));
+    await mica.json("DELETE", `/image/v2/images/${image["id"]}`, { status: 204 });
+  }
+  const busyMs = (await writesOf(driver, serverId)).slice(quietMs.length);
+  await mica.stop();
+  await driver.destroy(serverId);
+  return { ...measured, quietMs, busyMs };
+}
+
+/** A pool that shares blocks: of a small disk and of one a hundred times as large. */
+async function measureDirect(bed: Bed): Promise<Figure[]> {
+  const place = bed.use(await mountNew("xfs", { sizeBytes: 16 * GiB }));
+  const libvirt = bed.use(await startLibvirt()); // One that sees the mount.
+  const mica = bed.use(await MicaProcess.start({ env: { ...hostOf(libvirt), MICA_LOG_LEVEL: "warn" }, dataDir: join(place.path, "mica") }));
+  const driver = bed.use(libvirt.open());
+  const imageId = await addGuestImage(mica, (await guestImage()).disk);
+  const figures: Figure[] = [];
+  for (const sizeGib of [1, 100]) {
+    const serverId = await runGuest(mica, driver, imageId, sizeGib);
+    const { activeMs } = await createImage(mica, serverId);
+    figures.push({ figure: `direct snapshot of ${sizeGib} GiB`, unit: "ms", median: activeMs, limit: atMost(activeMs, DIRECT_MS_MAX, "ms") });
+    await driver.destroy(serverId);
+  }
+  await mica.kill(); // It would hash all of the holes.
+  return figures;
+}
+
+function hostOf(libvirt: Libvirt): Record<string, string> {
+  return { MICA_HYPERVISOR_DRIVER: "libvirt", MICA_HYPERVISOR_SOCKET_PATH: libvirt.socketPath };
+}
+
+async function addGuestImage(mica: MicaProcess, path: string): Promise<string> {
+  const id = await queueImage(mica, "raw");
+  const change = [{ op: "add", path: "/hw_qemu_guest_agent", value: "yes" }];
+  await mica.json("PATCH", `/image/v2/images/${id}`, { body: JSON.stringify(change), headers: { "content-type": "application/openstack-images-v2.1-json-patch" } });
+  await uploadImage(mica, id, createReadStream(path, { highWaterMark: MiB }));
+  return id;
+}
+
+/** Once its agent answers. */
+async function runGuest(mica: MicaProcess, driver: HypervisorDriver, imageId: string, diskGib: number): Promise<string> {
+  const { flavor } = await mica.json("POST", "/compute/v2.1/flavors", { body: { flavor: { name: `bench-${diskGib}`, ram: 256, vcpus: 1, disk: diskGib } } });
+  const server = { name: "bench", imageRef: imageId, flavorRef: flavor.id, networks: "none" };
+  const { server: made } = await mica.json("POST", "/compute/v2.1/servers", { body: { server }, headers: HEADERS });
+  const look = async () => (await mica.json("GET", `/compute/v2.1/servers/${made.id}`, { headers: HEADERS })).server;
+  const ended = await mica.until(look, ({ status }) => status !== "BUILD", 2 * MINUTE_MS);
+  if (ended.status !== "ACTIVE") throw new Error(JSON.stringify(ended.fault));
+  const answers = () => driver.agent(made.id, { execute: "guest-ping" }).then(() => true, () => false);
+  await mica.until(answers, Boolean, 2 * MINUTE_MS);
+  return made.id;
+}
+
+async function createImage(mica: MicaProcess, serverId: string): Promise<{ activeMs: number; image: Record<string, string> }> {
+  const startedMs = performance.now();
+  const { image_id } = await mica.json("POST", `/compute/v2.1/servers/${serverId}/action`, { body: { createImage: { name: "captured" } }, headers: HEADERS });
+  for (;;) {
+    const image = await mica.json("GET", `/image/v2/images/${image_id}`);
+    const activeMs = performance.now() - startedMs;
+    if (image.status === "active") {
+      await mica.until(() => mica.json("GET", `/compute/v2.1/servers/${serverId}`), ({ server }) => server["OS-EXT-STS:task_state"] === null);
+      return { activeMs, image };
+    }
+    await sleep(5);
+  }
+}
+
+/** Writes that are on stable storage before the next, and the uptime in hundredths of a second after each, in memory. */
+const WRITE = "setsid sh -c 'while :; do echo x | dd of=/data/x conv=fsync 2>/dev/null; read -r now _ </proc/uptime; echo $now >>/tmp/writes; done' >/dev/null 2>/dev/null </dev/null & echo begun";
+
+/** How long the guest was between two writes, ms. */
+async function writesOf(driver: HypervisorDriver, serverId: string): Promise<number[]> {
+  const lines = (await inGuest(driver, serverId, "cat /tmp/writes")).split("\n").map(Number);
+  return lines.slice(1).map((at, index) => Math.round(1000 * (at - (lines[index] ?? at))));
+}
