@@ -55,4 +55,26 @@ describe("on Ceph, a server", () => {
     await mica.until(async () => (await mica.ask("GET", `/volume/v3/volumes/${volumeId}`)).status, (status) => status === 404);
     await cloud.assertAuditClean();
   });
+
+  it("becomes an image by a direct snapshot: no bytes are moved, and the image outlives the server and its snapshot", async () => {
+    const id = await cloud.createServer({ imageRef: await cloud.addImage() });
+    await cloud.untilServer(id, "ACTIVE");
+    await cloud.untilBooted(id);
+    await inGuest(hypervisor, id, "echo before >/data/mine; sync");
+    const { image_id: imageId } = await cloud.compute("POST", `/servers/${id}/action`, { createImage: { name: "captured" } });
+    await cloud.untilServer(id, "ACTIVE");
+    const image = await mica.json("GET", `/image/v2/images/${imageId}`);
+    assert.deepEqual([image.status, image.disk_format, image.mica_capture_method, image.mica_consistency], ["active", "raw", "pool_snapshot", "filesystem"]);
+    const { plan, actual } = await planOf(id, "capture-server");
+    assert.deepEqual([plan.strategy, actual.bytesWritten, plan.target.pool], ["clone", 0, "images"]);
+    await cloud.deleteServer(id);
+    await cloud.assertAuditClean();
+    const copy = await cloud.createServer({ imageRef: imageId });
+    await cloud.untilServer(copy, "ACTIVE");
+    await cloud.untilBooted(copy);
+    assert.equal(await inGuest(hypervisor, copy, "cat /data/mine"), "before");
+    await cloud.deleteServer(copy);
+    await mica.json("DELETE", `/image/v2/images/${imageId}`, { status: 204 });
+    await cloud.assertAuditClean();
+  });
 });
