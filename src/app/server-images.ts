@@ -130,11 +130,12 @@ export class ServerImages {
       id: server.id,
       projectId: server.project_id,
       userId: server.user_id,
+      imageId: server.image_id,
       properties,
       rootSizeBytes: root.size_bytes,
       architecture: properties["architecture"] ?? (await hypervisor.facts()).architecture,
     };
-    const all = { ...snapshotProperties(captured, base, config.servers.nonInheritableImageProperties), ...(request.backup && { image_type: "backup", backup_type: request.backup.type }), ...request.metadata };
+    const all = { ...snapshotProperties(captured, config.servers.nonInheritableImageProperties), ...(request.backup && { image_type: "backup", backup_type: request.backup.type }), ...request.metadata };
     requirePropertyCount(all);
     const nowMs = clock.nowMs();
     const isAmi = base?.diskFormat === "ami";

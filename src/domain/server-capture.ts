@@ -7,6 +7,8 @@ export interface CapturedServer {
   readonly id: string;
   readonly projectId: string;
   readonly userId: string;
+  /** Of the image that it was made of, which may be gone. */
+  readonly imageId: string | null;
   /** The properties of what it boots from. */
   readonly properties: Readonly<Record<string, string>>;
   readonly rootSizeBytes: number;
@@ -18,12 +20,12 @@ export interface CapturedServer {
 const OF_THE_IMAGE = /^(cinder_encryption_|img_signature|os_glance_|os_hash_|mica_)|^(bdm_v2|block_device_mapping|root_device_name|base_image_ref|image_type|image_state|image_location|instance_uuid|owner_id|user_id|backup_type|clean_attempts)$/;
 
 /** The properties of an image of a server: what it inherits, then what it is. nova/compute/utils.py `create_image`, nova/virt/libvirt/driver.py `_create_snapshot_metadata`. */
-export function snapshotProperties(server: CapturedServer, base: Pick<Image, "id"> | undefined, notInherited: readonly string[]): Record<string, string> {
+export function snapshotProperties(server: CapturedServer, notInherited: readonly string[]): Record<string, string> {
   const inherited = Object.entries(server.properties).filter(([name]) => !OF_THE_IMAGE.test(name) && !notInherited.includes(name));
   return {
     architecture: server.architecture,
     ...Object.fromEntries(inherited),
-    ...(base && { base_image_ref: base.id }),
+    ...(server.imageId !== null && { base_image_ref: server.imageId }),
     image_type: "snapshot",
     image_location: "snapshot",
     image_state: "available",

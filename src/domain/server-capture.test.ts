@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { GiB } from "#/lib/units.ts";
+import { minDiskGibOf, quiesceWishes, snapshotProperties } from "./server-capture.ts";
+
+const server = { id: "s", projectId: "p", userId: "u", imageId: "base", properties: {}, rootSizeBytes: 3 * GiB + 1, architecture: "x86_64" };
+
+it("an image of a server inherits what is true of the disk, and nothing that was said of the image itself", () => {
+  const properties = {
+    kernel_id: "k",
+    ramdisk_id: "r",
+    architecture: "aarch64",
+    os_distro: "debian",
+    cache_in_nova: "1",
+    img_signature: "x",
+    cinder_encryption_key_id: "x",
+    os_hash_value: "x",
+    mica_consistency: "crash",
+    bdm_v2: "True",
+    block_device_mapping: "[]",
+    base_image_ref: "older",
+    image_type: "backup",
+    backup_type: "daily",
+    instance_uuid: "other",
+  };
+  assert.deepEqual(snapshotProperties({ ...server, properties }, ["cache_in_nova"]), {
+    kernel_id: "k",
+    ramdisk_id: "r",
+    architecture: "aarch64",
+    os_distro: "debian",
+    base_image_ref: "base",
+    image_type: "snapshot",
+    image_location: "snapshot",
+    image_state: "available",
+    instance_uuid: "s",
+    owner_id: "p",
+    user_id: "u",
+  });
+});
+
+it("of a server without an image there is none to name", () => {
+  assert.equal("base_image_ref" in snapshotProperties({ ...server, imageId: null }, []), false);
+});
+
+it("its smallest disk holds the server's, and is no smaller than its image's", () => {
+  assert.equal(minDiskGibOf(server, undefined), 4);
+  assert.equal(minDiskGibOf(server, { minDiskGib: 10 }), 10);
+});
+
+it("properties say what is to be frozen, as oslo.utils reads flags", () => {
+  assert.deepEqual(quiesceWishes({ hw_qemu_guest_agent: "True", os_require_quiesce: "no" }), { hasAgent: true, requiresQuiesce: false });
+});
