@@ -19,13 +19,13 @@ export async function planUpload(context: AppContext, materialise: Pick<Material
 }
 
 /** Cinder's rule for `image_upload_use_cinder_backend` (cinder/volume/manager.py, `_clone_image_volume_and_add_location`). */
-function staysInPlace(pools: Pools, { pool: name }: Pick<VolumeTable, "pool">, { diskFormat, stream }: ImageForm): boolean {
+export function staysInPlace(pools: Pools, { pool: name }: Pick<VolumeTable, "pool">, { diskFormat, stream }: ImageForm): boolean {
   const pool = pools.get(poolName(name));
   return pool.limits.imageUploadUseCinderBackend && diskFormat === "raw" && !stream && pool.closed === undefined;
 }
 
 /** The store that the volume's type names; undefined where it names none. */
-async function storeOf(db: Database, { volume_type_id }: Pick<VolumeTable, "volume_type_id">): Promise<string | undefined> {
+export async function storeOf(db: Database, { volume_type_id }: Pick<VolumeTable, "volume_type_id">): Promise<string | undefined> {
   return (await volumeTypeExtraSpecs.of(db, volume_type_id))[STORE_SPEC];
 }
 

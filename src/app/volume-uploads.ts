@@ -4,11 +4,12 @@ import { imageFormOf } from "#/app/image-form.ts";
 import { Materialise } from "#/app/materialise.ts";
 import { findOpenVolume, planOpenVolume, type VolumeCapture } from "#/app/open-volume.ts";
 import { Quotas } from "#/app/quotas.ts";
+import { staysInPlace, storeOf } from "#/app/upload-plans.ts";
 import { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
 import { insertImageVolume } from "#/db/image-volumes.ts";
 import { findImage, insertImage, updateImage } from "#/db/images.ts";
-import { volumeImageMetadata, volumeTypeExtraSpecs } from "#/db/key-values.ts";
+import { volumeImageMetadata } from "#/db/key-values.ts";
 import type { VolumeTable, VolumeTypeTable } from "#/db/tables.ts";
 import { findVolumeType } from "#/db/volume-types.ts";
 import { changeVolumeIn, findVolume } from "#/db/volumes.ts";
@@ -121,8 +122,7 @@ export class VolumeUploads {
 
   /** As the pool's options say; where the quota has no room for one volume more, as Cinder, in the images' own store. */
   async #startWherePossible(caller: Caller, volume: VolumeTable, { form, ...upload }: Omit<Upload, "plan" | "owner"> & { form: ImageForm }) {
-    const inPlace = this.#staysInPlace(volume, form);
-    if (inPlace) {
+    if (staysInPlace(this.#context.pools, volume, form)) {
       try {
         return await this.#startAt(caller, volume, { form, pool: poolName(volume.pool) }, { ...upload, owner: this.#ownerOf(volume, caller) });
       } catch (error) {
@@ -130,8 +130,7 @@ export class VolumeUploads {
         this.#context.log.warn({ volume: volume.id, err: error }, "the image of the volume cannot stay in its pool");
       }
     }
-    const { [STORE_SPEC]: store } = await volumeTypeExtraSpecs.of(this.#context.db, volume.volume_type_id);
-    return this.#startAt(caller, volume, { form, store }, upload);
+    return this.#startAt(caller, volume, { form, store: await storeOf(this.#context.db, volume) }, upload);
   }
 
   /** From a guest that has the volume open its bytes of one instant are captured. */
@@ -166,12 +165,6 @@ export class VolumeUploads {
     const { size_bytes, volume_type_id } = volume;
     await this.#quotas.take(trx, owner.projectId, volumeQuota(size_bytes, volumeType.name));
     await insertImageVolume(trx, { image_id: imageId, project_id: owner.projectId, user_id: owner.userId, volume_type_id, size_bytes });
-  }
-
-  /** Cinder's rule for `image_upload_use_cinder_backend` (cinder/volume/manager.py, `_clone_image_volume_and_add_location`). */
-  #staysInPlace({ pool: name }: VolumeTable, { diskFormat, stream }: ImageForm): boolean {
-    const pool = this.#context.pools.get(poolName(name));
-    return pool.limits.imageUploadUseCinderBackend && diskFormat === "raw" && !stream && pool.closed === undefined;
   }
 
   #ownerOf({ pool, project_id }: VolumeTable, { userId }: Caller): ImageVolumeOwner {
@@ -210,9 +203,6 @@ export class VolumeUploads {
     };
   }
 }
-
-/** Extra spec of a volume type that says where images of its volumes go (cinder/image/glance.py). */
-const STORE_SPEC = "image_service:store_id";
 
 function notNow({ id, status }: Pick<VolumeTable, "id" | "status">, from: readonly string[]): AppError {
   return invalidVolume(`Volume ${id} status must be ${orList(from)}, but current status is: ${status}.`);
