@@ -39,11 +39,23 @@ export async function sharedCeph(): Promise<CephCluster> {
   if (!folder) return startCeph();
   const cluster = clusterIn(folder, async () => {});
   const isUp = await cluster.ceph("--connect-timeout", "10", "osd", "stat").then((said) => said.includes("1 up"), () => false);
-  if (!isUp) {
+  if (isUp) await Promise.all(POOLS.map((pool) => emptyPool(cluster, pool)));
+  else {
     await endDaemons(folder);
     await startDaemons(folder);
   }
   return cluster;
+}
+
+const POOLS = ["images", "volumes", "vms"];
+
+/** What the test before has left would be nobody's to the next one. */
+async function emptyPool({ rbd, ceph }: CephCluster, pool: string): Promise<void> {
+  const left = (await rbd("ls", pool)) + (await rbd("trash", "ls", "--all", pool));
+  if (left.trim() === "") return;
+  await ceph("osd", "pool", "rm", pool, pool, "--yes-i-really-really-mean-it");
+  await ceph("osd", "pool", "create", pool);
+  await rbd("pool", "init", pool);
 }
 
 function clusterIn(folder: string, end: () => Promise<void>): CephCluster {
