@@ -3,6 +3,7 @@ import { copyFile, link, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { KiB, MiB } from "#/lib/units.ts";
 import { ZEROES } from "#/lib/zeroes.ts";
 import {
@@ -227,5 +228,25 @@ describe("FileDriver, killed in the middle of flatten()", overlays, () => {
     await assertContent(driver, clone, bytes);
     await driver.flatten(clone);
     assert.deepEqual(await get(driver, clone), Buffer.from(bytes));
+  });
+});
+
+describe("FileDriver, while flatten() ends", overlays, () => {
+  it("a disk can be read at each moment", async () => {
+    const { driver } = await openPool();
+    const bytes = content(2 * MiB, 3);
+    const base = await putNew(driver, bytes);
+    for (let round = 0; round < 4; round++) {
+      const clone = newDisk(bytes.length);
+      await driver.clone(base, clone);
+      let isFlat = false;
+      const flattening = driver.flatten(clone).then(() => (isFlat = true));
+      const readers: Promise<void>[] = [];
+      while (!isFlat) {
+        readers.push(assertContent(driver, clone, bytes));
+        await delay(10);
+      }
+      await Promise.all([flattening, ...readers]);
+    }
   });
 });

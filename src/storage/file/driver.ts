@@ -111,9 +111,7 @@ export class FileDriver implements StorageDriver {
 
   async *read(source: StoredRef, range: ByteRange, { signal }: WorkOptions = {}): AsyncIterable<Uint8Array> {
     try {
-      const disk = await this.#find(source);
-      if (disk.suffix === "disk") yield* readFile(disk.path, range, signal);
-      else yield* readNode(await this.#folder.node(disk, source.format), range, signal);
+      yield* this.#read(source, range, signal);
     } catch (error) {
       throw asStorageError(error);
     }
@@ -295,6 +293,23 @@ export class FileDriver implements StorageDriver {
     const path = this.#folder.path(disk.id, "disk");
     await growTo(path, sizeBytes);
     await sync(path);
+  }
+
+  /** A flatten may take an overlay away between the look and the opening: then one looks again. What is open stays readable. */
+  async *#read(source: StoredRef, range: ByteRange, signal: AbortSignal | undefined, isSecond = false): AsyncIterable<Uint8Array> {
+    const disk = await this.#find(source);
+    if (disk.suffix === "disk") return yield* readFile(disk.path, range, signal);
+    let isOpen = false;
+    try {
+      for await (const part of readNode(await this.#folder.node(disk, source.format), range, signal)) {
+        isOpen = true;
+        yield part;
+      }
+      return;
+    } catch (error) {
+      if (isOpen || isSecond || signal?.aborted) throw error;
+    }
+    yield* this.#read(source, range, signal, true);
   }
 
   async #flatten(disk: LocatedDisk, options: WorkOptions): Promise<void> {

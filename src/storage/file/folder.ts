@@ -1,3 +1,4 @@
+import type { Stats } from "node:fs";
 import { lstat, opendir, rename, rm } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { type BlockNode, fileNode, overlayNode } from "#/domain/block-node.ts";
@@ -132,7 +133,8 @@ export class DiskFolder {
     const path = this.path(id, suffix);
     const file = await lstatIfThere(path);
     if (!file?.isFile()) return undefined;
-    const header = suffix === "overlay" ? await readOverlayHeader(path) : undefined;
+    const header = suffix === "overlay" ? await unlessMissing(() => readOverlayHeader(path)) : undefined;
+    if (suffix === "overlay" && !header) return undefined; // It was flattened just now.
     return {
       ...{ id, path, suffix, parent: header?.parent },
       ...{ sizeBytes: header?.virtualSizeBytes ?? file.size, allocatedBytes: file.blocks * 512, inode: file.ino },
@@ -153,9 +155,13 @@ async function identityOf(directory: string): Promise<string> {
   return `${dev}:${ino}`;
 }
 
-async function lstatIfThere(path: string) {
+function lstatIfThere(path: string): Promise<Stats | undefined> {
+  return unlessMissing(() => lstat(path));
+}
+
+async function unlessMissing<Result>(look: () => Promise<Result>): Promise<Result | undefined> {
   try {
-    return await lstat(path);
+    return await look();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
