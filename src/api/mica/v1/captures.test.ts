@@ -3,27 +3,10 @@ import { describe, it } from "node:test";
 import type { Session } from "#/api/test-server.ts";
 import { ComputeWorld } from "#/api/compute/v2/test-world.ts";
 import type { ConfigChanges } from "#/api/volume/v3/test-world.ts";
-import { Audits } from "#/app/audits.ts";
-import { DiskMaps } from "#/app/disk-maps.ts";
-import { Lineages } from "#/app/lineage.ts";
-import { Operations } from "#/app/operations.ts";
-import { PoolAdmin } from "#/app/pool-admin.ts";
-import { PoolStates } from "#/app/pool-states.ts";
-import { registerMica } from "./routes.ts";
+import { mountMica } from "./test-world.ts";
 
 async function open(changes: ConfigChanges = {}) {
-  const world = await ComputeWorld.open(changes, (app, context, storage) =>
-    registerMica(app, {
-      plans: storage.plans,
-      captures: storage.captures,
-      operations: new Operations(context),
-      pools: new PoolStates(context),
-      poolAdmin: new PoolAdmin(context, () => Promise.reject(new Error("No pool is added here."))),
-      lineages: new Lineages(context),
-      audits: new Audits(context),
-      maps: new DiskMaps(context, storage),
-    }),
-  );
+  const world = await ComputeWorld.open(changes, mountMica);
   // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of every shape.
   const ask = async (status: number, path: string, { body, as = world.alice }: { body?: object; as?: Session } = {}): Promise<any> => {
     const answer = await world.base.server.request(body ? "POST" : "GET", `/mica/v1${path}`, { token: as.token, ...(body && { body }) });

@@ -6,12 +6,6 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import type { Session } from "#/api/test-server.ts";
 import { TestWorld } from "#/api/volume/v3/test-world.ts";
-import { Audits } from "#/app/audits.ts";
-import { DiskMaps } from "#/app/disk-maps.ts";
-import { Lineages } from "#/app/lineage.ts";
-import { Operations } from "#/app/operations.ts";
-import { PoolAdmin } from "#/app/pool-admin.ts";
-import { PoolStates } from "#/app/pool-states.ts";
 import { insertDisk, setDiskReady } from "#/db/disks.ts";
 import { updateImage } from "#/db/images.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
@@ -20,7 +14,7 @@ import { GiB, KiB, MiB } from "#/lib/units.ts";
 import { dense, packed, put, writeNode } from "#/storage/contract/bench.ts";
 import type { StorageDriver } from "#/storage/driver.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
-import { registerMica } from "./routes.ts";
+import { mountMica } from "./test-world.ts";
 
 const root = await mkdtemp(join(tmpdir(), "mica-maps-"));
 after(() => rm(root, { recursive: true, force: true }));
@@ -29,17 +23,7 @@ async function openWorld({ base, store }: { base?: StorageDriver; store?: string
   const world = await TestWorld.open({}, {
     ...(base && { base }),
     ...(store !== undefined && { store }),
-    mount: (app, context, storage) =>
-      registerMica(app, {
-        plans: storage.plans,
-        captures: storage.captures,
-        operations: new Operations(context),
-        pools: new PoolStates(context),
-        poolAdmin: new PoolAdmin(context, () => Promise.reject(new Error("No pool is added here."))),
-        lineages: new Lineages(context),
-        audits: new Audits(context),
-        maps: new DiskMaps(context, storage),
-      }),
+    mount: mountMica,
   });
   // biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of every shape.
   const get = async (status: number, path: string, as: Session | undefined = world.alice): Promise<any> => {
