@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { MiB } from "#/lib/units.ts";
-import { ByteQueue } from "#/tools/byte-queue.ts";
+import { ByteQueue } from "#/lib/byte-queue.ts";
 
 /** What a reader sees under one name. */
 export interface NbdExport {

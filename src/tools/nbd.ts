@@ -1,6 +1,6 @@
 import { connect, type Socket } from "node:net";
 import { AppError } from "#/domain/errors.ts";
-import { ByteQueue } from "#/tools/byte-queue.ts";
+import { ByteQueue } from "#/lib/byte-queue.ts";
 
 /**
  * The client's side of the Network Block Device protocol, as far as qemu-nbd speaks it to us: newstyle handshake, one export,
