@@ -16,7 +16,7 @@ import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { refusedInState, SERVER_ACTIONS, statusOf } from "#/domain/server.ts";
-import { quiesceWishes } from "#/domain/server-capture.ts";
+import { quiesceWishes, whyBeyondQuiesce } from "#/domain/server-capture.ts";
 import { VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import { type CaptureWay, captureWays, type ClosedMethod, closedMethods, type PlannedDisk } from "#/planner/capture-ways.ts";
 import type { CapturedGuest } from "#/planner/consistency.ts";
@@ -173,8 +173,14 @@ export class ServerCaptures {
 function whyNotNow({ server, guest }: Seen): string | undefined {
   const isRefused = server.task_state !== null || !(SERVER_ACTIONS.createImage.from as readonly string[]).includes(server.vm_state);
   if (isRefused) return refusedInState("createImage", server).message;
-  const needsAgent = guest.requiresQuiesce && guest.state === "running" && !(guest.hasAgent && guest.agentConnected);
-  return needsAgent ? `Its image says os_require_quiesce, and ${guest.hasAgent ? "the agent in the guest is not there" : "does not say hw_qemu_guest_agent=yes"}.` : undefined;
+  const missing = guest.requiresQuiesce ? whyNoFreeze(guest) : undefined;
+  return missing && `Its image says os_require_quiesce, and ${missing}.`;
+}
+
+function whyNoFreeze({ state, hasAgent, agentConnected }: Seen["guest"]): string | undefined {
+  if (state !== "running") return whyBeyondQuiesce(state);
+  if (!hasAgent) return "does not say hw_qemu_guest_agent=yes";
+  return agentConnected ? undefined : "the agent in the guest is not there";
 }
 
 /** A defect is not told to users. */

@@ -25,7 +25,7 @@ import { diskId, imageId } from "#/domain/ids.ts";
 import { type Image, NO_DATA, requirePropertyCount } from "#/domain/image.ts";
 import { snapshotQuota } from "#/domain/quota.ts";
 import { refusedInState, SERVER_ACTIONS, type ServerAction } from "#/domain/server.ts";
-import { type MappedDevice, mappingOf, minDiskGibOf, quiesceWishes, snapshotProperties } from "#/domain/server-capture.ts";
+import { type MappedDevice, mappingOf, minDiskGibOf, quiesceWishes, snapshotProperties, whyBeyondQuiesce } from "#/domain/server-capture.ts";
 import { orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
@@ -96,7 +96,7 @@ export class ServerImages {
     const properties: KeyValuePairs = JSON.parse(server.image_properties);
     const wishes = quiesceWishes(properties);
     const guest = await hypervisor.stat(server.id);
-    if (wishes.requiresQuiesce) await this.#refuseWithoutAgent(server, guest, wishes.hasAgent);
+    if (wishes.requiresQuiesce) await this.#refuseWithoutFreeze(server, guest, wishes.hasAgent);
     const devices = await devicesOf(db, server.id);
     const root = devices.find(({ boot_index }) => boot_index === 0);
     if (!root) throw refusedInState("createImage", server);
@@ -213,13 +213,14 @@ export class ServerImages {
   }
 
   /** A freeze that is sure to fail is refused at once (nova/exception.py InstanceQuiesceFailed). */
-  async #refuseWithoutAgent({ id }: ServerTable, guest: GuestStat | undefined, hasAgent: boolean): Promise<void> {
-    if (guest?.state !== "running") return;
-    const refusal = hasAgent ? await this.#whyNoAgent(id) : "QEMU guest agent is not enabled: the image's hw_qemu_guest_agent does not say yes";
+  async #refuseWithoutFreeze({ id }: ServerTable, guest: GuestStat | undefined, hasAgent: boolean): Promise<void> {
+    const standing = standingOf(guest);
+    const refusal = standing === "running" ? await this.#whyNoAgent(id, hasAgent) : whyBeyondQuiesce(standing);
     if (refusal !== undefined) throw new AppError("conflict", `Failed to quiesce instance: ${refusal}`);
   }
 
-  async #whyNoAgent(id: string): Promise<string | undefined> {
+  async #whyNoAgent(id: string, hasAgent: boolean): Promise<string | undefined> {
+    if (!hasAgent) return "QEMU guest agent is not enabled: the image's hw_qemu_guest_agent does not say yes";
     const { hypervisor, config } = this.#context;
     try {
       await hypervisor.agent(id, { execute: "guest-ping" }, { timeoutMs: config.servers.freezeMsMax });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { GiB } from "#/lib/units.ts";
-import { minDiskGibOf, quiesceWishes, snapshotProperties } from "./server-capture.ts";
+import { minDiskGibOf, quiesceWishes, snapshotProperties, whyBeyondQuiesce } from "./server-capture.ts";
 
 const server = { id: "s", projectId: "p", userId: "u", imageId: "base", properties: {}, rootSizeBytes: 3 * GiB + 1, architecture: "x86_64" };
 
@@ -45,6 +45,12 @@ it("of a server without an image there is none to name", () => {
 it("its smallest disk holds the server's, and is no smaller than its image's", () => {
   assert.equal(minDiskGibOf(server, undefined), 4);
   assert.equal(minDiskGibOf(server, { minDiskGib: 10 }), 10);
+});
+
+it("a guest that stands still with files open is beyond freezing", () => {
+  assert.deepEqual((["running", "off"] as const).map(whyBeyondQuiesce), [undefined, undefined]);
+  assert.match(whyBeyondQuiesce("paused") ?? "", /the guest is paused: /);
+  assert.match(whyBeyondQuiesce("suspended") ?? "", /the guest is suspended: /);
 });
 
 it("properties say what is to be frozen, as oslo.utils reads flags", () => {

@@ -45,6 +45,12 @@ export function quiesceWishes(properties: Readonly<Record<string, string>>): { r
   return { hasAgent: isOn(properties["hw_qemu_guest_agent"]), requiresQuiesce: isOn(properties["os_require_quiesce"]) };
 }
 
+/** Why nothing can be frozen of a guest that stands still with files open. Undefined where it runs, or is off: then there is an agent to ask, or nothing to freeze. */
+export function whyBeyondQuiesce(guest: "running" | "paused" | "suspended" | "off"): string | undefined {
+  if (guest === "running" || guest === "off") return undefined;
+  return `the guest is ${guest}: its agent cannot freeze its file systems before it runs again`;
+}
+
 /** As much of a disk of a server as an image's mapping tells of it. */
 export interface MappedDevice {
   readonly target: string;

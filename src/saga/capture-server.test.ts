@@ -137,6 +137,15 @@ describe("captureServer", () => {
     });
   }
 
+  it("fails where a freeze is required and the guest was paused meanwhile", async () => {
+    await using world = await ServerWorld.open();
+    const params = { ...(await prepare(world, { vmState: "paused" })), requiresQuiesce: true };
+    const operation = await world.run(captureServer, params);
+    assert.match(operation.error_message ?? "", /os_require_quiesce: the guest was paused/);
+    await assertAsBefore(world, params, "paused");
+    assert.equal(await world.sagas.image(params.imageId), undefined);
+  });
+
   it("fails where a freeze is required and its agent does not answer, and thaws it when it does", async () => {
     await using world = await ServerWorld.open();
     const params = { ...(await prepare(world)), requiresQuiesce: true };

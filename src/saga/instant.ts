@@ -3,6 +3,7 @@ import type { ConsistencyLevel } from "#/domain/capture.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Captured, SagaContext } from "#/saga/context.ts";
 import { thawSurely } from "#/saga/thaw-server.ts";
+import type { GuestStat } from "#/vm/driver.ts";
 
 /** What is to hold of a guest while its disks are captured. */
 export interface InstantWish {
@@ -21,13 +22,13 @@ export interface InstantWish {
  */
 export async function atOneInstant(context: SagaContext<object>, wish: InstantWish, work: (signal: AbortSignal) => Promise<void>): Promise<Omit<Captured, "methods">> {
   const guest = await context.hypervisor.stat(wish.serverId);
-  if (guest?.state !== "running") return { ...(await timed(context, work)), level: "crash", because: "the guest was paused: its agent could not freeze its file systems" };
+  const isRunning = guest?.state === "running";
   const startedMs = performance.now();
-  const refusal = guest.agentConnected || !wish.hasAgent ? await freeze(context, wish) : "the agent in the guest is not there";
-  if (refusal !== undefined && wish.requiresQuiesce) throw new AppError("agent_unavailable", `The file systems of server ${wish.serverId} could not be frozen, and its image says os_require_quiesce: ${refusal}`);
+  const refusal = await freeze(context, wish, guest);
   if (refusal === undefined) return frozen(context, wish, { startedMs, work });
+  if (wish.requiresQuiesce) throw new AppError("agent_unavailable", `The file systems of server ${wish.serverId} could not be frozen, and its image says os_require_quiesce: ${refusal}`);
   const level: ConsistencyLevel = "crash";
-  return { ...(wish.pauses ? await paused(context, wish, work) : await timed(context, work)), level, because: refusal };
+  return { ...(isRunning && wish.pauses ? await paused(context, wish, work) : await timed(context, work)), level, because: refusal };
 }
 
 /** A guest that was left frozen, or standing still, by a process that ended in the middle goes on. */
@@ -39,8 +40,10 @@ export async function letGo(context: SagaContext<object>, { serverId, hasAgent }
 }
 
 /** Undefined where all is frozen, else why it is not: then nothing stays frozen. */
-async function freeze(context: SagaContext<object>, { serverId, hasAgent }: InstantWish): Promise<string | undefined> {
+async function freeze(context: SagaContext<object>, { serverId, hasAgent }: InstantWish, guest: GuestStat | undefined): Promise<string | undefined> {
+  if (guest?.state !== "running") return "the guest was paused: its agent could not freeze its file systems";
   if (!hasAgent) return "its image does not say hw_qemu_guest_agent=yes";
+  if (!guest.agentConnected) return "the agent in the guest is not there";
   try {
     await context.hypervisor.freeze(serverId, { timeoutMs: context.limits.servers.freezeMsMax });
     return undefined;

@@ -87,6 +87,18 @@ describe("createImage", () => {
     assert.equal((await world.expect(200, "GET", `/servers/${strict}`)).server["OS-EXT-STS:task_state"], null);
   });
 
+  for (const [action, state] of [["pause", "paused"], ["suspend", "suspended"]] as const) {
+    it(`is refused of a ${state} server whose file systems must be frozen`, async () => {
+      await using world = await ComputeWorld.open();
+      const properties = { os_require_quiesce: "yes", hw_qemu_guest_agent: "yes" };
+      const id = await world.makeServer({ imageRef: await world.base.makeImage({ properties }) });
+      await act(world, id, { [action]: null });
+      await world.base.settle();
+      const refusal = await world.refusal(409, "POST", `/servers/${id}/action`, { body: { createImage: { name: "copy" } } });
+      assert.match(refusal, new RegExp(`^Failed to quiesce instance: the guest is ${state}: `));
+    });
+  }
+
   it("of a server of volumes stands for snapshots, boots as they are, and takes them along", async () => {
     await using world = await ComputeWorld.open();
     const { id, dataId } = await volumeBacked(world);
