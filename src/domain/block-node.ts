@@ -8,7 +8,7 @@ import { AppError } from "#/domain/errors.ts";
 export type BlockNode =
   | { readonly driver: "file"; readonly filename: string }
   | { readonly driver: "host_device"; readonly filename: string }
-  /** What another process of this machine shows on a socket: QEMU needs no network, and no word of where the bytes really are. */
+  /** What another process shows: QEMU needs no word of where the bytes really are. */
   | NbdNode
   | RbdNode
   | { readonly driver: "raw"; readonly file: BlockNode; readonly size?: number }
@@ -16,11 +16,45 @@ export type BlockNode =
 
 export interface NbdNode {
   readonly driver: "nbd";
-  readonly server: { readonly type: "unix"; readonly path: string };
+  /** A process of this machine, which needs no network; or of another host, over TLS. */
+  readonly server: { readonly type: "unix"; readonly path: string } | { readonly type: "inet"; readonly host: string; readonly port: string };
   readonly export: string;
+  /** The id of the certificates that QEMU shows and asks for: see `certificateFolder()`. */
+  readonly "tls-creds"?: string;
+  /** After a lost connection, requests wait for so long until the server is back; only then do they fail. */
+  readonly "reconnect-delay"?: number;
   /** Has the node tell a bitmap of its server's, as `qemu:dirty-bitmap:…`, instead of where its data is: what is dirty is shown as a hole. */
   readonly "x-dirty-bitmap"?: string;
 }
+
+/** How long a server of blocks on another host may be away, in seconds, before those who read and write there get an error. */
+export const NBD_RECONNECT_SECONDS = 30;
+
+interface RemoteExport {
+  /** As the certificate of the server names it: a host name or an address. */
+  readonly host: string;
+  readonly port: number;
+  readonly export: string;
+  /** Absolute; ca-cert.pem, client-cert.pem and client-key.pem lie in it, as QEMU calls them. */
+  readonly tlsDir: string;
+}
+
+/** An export of another host's, to which each side shows its certificate. Raw: the server knows the format, and shows what a guest sees. */
+export function remoteNode({ host, port, export: name, tlsDir }: RemoteExport): BlockNode {
+  const server = { type: "inet", host, port: String(port) } as const;
+  const id = `${CERTIFICATES_PREFIX}${Array.from(new TextEncoder().encode(tlsDir), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return { driver: "raw", file: { driver: "nbd", server, export: name, "tls-creds": id, "reconnect-delay": NBD_RECONNECT_SECONDS } };
+}
+
+/** The folder of the certificates that the node needs. QEMU's nodes name an object by its id (letters, digits, - . _): so the id is the path, in hexadecimal. */
+export function certificateFolder(node: NbdNode): string | undefined {
+  const id = node["tls-creds"];
+  if (id === undefined) return undefined;
+  const bytes = id.slice(CERTIFICATES_PREFIX.length).match(/../g) ?? [];
+  return new TextDecoder().decode(Uint8Array.from(bytes, (pair) => Number.parseInt(pair, 16)));
+}
+
+const CERTIFICATES_PREFIX = "tls-";
 
 /** An image in a Ceph cluster, reached by librbd inside of QEMU over the network. */
 export interface RbdNode {

@@ -6,6 +6,7 @@ import type { BlockNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import { HOUR_MS, SECOND_MS } from "#/lib/units.ts";
+import { objectArguments } from "#/tools/qemu-img.ts";
 import { type RunOptions, run } from "#/tools/run.ts";
 
 /** A disk as its guest sees it, as a plain file that tools can change. */
@@ -51,7 +52,7 @@ export async function openFileView(node: BlockNode, { signal }: Pick<RunOptions,
 /** The file for the daemon's process id appears when its exports are ready (storage-daemon/qemu-storage-daemon.c). */
 function daemonCommand(node: BlockNode, folder: string): string[] {
   const exported = { type: "fuse", id: "view", "node-name": "disk", mountpoint: join(folder, "disk"), writable: true };
-  return ["qemu-storage-daemon", "--blockdev", JSON.stringify({ ...node, "node-name": "disk" }), "--export", JSON.stringify(exported), "--pidfile", join(folder, "pid")];
+  return ["qemu-storage-daemon", ...objectArguments([node]), "--blockdev", JSON.stringify({ ...node, "node-name": "disk" }), "--export", JSON.stringify(exported), "--pidfile", join(folder, "pid")];
 }
 
 async function pidWhenReady(pidfile: string, stopped: AbortSignal): Promise<number> {

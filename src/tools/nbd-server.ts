@@ -2,6 +2,24 @@ import { once } from "node:events";
 import { createServer, type Server, type Socket } from "node:net";
 import { MiB } from "#/lib/units.ts";
 import { ByteQueue } from "#/lib/byte-queue.ts";
+import {
+  exportName,
+  greeting,
+  NBD_INFO_BLOCK_SIZE,
+  NBD_INFO_EXPORT,
+  NBD_OPT_ABORT,
+  NBD_OPT_EXPORT_NAME,
+  NBD_OPT_GO,
+  NBD_OPT_INFO,
+  NBD_REP_ACK,
+  NBD_REP_ERR_UNKNOWN,
+  NBD_REP_ERR_UNSUP,
+  NBD_REP_INFO,
+  OPTION_BYTES_MAX,
+  OPTION_HEAD_BYTES,
+  optionReply,
+  readOptionHead,
+} from "#/tools/nbd-messages.ts";
 
 /** What a reader sees under one name. */
 export interface NbdExport {
@@ -69,10 +87,9 @@ type Next = (count: number) => Promise<Buffer | undefined>;
 /** Settles the options; returns the export that the reader goes on with. */
 async function agree(socket: Socket, next: Next, find: FindExport): Promise<NbdExport | undefined> {
   for (;;) {
-    const head = await next(16);
-    if (head?.toString("latin1", 0, 8) !== "IHAVEOPT") return undefined;
-    const [option, length] = [head.readUInt32BE(8), head.readUInt32BE(12)];
-    const data = length > OPTION_BYTES_MAX ? undefined : await next(length);
+    const head = await next(OPTION_HEAD_BYTES);
+    const { number: option, lengthBytes } = (head && readOptionHead(head)) ?? { number: NBD_OPT_ABORT, lengthBytes: 0 };
+    const data = lengthBytes > OPTION_BYTES_MAX ? undefined : await next(lengthBytes);
     if (data === undefined || option === NBD_OPT_ABORT || option === NBD_OPT_EXPORT_NAME) return undefined;
     if (option !== NBD_OPT_GO && option !== NBD_OPT_INFO) {
       socket.write(optionReply(option, NBD_REP_ERR_UNSUP));
@@ -134,26 +151,6 @@ async function answerRequest(socket: Socket, request: Buffer, { shown, onError }
   }
 }
 
-function greeting(): Buffer {
-  const bytes = Buffer.from("NBDMAGICIHAVEOPT\0\0", "latin1");
-  bytes.writeUInt16BE(NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES, 16);
-  return bytes;
-}
-
-function optionReply(option: number, type: number, data: Buffer = Buffer.alloc(0)): Buffer {
-  const head = Buffer.alloc(20);
-  head.writeBigUInt64BE(NBD_OPTION_REPLY_MAGIC, 0);
-  head.writeUInt32BE(option, 8);
-  head.writeUInt32BE(type, 12);
-  head.writeUInt32BE(data.length, 16);
-  return Buffer.concat([head, data]);
-}
-
-function exportName(data: Buffer): string {
-  const length = data.length >= 4 ? data.readUInt32BE(0) : 0;
-  return data.toString("utf8", 4, Math.min(4 + length, data.length));
-}
-
 function exportInfo(sizeBytes: number): Buffer {
   const info = Buffer.alloc(12);
   info.writeUInt16BE(NBD_INFO_EXPORT, 0);
@@ -180,29 +177,14 @@ function simpleReply(handle: Buffer, errno: number): Buffer {
   return reply;
 }
 
-/** A name has at most 4096 bytes; wishes for information are of 2 bytes each. */
-const OPTION_BYTES_MAX = 8192;
 /** qemu-img asks for 2 MiB at a time, and for 8 of those at once. */
 const READ_BYTES_MAX = 2 * MiB;
 const REQUESTS_MAX = 16;
 const EIO = 5;
 const EINVAL = 22;
-const NBD_FLAG_FIXED_NEWSTYLE = 1;
-const NBD_FLAG_NO_ZEROES = 2;
 const NBD_FLAG_HAS_FLAGS = 1;
 const NBD_FLAG_READ_ONLY = 2;
 const NBD_FLAG_CAN_MULTI_CONN = 256;
-const NBD_OPT_EXPORT_NAME = 1;
-const NBD_OPT_ABORT = 2;
-const NBD_OPT_INFO = 6;
-const NBD_OPT_GO = 7;
-const NBD_REP_ACK = 1;
-const NBD_REP_INFO = 3;
-const NBD_REP_ERR_UNSUP = 0x8000_0001;
-const NBD_REP_ERR_UNKNOWN = 0x8000_0006;
-const NBD_INFO_EXPORT = 0;
-const NBD_INFO_BLOCK_SIZE = 3;
-const NBD_OPTION_REPLY_MAGIC = 0x3e889045565a9n;
 const NBD_REQUEST_MAGIC = 0x2560_9513;
 const NBD_SIMPLE_REPLY_MAGIC = 0x6744_6698;
 const NBD_CMD_READ = 0;

@@ -1,6 +1,19 @@
 import { connect, type Socket } from "node:net";
 import { AppError } from "#/domain/errors.ts";
 import { ByteQueue } from "#/lib/byte-queue.ts";
+import {
+  clientFlags,
+  GREETING_BYTES,
+  isGreeting,
+  nameWithoutWishes,
+  NBD_INFO_EXPORT,
+  NBD_OPT_GO,
+  NBD_OPT_STRUCTURED_REPLY,
+  NBD_REP_ACK,
+  NBD_REP_FLAG_ERROR,
+  OPTION_REPLY_HEAD_BYTES,
+  option,
+} from "#/tools/nbd-messages.ts";
 
 /**
  * The client's side of the Network Block Device protocol, as far as qemu-nbd speaks it to us: newstyle handshake, one export,
@@ -22,13 +35,13 @@ export class NbdClient implements AsyncDisposable {
     void this.#receiveReplies();
   }
 
-  /** Connects to a server's socket. A missing or refusing socket is Node's own ENOENT or ECONNREFUSED. */
-  static async connect(path: string): Promise<NbdClient> {
+  /** Connects to a server's socket, for the export of that name. A missing or refusing socket is Node's own ENOENT or ECONNREFUSED. */
+  static async connect(path: string, name = ""): Promise<NbdClient> {
     const socket = connect({ path });
     await new Promise<void>((resolve, reject) => socket.once("connect", resolve).once("error", reject));
     const input = new ByteQueue(socket);
     try {
-      return new NbdClient(socket, input, await shakeHands(socket, input));
+      return new NbdClient(socket, input, await shakeHands(socket, input, name));
     } catch (error) {
       socket.destroy();
       throw error;
@@ -212,33 +225,24 @@ function refusal(doing: string, errno: number): AppError {
   return new AppError(isFull ? "pool_full" : "tool_failed", `the NBD server cannot ${doing}: ${isFull ? "no space left" : `error ${errno}`}`);
 }
 
-/** Agrees on structured replies and the unnamed export; returns the export's size. */
-async function shakeHands(socket: Socket, input: ByteQueue): Promise<number> {
-  const greeting = await input.take(18);
-  if (greeting.toString("latin1", 0, 16) !== "NBDMAGICIHAVEOPT") throw new Error("the NBD server greets in another protocol");
-  socket.write(Buffer.from([0, 0, 0, NBD_FLAG_C_FIXED_NEWSTYLE | NBD_FLAG_C_NO_ZEROES]));
-  socket.write(option(NBD_OPT_STRUCTURED_REPLY, Buffer.alloc(0)));
+/** Agrees on structured replies and the export; returns its size. */
+async function shakeHands(socket: Socket, input: ByteQueue, name: string): Promise<number> {
+  if (!isGreeting(await input.take(GREETING_BYTES))) throw new Error("the NBD server greets in another protocol");
+  socket.write(clientFlags());
+  socket.write(option(NBD_OPT_STRUCTURED_REPLY));
   await optionReplies(input);
-  socket.write(option(NBD_OPT_GO, Buffer.alloc(6))); // A name of length 0, and no wishes for information.
+  socket.write(option(NBD_OPT_GO, nameWithoutWishes(name)));
   const infos = await optionReplies(input);
   const info = infos.find((data) => data.readUInt16BE(0) === NBD_INFO_EXPORT);
   if (!info) throw new Error("the NBD server does not tell its size");
   return Number(info.readBigUInt64BE(2));
 }
 
-function option(number: number, data: Buffer): Buffer {
-  const head = Buffer.alloc(16);
-  head.write("IHAVEOPT", "latin1");
-  head.writeUInt32BE(number, 8);
-  head.writeUInt32BE(data.length, 12);
-  return Buffer.concat([head, data]);
-}
-
 /** What the server says to an option, up to its acknowledgement. */
 async function optionReplies(input: ByteQueue): Promise<Buffer[]> {
   const replies: Buffer[] = [];
   for (;;) {
-    const head = await input.take(20);
+    const head = await input.take(OPTION_REPLY_HEAD_BYTES);
     const [type, length] = [head.readUInt32BE(12), head.readUInt32BE(16)];
     const data = await input.take(length);
     if (type === NBD_REP_ACK) return replies;
@@ -257,13 +261,6 @@ function request(command: number, handle: bigint, offset: number, lengthBytes: n
   return head;
 }
 
-const NBD_FLAG_C_FIXED_NEWSTYLE = 1;
-const NBD_FLAG_C_NO_ZEROES = 2;
-const NBD_OPT_GO = 7;
-const NBD_OPT_STRUCTURED_REPLY = 8;
-const NBD_REP_ACK = 1;
-const NBD_REP_FLAG_ERROR = 0x8000_0000;
-const NBD_INFO_EXPORT = 0;
 const NBD_REQUEST_MAGIC = 0x2560_9513;
 const NBD_CMD_READ = 0;
 const NBD_CMD_WRITE = 1;

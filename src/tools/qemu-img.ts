@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
-import { type BlockNode, type RbdNode, rbdSetting } from "#/domain/block-node.ts";
+import { type BlockNode, certificateFolder, type NbdNode, type RbdNode, rbdSetting } from "#/domain/block-node.ts";
 import type { ClusterCompression } from "#/domain/compression.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, KiB, MINUTE_MS, SECOND_MS } from "#/lib/units.ts";
@@ -93,8 +93,8 @@ export function convertArguments(
 }
 
 function targetArguments(source: BlockNode, target: BlockNode | NewFile, clusters: NewFile["clusters"]): string[] {
-  if (!("format" in target) && rbdNodes(target).length > 0) {
-    // More at once hides the way over the network (318 instead of 757 ms). Its node cannot be said as options: a key has "=" in it.
+  if (!("format" in target) && networkNodes(target).length > 0) {
+    // More at once hides the way over the network (318 instead of 757 ms with Ceph). A node of Ceph's cannot be said as options: a key has "=" in it.
     const compress = clusters ? ["-c"] : [];
     return [...compress, "-n", "--target-is-zero", "-m", "16", "-O", target.driver, jsonFilename(source), jsonFilename(target)];
   }
@@ -222,25 +222,26 @@ function imageOptions(node: BlockNode): string {
   return flatten(node, "").join(",");
 }
 
-/** Every file that opening the node touches. */
+/** Every file, and folder of certificates, that opening the node touches. */
 export function filesOf(node: BlockNode): string[] {
-  return [...diskFilesOf(node), ...rbdNodes(node).flatMap(cephFiles)];
+  return [...diskFilesOf(node), ...networkNodes(node).flatMap((inner) => (inner.driver === "rbd" ? cephFiles(inner) : (certificateFolder(inner) ?? [])))];
 }
 
 /** Those of them that hold bytes of the disk. */
 function diskFilesOf(node: BlockNode): string[] {
   if (node.driver === "file" || node.driver === "host_device") return [node.filename];
-  if (node.driver === "nbd") return [node.server.path];
+  if (node.driver === "nbd") return node.server.type === "unix" ? [node.server.path] : [];
   if (node.driver === "rbd") return [];
   const backing = "backing" in node && node.backing ? diskFilesOf(node.backing) : [];
   return [...diskFilesOf(node.file), ...backing];
 }
 
-/** The images in Ceph clusters that opening the node opens: they need the network, ceph.conf and a key. */
-function rbdNodes(node: BlockNode): RbdNode[] {
+/** What opening the node opens in Ceph clusters, and on other hosts: that needs the network, and keys. */
+function networkNodes(node: BlockNode): (RbdNode | NbdNode)[] {
   if (node.driver === "rbd") return [node];
-  if (node.driver === "file" || node.driver === "host_device" || node.driver === "nbd") return [];
-  return [...rbdNodes(node.file), ...("backing" in node && node.backing ? rbdNodes(node.backing) : [])];
+  if (node.driver === "nbd") return node.server.type === "inet" ? [node] : [];
+  if (node.driver === "file" || node.driver === "host_device") return [];
+  return [...networkNodes(node.file), ...("backing" in node && node.backing ? networkNodes(node.backing) : [])];
 }
 
 function cephFiles(node: RbdNode): string[] {
@@ -248,11 +249,18 @@ function cephFiles(node: RbdNode): string[] {
   return keyring ? [node.conf, keyring] : [node.conf];
 }
 
-/** The only file that a writer of the node changes. */
+/** The only file that a writer of the node changes, where it is one of this machine's. */
 export function changedFiles(node: BlockNode): string[] {
-  if (node.driver === "nbd") throw new Error("Broken invariant: what is shown on a socket is only read");
-  if (node.driver === "rbd") return [];
+  if (node.driver === "nbd" && node.server.type === "unix") throw new Error("Broken invariant: what is shown on a socket is only read");
+  if (node.driver === "rbd" || node.driver === "nbd") return [];
   return node.driver === "file" || node.driver === "host_device" ? [node.filename] : changedFiles(node.file);
+}
+
+/** The objects that QEMU's programs must have before they open the nodes: the certificates for NBD servers on other hosts (qemu(1), tls-creds-x509). */
+export function objectArguments(nodes: readonly BlockNode[]): string[] {
+  const remote = nodes.flatMap(networkNodes).filter((node) => node.driver === "nbd");
+  const ids = new Map(remote.map((node) => [node["tls-creds"], certificateFolder(node)]));
+  return [...ids].flatMap(([id, folder]) => (folder === undefined ? [] : ["--object", `tls-creds-x509,id=${id},endpoint=client,verify-peer=on,dir=${folder.replaceAll(",", ",,")}`]));
 }
 
 /** How a new file is named for qemu-img, which takes no `json:` there; an image in Ceph as block/rbd.c reads names. */
@@ -306,13 +314,13 @@ interface Call extends ToolLimits, Pick<RunOptions, "signal" | "onLine"> {
 
 /** What a program that opens the nodes must be able to reach, and no more. */
 export function reachOf(nodes: readonly BlockNode[]): { readable: string[]; network: boolean } {
-  return { readable: nodes.flatMap(filesOf), network: nodes.some((node) => rbdNodes(node).length > 0) };
+  return { readable: nodes.flatMap(filesOf), network: nodes.some((node) => networkNodes(node).length > 0) };
 }
 
-async function qemuImg(args: readonly string[], call: Call): Promise<Finished> {
+async function qemuImg([command = "", ...args]: readonly string[], call: Call): Promise<Finished> {
   const { addressSpaceBytes, cpuSeconds, nodes, writable, ...options } = call;
   const confine = { addressSpaceBytes, cpuSeconds, ...reachOf(nodes), writable };
-  return run("qemu-img", args, { ...options, confine }).catch(rethrowFull);
+  return run("qemu-img", [command, ...objectArguments(nodes), ...args], { ...options, confine }).catch(rethrowFull);
 }
 
 async function look(args: readonly string[], node: BlockNode, options: Pick<RunOptions, "signal">) {

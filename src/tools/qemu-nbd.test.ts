@@ -118,7 +118,7 @@ describe("openWriter()", () => {
 
 describe("serveArguments()", () => {
   it("never lets a reader write, and names the format", () => {
-    assert.deepEqual(serveArguments({ driver: "file", filename: "/a" }, "read", "/s"), [
+    assert.deepEqual(serveArguments({ driver: "file", filename: "/a" }, { mode: "read" }, "/s"), [
       "--read-only",
       "--socket",
       "/s",

@@ -7,11 +7,13 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, HOUR_MS, SECOND_MS } from "#/lib/units.ts";
 import { NbdClient } from "#/tools/nbd.ts";
-import { changedFiles, jsonFilename, reachOf } from "#/tools/qemu-img.ts";
+import { changedFiles, jsonFilename, objectArguments, reachOf } from "#/tools/qemu-img.ts";
 import { type RunOptions, run } from "#/tools/run.ts";
 
 /** A day: the slowest download must end some time. With 1 GiB of address space librbd fails writes, with EINVAL, when many are under way. */
 const SERVE_LIMITS = { timeoutMs: 24 * HOUR_MS, addressSpaceBytes: 2 * GiB, cpuSeconds: 24 * 3600 };
+/** A guest has its disk for years, and every connection with it takes room for requests of 32 MiB. */
+const SHARED_LIMITS = { timeoutMs: Number.POSITIVE_INFINITY, addressSpaceBytes: 16 * GiB, cpuSeconds: 100 * 365 * 24 * 3600 };
 /** It is ready after 30 ms, in a crowd after some hundred. */
 const READY_MS_MAX = 30 * SECOND_MS;
 /** It ends some milliseconds after its client; where the storage does not answer, never. */
@@ -47,9 +49,27 @@ export async function openWriter(node: BlockNode, { signal }: Pick<RunOptions, "
   return open(node, "write", signal);
 }
 
+/** A disk on a socket, for several clients. */
+export interface DiskServer extends AsyncDisposable {
+  /** Of the socket. */
+  readonly path: string;
+}
+
+/**
+ * A confined qemu-nbd that shows the disk under a name to all who connect, and ends when it is disposed of and they have left. It is ready, and has the disk open.
+ * Errors: as `run()`.
+ */
+export async function serveDisk(node: BlockNode, mode: "read" | "write", name: string): Promise<DiskServer> {
+  await using undo = new AsyncDisposableStack();
+  const server = undo.use(await serve(node, { mode, name, limits: SHARED_LIMITS }));
+  undo.use(await server.connect()); // While we are connected ourselves, it does not end between two others.
+  const resources = undo.move();
+  return { path: server.path, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
 async function open(node: BlockNode, mode: "read" | "write", signal: AbortSignal | undefined): Promise<DiskReader & RawWriter> {
   await using undo = new AsyncDisposableStack();
-  const server = undo.use(await serve(node, mode));
+  const server = undo.use(await serve(node, { mode }));
   const client = undo.use(await server.connect(signal));
   const leave = () => void client[Symbol.asyncDispose]();
   signal?.addEventListener("abort", leave);
@@ -69,25 +89,33 @@ async function open(node: BlockNode, mode: "read" | "write", signal: AbortSignal
   };
 }
 
+interface Serving {
+  readonly mode: "read" | "write";
+  /** Under which any number of clients find the disk; without it, there is one. */
+  readonly name?: string | undefined;
+  readonly limits?: typeof SERVE_LIMITS | undefined;
+}
+
 /**
  * A qemu-nbd that serves the node on a socket in a folder of its own. It ends by itself when its client leaves, which gives
  * back what it holds of a disk; killed, it would leave a lock of half a minute on an image in Ceph.
  */
-async function serve(node: BlockNode, mode: "read" | "write") {
+async function serve(node: BlockNode, { mode, name, limits = SERVE_LIMITS }: Serving) {
   const folder = await mkdtemp(join(tmpdir(), "mica-nbd-"));
   const socket = join(folder, "socket");
   const stop = new AbortController();
-  const ended = run("qemu-nbd", serveArguments(node, mode, socket), {
-    timeoutMs: SERVE_LIMITS.timeoutMs,
+  const ended = run("qemu-nbd", serveArguments(node, { mode, name }, socket), {
+    timeoutMs: limits.timeoutMs,
     signal: stop.signal,
-    confine: { ...SERVE_LIMITS, ...reachOf([node]), writable: [folder, ...(mode === "write" ? changedFiles(node) : [])] },
+    confine: { ...limits, ...reachOf([node]), writable: [folder, ...(mode === "write" ? changedFiles(node) : [])] },
   });
   ended.catch(() => stop.abort());
   let isLeft = false;
   return {
-    async connect(signal: AbortSignal | undefined) {
+    path: socket,
+    async connect(signal?: AbortSignal) {
       const stopped = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
-      const client = await connectWhenReady(socket, stopped).catch((error: unknown) => {
+      const client = await connectWhenReady(socket, name, stopped).catch((error: unknown) => {
         throwIfCancelled(signal);
         return explain(error, ended);
       });
@@ -112,15 +140,16 @@ async function explain(error: unknown, ended: Promise<unknown>): Promise<never> 
 }
 
 /** Without `unmap`, zeroes would take space, and as much time as data (block/rbd.c: RBD_WRITE_ZEROES_FLAG_THICK_PROVISION). */
-export function serveArguments(node: BlockNode, mode: "read" | "write", socket: string): string[] {
-  return [mode === "read" ? "--read-only" : "--discard=unmap", "--socket", socket, jsonFilename(node)];
+export function serveArguments(node: BlockNode, { mode, name }: Omit<Serving, "limits">, socket: string): string[] {
+  const shared = name === undefined ? [] : ["--shared=0", `--export-name=${name}`]; // 0 is any number.
+  return [...objectArguments([node]), mode === "read" ? "--read-only" : "--discard=unmap", ...shared, "--socket", socket, jsonFilename(node)];
 }
 
-async function connectWhenReady(socket: string, stopped: AbortSignal): Promise<NbdClient> {
+async function connectWhenReady(socket: string, name: string | undefined, stopped: AbortSignal): Promise<NbdClient> {
   const limitMs = performance.now() + READY_MS_MAX;
   for (let waitMs = 2; ; waitMs = Math.min(2 * waitMs, 50)) {
     try {
-      return await NbdClient.connect(socket);
+      return await NbdClient.connect(socket, name);
     } catch (error) {
       const isEarly = ["ENOENT", "ECONNREFUSED"].includes((error as NodeJS.ErrnoException).code ?? "");
       if (!isEarly || stopped.aborted) throw new AppError("tool_failed", "cannot connect to qemu-nbd", { cause: error });

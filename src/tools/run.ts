@@ -5,7 +5,7 @@ import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import { type Confinement, confinedCommand, sandbox } from "#/tools/sandbox.ts";
 
 export interface RunOptions {
-  /** The program is stopped after this time, and the run fails with `tool_timed_out`. */
+  /** The program is stopped after this time, and the run fails with `tool_timed_out`. Infinity: it serves others until the signal ends it. */
   readonly timeoutMs: number;
   /** Stops the program; the run fails with `cancelled`. */
   readonly signal?: AbortSignal | undefined;
@@ -143,7 +143,7 @@ function stopWhenDue(child: ChildProcess, { timeoutMs, signal, gentle }: RunOpti
     after(2 * GRACE_MS, () => abandon(child, gaveUp.resolve));
   };
   const cancel = () => stop({ code: "cancelled", because: "cancelled" });
-  after(timeoutMs, () => stop({ code: "tool_timed_out", because: `not done after ${timeoutMs / SECOND_MS} s` }));
+  if (Number.isFinite(timeoutMs)) after(timeoutMs, () => stop({ code: "tool_timed_out", because: `not done after ${timeoutMs / SECOND_MS} s` }));
   signal?.addEventListener("abort", cancel);
   if (signal?.aborted) cancel();
   return stopped;

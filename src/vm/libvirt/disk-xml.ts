@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type BlockNode, type RbdNode, rbdSetting } from "#/domain/block-node.ts";
+import { type BlockNode, NBD_RECONNECT_SECONDS, type NbdNode, type RbdNode, rbdSetting } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { DiskLimits, GuestDisk } from "#/vm/guest.ts";
 import { child, element, textElement, type XmlElement } from "#/vm/libvirt/xml.ts";
@@ -35,9 +35,9 @@ export function storageKey(disk: XmlElement): string {
   const source = child(disk, "source");
   const { file, dev, protocol, name } = source?.attributes ?? {};
   const at = file ?? dev ?? `${protocol}:${name}`;
-  const socket = child(source, "host")?.attributes["socket"] ?? "";
-  const snapshot = child(source, "snapshot")?.attributes["name"] ?? "";
-  return [at, socket, snapshot].join("|");
+  const { socket, name: host, port } = protocol === "nbd" ? (child(source, "host")?.attributes ?? {}) : {};
+  const snapshot = child(source, "snapshot")?.attributes["name"];
+  return [at, socket, host, port, snapshot].join("|");
 }
 
 interface Storage {
@@ -73,7 +73,7 @@ function placeOf(node: BlockNode, sizeBytes?: number): Pick<Storage, "type" | "s
     case "host_device":
       return { type: "block", source: element("source", { dev: node.filename }, [slice]) };
     case "nbd":
-      return { type: "network", source: element("source", { protocol: "nbd", name: node.export }, [element("host", { transport: "unix", socket: node.server.path }), NBD_RECONNECT, slice]) };
+      return { type: "network", source: nbdSource(node, slice) };
     case "rbd":
       return { type: "network", source: rbdSource(node, slice) };
     default:
@@ -81,8 +81,11 @@ function placeOf(node: BlockNode, sizeBytes?: number): Pick<Storage, "type" | "s
   }
 }
 
-/** A server of blocks that went away is looked for so long, in seconds. A request that fails nevertheless stops the guest, by its policy. */
-const NBD_RECONNECT = element("reconnect", { delay: 30 });
+/** A request that fails after the time to reconnect stops the guest, by its policy. Libvirt takes the certificates from the folder that its own configuration names (qemu.conf, nbd_tls_x509_cert_dir). */
+function nbdSource({ server, export: name, "tls-creds": certificates }: NbdNode, slice: string | undefined): string {
+  const host = server.type === "unix" ? { transport: "unix", socket: server.path } : { name: server.host, port: server.port };
+  return element("source", { protocol: "nbd", name, tls: certificates && "yes" }, [element("host", host), element("reconnect", { delay: NBD_RECONNECT_SECONDS }), slice]);
+}
 
 function rbdSource(node: RbdNode, slice: string | undefined): string {
   const { pool, namespace, image, snapshot, conf, user } = node;

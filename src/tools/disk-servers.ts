@@ -1,0 +1,76 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import type { BlockNode } from "#/domain/block-node.ts";
+import { type DiskServer, serveDisk } from "#/tools/qemu-nbd.ts";
+
+/** A disk as it is opened for those who connect. */
+export interface ServedDisk {
+  readonly node: BlockNode;
+  readonly mode: "read" | "write";
+}
+
+interface Shared {
+  readonly name: string;
+  readonly server: Promise<DiskServer>;
+  users: number;
+}
+
+/**
+ * A confined qemu-nbd for each disk and mode, however many are connected with it; it ends when the last of them has left. Names are paths: those that
+ * differ only behind their last slash are ways to open the same disk.
+ */
+export class DiskServers implements AsyncDisposable {
+  /** By name, mode and node: a disk that became another file has another server from then on. */
+  readonly #shared = new Map<string, Shared>();
+  /** With the names of what they had open. */
+  readonly #ending = new Map<Promise<void>, string>();
+
+  /** A connection with the disk's server, before its greeting. Errors: as `serveDisk()`. */
+  async connect(name: string, disk: ServedDisk): Promise<Socket> {
+    const key = JSON.stringify([name, disk]);
+    const shared = this.#shared.get(key) ?? this.#begin(key, name, disk);
+    shared.users += 1;
+    try {
+      const socket = connect({ path: (await shared.server).path });
+      await once(socket, "connect");
+      socket.once("close", () => this.#leave(key, shared));
+      return socket;
+    } catch (error) {
+      this.#leave(key, shared);
+      throw error;
+    }
+  }
+
+  /** Waits until no server of the disk is about to end any more; those that are in use do not count. */
+  async released(disk: string): Promise<void> {
+    await Promise.all([...this.#ending].filter(([, name]) => diskOf(name) === disk).map(([end]) => end));
+  }
+
+  /** Whoever is still connected must have been sent away. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#ending.keys());
+  }
+
+  #begin(key: string, name: string, disk: ServedDisk): Shared {
+    // The one before may have it locked still.
+    const server = this.released(diskOf(name)).then(() => serveDisk(disk.node, disk.mode, name));
+    const shared = { name, server, users: 0 };
+    this.#shared.set(key, shared);
+    return shared;
+  }
+
+  #leave(key: string, shared: Shared): void {
+    shared.users -= 1;
+    if (shared.users > 0) return;
+    this.#shared.delete(key);
+    const end = shared.server
+      .then((server) => server[Symbol.asyncDispose]())
+      .catch(() => {}) // Who wanted to connect has heard why.
+      .finally(() => this.#ending.delete(end));
+    this.#ending.set(end, shared.name);
+  }
+}
+
+function diskOf(name: string): string {
+  return name.slice(0, Math.max(0, name.lastIndexOf("/")));
+}
