@@ -4,10 +4,13 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import fc from "fast-check";
 import { type BlockNode, remoteNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { silentLog } from "#/lib/log.ts";
 import { KiB, MiB } from "#/lib/units.ts";
+import { HandshakeReader } from "#/tools/handshake-reader.ts";
 import { NbdFront } from "#/tools/nbd-front.ts";
 import * as nbd from "#/tools/nbd-messages.ts";
 import { convert, info, map } from "#/tools/qemu-img.ts";
@@ -179,6 +182,16 @@ function hear(socket: Socket, bytes: Buffer): Promise<Buffer> {
 
 const plain = async ({ front }: World, bytes: Buffer) => hear(connect(front.port, "127.0.0.1"), bytes);
 
+/** A connection that has shown its certificate. */
+async function inside({ front }: World): Promise<TLSSocket> {
+  const socket = connect(front.port, "127.0.0.1");
+  socket.write(Buffer.concat([nbd.clientFlags(), nbd.option(nbd.NBD_OPT_STARTTLS)]));
+  using reader = new HandshakeReader(socket);
+  await reader.take(nbd.GREETING_BYTES + nbd.OPTION_REPLY_HEAD_BYTES);
+  const client = await readTlsFolder(folder, "client");
+  return connectTls({ socket, ...client, servername: "localhost" });
+}
+
 const typeOf = (reply: Buffer) => reply.readUInt32BE(12);
 
 describe("a client that does not keep to the protocol", () => {
@@ -197,5 +210,61 @@ describe("a client that does not keep to the protocol", () => {
     const slipped = nbd.option(nbd.NBD_OPT_GO, nbd.nameWithoutWishes("disks/secret/read"));
     await plain(world, Buffer.concat([nbd.clientFlags(), nbd.option(nbd.NBD_OPT_STARTTLS), slipped]));
     assert.deepEqual(world.asked, []);
+  });
+
+  it("ends with its own connection: others go on, and nothing is left of it", async () => {
+    await using world = await open();
+    await writeFile(file("kept"), counted(MiB));
+    await using reader = await openReader(world.node("disks/kept/read"));
+    const huge = nbd.option(nbd.NBD_OPT_GO);
+    huge.writeUInt32BE(0xffff_ffff, 12);
+    const option = fc.tuple(fc.nat(20), fc.uint8Array({ maxLength: 64 })).map(([number, data]) => nbd.option(number, Buffer.from(data)));
+    const garbage = fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes));
+    const message = fc.array(fc.oneof(option, garbage, fc.constant(huge)), { maxLength: 8 }).map((parts) => Buffer.concat(parts));
+    const before = performance.now();
+    await fc.assert(
+      fc.asyncProperty(message, async (bytes) => {
+        await plain(world, Buffer.concat([nbd.clientFlags(), bytes]));
+        await hear(await inside(world), bytes);
+      }),
+      { numRuns: 60 },
+    );
+    assert.ok(performance.now() - before < 30_000);
+    const seen = Buffer.alloc(KiB);
+    await reader.read(seen, 0);
+    assert.ok(seen.equals(counted(KiB)));
+    await using _another = await openReader(world.node("disks/kept/read"));
+    assert.equal((await serversOfDisks()).length, 1);
+  });
+
+  it("may stop in the middle of a message, at any byte, and keeps nobody else from being served", async () => {
+    await using world = await open();
+    await writeFile(file("served"), counted(MiB));
+    const message = nbd.option(nbd.NBD_OPT_GO, nbd.nameWithoutWishes("disks/served/read"));
+    const halves: Socket[] = [connect(world.front.port, "127.0.0.1")];
+    halves[0]?.write(Buffer.concat([nbd.clientFlags(), message]).subarray(0, 21));
+    for (const count of [1, 17, message.length - 1]) {
+      const socket = await inside(world);
+      halves.push(socket);
+      socket.write(message.subarray(0, count));
+    }
+    const before = performance.now();
+    assert.equal((await info(world.node("disks/served/read"))).virtualSizeBytes, MiB);
+    assert.ok(performance.now() - before < 3000);
+    for (const socket of halves) socket.destroy();
+  });
+
+  it("is answered option by option once it is inside, and gets a disk only by its name", async () => {
+    await using world = await open();
+    const unknown = nbd.option(nbd.NBD_OPT_GO, nbd.nameWithoutWishes("disks/absent/read"));
+    const socket = await inside(world);
+    using reader = new HandshakeReader(socket);
+    socket.write(Buffer.concat([nbd.option(3), nbd.option(nbd.NBD_OPT_STRUCTURED_REPLY), unknown]));
+    for (const type of [nbd.NBD_REP_ERR_UNSUP, nbd.NBD_REP_ACK, nbd.NBD_REP_ERR_UNKNOWN]) {
+      assert.equal(typeOf((await reader.take(nbd.OPTION_REPLY_HEAD_BYTES)) as Buffer), type);
+    }
+    assert.equal((await reader.take("there is no such disk".length))?.toString(), "there is no such disk");
+    socket.destroy();
+    assert.deepEqual(world.asked, ["disks/absent/read"]);
   });
 });

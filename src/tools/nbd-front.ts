@@ -6,6 +6,7 @@ import { asAppError } from "#/domain/errors.ts";
 import type { Log } from "#/lib/log.ts";
 import { MINUTE_MS, SECOND_MS } from "#/lib/units.ts";
 import { DiskServers, type ServedDisk } from "#/tools/disk-servers.ts";
+import { HandshakeReader } from "#/tools/handshake-reader.ts";
 import * as nbd from "#/tools/nbd-messages.ts";
 import type { TlsIdentity } from "#/tools/tls-folder.ts";
 
@@ -126,8 +127,9 @@ export class NbdFront implements AsyncDisposable {
 
   /** Settles the options up to the first that names a disk, and passes that one on. */
   async #untilDisk(socket: TLSSocket): Promise<Opened | undefined> {
+    using reader = new HandshakeReader(socket);
     let structured = false;
-    for await (const { number, data, bytes } of optionsOf(socket)) {
+    for await (const { number, data, bytes } of optionsOf(socket, reader)) {
       if (number === nbd.NBD_OPT_STRUCTURED_REPLY && data.length === 0) {
         structured = true;
         socket.write(nbd.optionReply(number, nbd.NBD_REP_ACK));
@@ -181,9 +183,10 @@ async function within<T>(timeoutMs: number, socket: Duplex, work: () => Promise<
 
 /** Whether the client asks for TLS, which comes before all else. */
 async function untilTls(socket: Socket): Promise<boolean> {
+  using reader = new HandshakeReader(socket);
   socket.write(nbd.greeting());
-  if (!(await take(socket, nbd.clientFlags().length))) return false;
-  for await (const { number, data } of optionsOf(socket)) {
+  if (!(await reader.take(nbd.clientFlags().length))) return false;
+  for await (const { number, data } of optionsOf(socket, reader)) {
     const isTls = number === nbd.NBD_OPT_STARTTLS;
     if (isTls && data.length === 0) {
       socket.write(nbd.optionReply(number, nbd.NBD_REP_ACK));
@@ -202,12 +205,12 @@ interface ClientOption {
 }
 
 /** The options of a client that keeps to the protocol, up to the one by which it leaves. The old way to name an export has no answer, and is not taken. */
-async function* optionsOf(socket: Duplex): AsyncGenerator<ClientOption, void, undefined> {
+async function* optionsOf(socket: Duplex, reader: HandshakeReader): AsyncGenerator<ClientOption, void, undefined> {
   for (let count = 0; count < OPTIONS_MAX; count += 1) {
-    const head = await take(socket, nbd.OPTION_HEAD_BYTES);
+    const head = await reader.take(nbd.OPTION_HEAD_BYTES);
     const option = head && nbd.readOptionHead(head);
     if (!option || option.lengthBytes > nbd.OPTION_BYTES_MAX || option.number === nbd.NBD_OPT_EXPORT_NAME) return;
-    const data = await take(socket, option.lengthBytes);
+    const data = await reader.take(option.lengthBytes);
     if (!data) return;
     if (option.number === nbd.NBD_OPT_ABORT) return void socket.end(nbd.optionReply(option.number, nbd.NBD_REP_ACK));
     yield { number: option.number, data, bytes: Buffer.concat([head, data]) };
@@ -216,12 +219,13 @@ async function* optionsOf(socket: Duplex): AsyncGenerator<ClientOption, void, un
 
 /** Brings a fresh connection with a server to where the client's is; false where the server is none of NBD. */
 async function enter(upstream: Socket, structured: boolean): Promise<boolean> {
-  const greeting = await take(upstream, nbd.GREETING_BYTES);
+  using reader = new HandshakeReader(upstream);
+  const greeting = await reader.take(nbd.GREETING_BYTES);
   if (!greeting || !nbd.isGreeting(greeting)) return false;
   upstream.write(nbd.clientFlags());
   if (!structured) return true;
   upstream.write(nbd.option(nbd.NBD_OPT_STRUCTURED_REPLY));
-  const reply = await take(upstream, nbd.OPTION_REPLY_HEAD_BYTES);
+  const reply = await reader.take(nbd.OPTION_REPLY_HEAD_BYTES);
   return reply?.readUInt32BE(12) === nbd.NBD_REP_ACK;
 }
 
@@ -235,25 +239,4 @@ async function relay(client: Duplex, upstream: Duplex): Promise<void> {
 
 function closed(stream: Duplex): Promise<void> {
   return new Promise((resolve) => (stream.closed ? resolve() : stream.once("close", () => resolve())));
-}
-
-/** The next bytes, and no more than these are taken; undefined where the stream ends before. */
-async function take(stream: Duplex, count: number): Promise<Buffer | undefined> {
-  if (count === 0) return Buffer.alloc(0);
-  for (;;) {
-    const bytes: Buffer | null = stream.read(count);
-    if (bytes?.length === count) return bytes;
-    if (bytes || stream.readableEnded || stream.destroyed) return undefined;
-    await moved(stream);
-  }
-}
-
-function moved(stream: Duplex): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      stream.off("readable", end).off("end", end).off("close", end);
-      resolve();
-    };
-    stream.on("readable", end).on("end", end).on("close", end);
-  });
 }
