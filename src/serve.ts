@@ -26,6 +26,7 @@ import { Operations } from "#/app/operations.ts";
 import { openPools, type PoolOpener, poolOpener } from "#/app/open-pools.ts";
 import { PoolAdmin } from "#/app/pool-admin.ts";
 import { PoolStates } from "#/app/pool-states.ts";
+import { endUnwanted } from "#/app/previous-images.ts";
 import { writeCloudsFile } from "#/client/clouds-file.ts";
 import type { LoadedConfig } from "#/config/load.ts";
 import type { Config } from "#/config/schema.ts";
@@ -81,6 +82,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   const app = await buildServer(context, open, log, bootstrapping);
   stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
   const takenUp = await runner.start({ alone: true });
+  await endUnwanted(context);
   stack.use(new CacheCleaner(context));
   stack.use(new GuestWatcher(context));
   const url = await listen(app, config);

@@ -138,9 +138,9 @@ export class Images {
     return db.transaction().execute(async (trx) => {
       const image = await findOwnImage(trx, caller, id, "delete");
       if (image.isProtected) throw new AppError("forbidden", `Image ${id} is protected and cannot be deleted.`);
-      await forgetImage(trx, id);
+      const keptDiskId = await forgetImage(trx, id);
       const meta = { projectId: image.owner, userId: caller.userId, requestId: caller.requestId, subject: { kind: "image", id } };
-      return runner.begin(trx, deleteImage, { imageId: id, diskId: image.diskId }, meta);
+      return runner.begin(trx, deleteImage, { imageId: id, diskId: image.diskId, keptDiskId }, meta);
     });
   }
 

@@ -42,7 +42,7 @@ export interface ServerDiskRequest {
   readonly useCowImages: boolean;
 }
 
-export interface CaptureRequest extends Pick<CaptureFacts, "guest" | "only" | "requiresQuiesce" | "since"> {
+export interface CaptureRequest extends Pick<CaptureFacts, "guest" | "only" | "requiresQuiesce" | "since" | "remembers"> {
   /** Whose disk it is. */
   readonly subject: { readonly kind: "server" | "volume"; readonly id: string };
   readonly disk: DiskId;

@@ -116,4 +116,4 @@ async function refuseInUse(trx: Database, pool: Pool): Promise<void> {
   throw new AppError("conflict", `Pool "${pool.name}" holds ${count} disk${count === 1 ? "" : "s"}: ${words.join(", ")}. ${next}, then remove it.`);
 }
 
-const KINDS = { image: "images", volume: "volumes", snapshot: "snapshots", server: "servers", cache: "its cache", ancestor: "deleted records that others read through" } as const;
+const KINDS = { image: "images", volume: "volumes", snapshot: "snapshots", server: "servers", cache: "its cache", base: "what next images of servers are made by", ancestor: "deleted records that others read through" } as const;

@@ -4,7 +4,7 @@ import type { Materialise } from "#/app/materialise.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import { capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
 import { type LastCapture, LastCaptures } from "#/app/last-captures.ts";
-import { previousImage } from "#/app/previous-images.ts";
+import { incrementsOf } from "#/app/previous-images.ts";
 import type { Servers } from "#/app/servers.ts";
 import { planUpload } from "#/app/upload-plans.ts";
 import { devicesOf } from "#/db/block-devices.ts";
@@ -159,7 +159,7 @@ export class ServerCaptures {
         const disk = volume_id === null ? disk_id : (await findVolume(this.#context.db, volume_id))?.disk_id;
         if (!disk) throw new AppError("conflict", `Disk ${target} of server ${server.id} has no bytes.`);
         const form = volume_id === null ? rootForm : undefined;
-        return { target, ways: await this.#parts.materialise.planCapture({ ...how, disk: diskId(disk), form, since: form && (await previousImage(this.#context, { id })) }) };
+        return { target, ways: await this.#parts.materialise.planCapture({ ...how, disk: diskId(disk), form, ...(form && (await incrementsOf(this.#context, { id }))) }) };
       }),
     );
   }

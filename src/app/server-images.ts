@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
-import { isWorthRemembering, previousImage } from "#/app/previous-images.ts";
+import { incrementsOf } from "#/app/previous-images.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import { recordStart } from "#/app/server-history.ts";
 import { capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
@@ -118,9 +118,10 @@ export class ServerImages {
     if (!disk) throw new AppError("conflict", `Disk ${device.target} of server ${server.id} has no bytes.`);
     if (volume) pools.refuseWhileDown(volume.pool);
     const form = volume ? undefined : serverImageForm(config, image);
-    const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, since: volume ? undefined : await previousImage(this.#context, device), ...how });
+    const increments = volume ? {} : await incrementsOf(this.#context, device);
+    const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, ...increments, ...how });
     const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
-    return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID(), isRemembered: isWorthRemembering(this.#context, ways) } };
+    return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
   }
 
   async #newImage(caller: Caller, server: ServerTable, { request, properties, root }: { request: ServerImageRequest; properties: KeyValuePairs; root: BlockDeviceTable }): Promise<Image> {

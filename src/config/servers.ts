@@ -58,7 +58,7 @@ export const SERVERS_SCHEMA = Type.Object({
   incrementalImages: Type.Boolean({
     default: true,
     description:
-      "Whether the second image of a server is made of what changed since the first: then only that is read. For disks that are overlays and images that are raw (`snapshotImageFormat`); the guest remembers what it writes, which costs it little.",
+      "Whether the second image of a server is made of what changed since the first: then only that is read. For raw images (`snapshotImageFormat`) in a pool that clones. The guest of an overlay remembers what it writes, which costs it little; on Ceph, XFS and btrfs the pool keeps the disk of the last image's instant, if that image lies elsewhere, and the space of what has changed since.",
   }),
   captureMethod: Type.Enum(["auto", "pool_snapshot", "backup_job", "live_mirror", "cold"], {
     default: "auto",

@@ -8,6 +8,7 @@ import * as servers from "./migrations/0005-servers.ts";
 import * as serverGroups from "./migrations/0006-server-groups.ts";
 import * as imageSnapshots from "./migrations/0007-image-snapshots.ts";
 import * as captureBases from "./migrations/0008-capture-bases.ts";
+import * as keptInstants from "./migrations/0009-kept-instants.ts";
 import { openSqlite, sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
@@ -23,6 +24,7 @@ const MIGRATIONS = {
   "0006-server-groups": serverGroups,
   "0007-image-snapshots": imageSnapshots,
   "0008-capture-bases": captureBases,
+  "0009-kept-instants": keptInstants,
 };
 
 /**

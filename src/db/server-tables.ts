@@ -121,7 +121,7 @@ export interface ServerPlacementTable {
   hints: string;
 }
 
-/** An image of a server's disk, and since when the disk remembers what changes: from that very instant. */
+/** An image of a server's disk, and how it is known what has changed on the disk since that very instant: the guest has a checkpoint, or the pool has kept the disk of then. */
 export interface CaptureBaseTable {
   device_id: string;
   /** The disk that the device was then, and what it read through: another one remembers nothing. */
@@ -129,5 +129,6 @@ export interface CaptureBaseTable {
   live_parent_id: string | null;
   image_id: string;
   /** Its name in the guest's disk. */
-  checkpoint: string;
+  checkpoint: string | null;
+  frozen_disk_id: string | null;
 }

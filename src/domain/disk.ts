@@ -27,13 +27,14 @@ export type DiskFormat = (typeof DISK_FORMATS)[number];
 
 /**
  * The record that a disk belongs to. An `ancestor` is held by its own descendants: its record is gone, but disks
- * still read through it; it goes with the last of them.
+ * still read through it; it goes with the last of them. A `base` is what a server's disk held when an image was made of it, and is
+ * held by that image: the pool tells by it what has changed since.
  */
 export interface Holder {
   readonly kind: HolderKind;
   readonly id: string;
 }
-export const HOLDER_KINDS = ["image", "volume", "snapshot", "server", "cache", "ancestor"] as const;
+export const HOLDER_KINDS = ["image", "volume", "snapshot", "server", "cache", "base", "ancestor"] as const;
 export type HolderKind = (typeof HOLDER_KINDS)[number];
 
 /** `filling`: an operation is writing it. `ready`: whole. `deleting`: an operation is removing it. */

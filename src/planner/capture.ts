@@ -1,6 +1,7 @@
 import type { Capabilities } from "#/storage/driver.ts";
+import { movesLiveDisk, whyNoInstantKept, whyNoPoolSnapshot } from "#/planner/kept-instant.ts";
+import { isPrevious, type Since, whyNotGrownOn } from "#/planner/previous-image.ts";
 import { type Facts, planMaterialise, type SourceFacts } from "./materialise.ts";
-import { isPrevious, type Since } from "#/planner/previous-image.ts";
 import { CAPTURE_METHODS, type CaptureChoice, type CaptureMethod, type Plan, type PlanBytes } from "./plan.ts";
 
 /** What the planner looks at where a disk of a server is to become an image or a snapshot. */
@@ -13,6 +14,8 @@ export interface CaptureFacts extends Facts {
   readonly requiresQuiesce?: boolean | undefined;
   /** Of what is to be an image: the one before. */
   readonly since?: Since | undefined;
+  /** Of a server's own disk: whether later images of it are to be made of what changes from this one on (`servers.incrementalImages`). */
+  readonly remembers?: boolean | undefined;
 }
 
 /**
@@ -22,7 +25,20 @@ export interface CaptureFacts extends Facts {
 export function planCapture(facts: CaptureFacts): Plan[] {
   const reasons = CAPTURE_METHODS.map((method) => ({ method, because: obstacle(method, facts) }));
   const open = reasons.filter(({ because }) => because === undefined).map(({ method }) => method);
-  return open.map((method, index) => ({ ...planBy(method, facts), capture: choice(method, { reasons, open, index, facts }) }));
+  return open.map((method, index) => {
+    const plan = planBy(method, facts);
+    return { ...plan, capture: { ...choice(method, { reasons, open, index, facts }), remembers: whoRemembers(method, plan, facts) } };
+  });
+}
+
+/** Undefined: what there was before stays as true as it is. */
+function whoRemembers(method: CaptureMethod, { strategy }: Plan, { source, target, remembers }: CaptureFacts): CaptureChoice["remembers"] {
+  if (remembers === undefined) return undefined;
+  const sharesBytes = strategy === "adopt" || strategy === "clone";
+  if (!remembers || sharesBytes || whyNotGrownOn(target) !== undefined) return "nobody";
+  if (method === "backup_job") return "guest";
+  const isFrozen = method === "pool_snapshot" || method === "at_rest";
+  return isFrozen && whyNoInstantKept(source.can) === undefined ? "pool" : undefined;
 }
 
 interface Sifted {
@@ -48,17 +64,6 @@ function obstacle(method: CaptureMethod, { guest, source, only, requiresQuiesce 
   if (method === "pool_snapshot") return whyNoPoolSnapshot(source.can);
   if (method === "cold" && guest === "running" && requiresQuiesce) return "os_require_quiesce asks for frozen file systems, and a guest that is stopped from outside has none";
   return undefined;
-}
-
-function whyNoPoolSnapshot(can: Capabilities): string | undefined {
-  if (!can.snapshot) return `the pool cannot freeze a disk: ${can.why.snapshot ?? "its storage has no such call"}`;
-  if (movesLiveDisk(can)) return "the pool's clones are overlays: the disk would become another file, while the guest has this one open";
-  return undefined;
-}
-
-/** Freezing a disk gives its bytes another name, and the live disk is a new file. */
-function movesLiveDisk(can: Capabilities): boolean {
-  return can.clone === "dependent" && !can.snapshotReadsSource;
 }
 
 function planBy(method: CaptureMethod, facts: CaptureFacts): Plan {
@@ -113,10 +118,21 @@ function seenBy(method: CaptureMethod, { source, guest }: CaptureFacts): SourceF
   }
 }
 
-/** What changed is asked of QEMU together with the view. */
-function sinceBy(method: CaptureMethod, { since }: CaptureFacts): Since | undefined {
-  if (method === "backup_job" || !isPrevious(since)) return since;
-  return { unknown: method === "at_rest" ? "the guest does not run, and only its QEMU can tell what changed" : `what changed is told only with a backup job, and the disk is read by ${method}` };
+/** What changed is asked of QEMU together with the view, and of a pool between two instants that it keeps. */
+function sinceBy(method: CaptureMethod, { since, source }: CaptureFacts): Since | undefined {
+  if (!isPrevious(since)) return since;
+  const unknown = since.toldBy === "guest" ? whyGuestIsNotAsked(method) : whyPoolIsNotAsked(method, source.can);
+  return unknown === undefined ? since : { unknown };
+}
+
+function whyGuestIsNotAsked(method: CaptureMethod): string | undefined {
+  if (method === "backup_job") return undefined;
+  return method === "at_rest" ? "the guest does not run, and only its QEMU can tell what changed" : `what changed is told only with a backup job, and the disk is read by ${method}`;
+}
+
+function whyPoolIsNotAsked(method: CaptureMethod, can: Capabilities): string | undefined {
+  if (method === "pool_snapshot" || method === "at_rest") return whyNoInstantKept(can);
+  return `the pool tells what changed only up to an instant that it freezes, and the disk is read by ${method}`;
 }
 
 /** The disk must stay the file that it is. */

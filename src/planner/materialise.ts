@@ -265,7 +265,7 @@ function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts,
     case "clone_cached":
       return "The pool's cache has this image already converted, and shares its bytes with the new disk. Nothing is moved.";
     case "copy_changes":
-      return `The guest remembers what it changed since image ${isPrevious(source.since) ? source.since.imageId : ""} was made of it: only that is read, and written into a clone of that image.${standsAloneSoon(source, target)}`;
+      return `${reasonForChanges(source)}: only that is read, and written into a clone of that image.${standsAloneSoon(source, target)}`;
     case "offload_copy":
       return "The storage copies the bytes by itself; none pass through here.";
     case "stream_convert":
@@ -275,6 +275,12 @@ function reasonFor(strategy: Strategy, source: SourceFacts, target: TargetFacts,
     default:
       return strategy satisfies never;
   }
+}
+
+function reasonForChanges({ pool, since }: SourceFacts): string {
+  const [imageId, toldBy] = isPrevious(since) ? [since.imageId, since.toldBy] : [];
+  if (toldBy === "pool") return `Pool "${pool}" keeps what the disk held when image ${imageId} was made of it, and knows what has changed since`;
+  return `The guest remembers what it changed since image ${imageId} was made of it`;
 }
 
 function reasonForClone(source: SourceFacts, target: TargetFacts): string {

@@ -49,6 +49,11 @@ export interface CaptureChoice {
   readonly fallbacks: readonly CaptureMethod[];
   /** The methods that are not open, gentler or not, with the reason against each. */
   readonly closed: readonly { readonly method: CaptureMethod; readonly because: string }[];
+  /**
+   * Who knows from this instant on what changes on the disk, so that the next image of it can be made of that: the guest's QEMU, or the pool, which keeps what
+   * the disk held. `nobody`: what was remembered before is given up. Undefined: all stays as it was.
+   */
+  readonly remembers?: "guest" | "pool" | "nobody" | undefined;
 }
 
 export interface PoolChoice {

@@ -10,7 +10,7 @@ import type { Capabilities } from "#/storage/driver.ts";
 const OVERLAYS: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: "write", mutable: true, sparse: true, place: "folder", why: {} };
 const REFLINKS: Capabilities = { ...OVERLAYS, clone: "independent" };
 const OBJECTS: Capabilities = { ...OVERLAYS, clone: "none", snapshot: false, mutable: false, addressable: "read", place: "s3", why: { clone: "objects are whole" } };
-const PREVIOUS = { imageId: "before", diskId: diskId("before"), pool: poolName("images"), virtualSizeBytes: GiB, depth: 0 };
+const PREVIOUS = { imageId: "before", diskId: diskId("before"), toldBy: "guest", pool: poolName("images"), virtualSizeBytes: GiB, depth: 0 } as const;
 
 interface Case {
   readonly since?: Since | undefined;

@@ -1,9 +1,11 @@
 import type { DiskId, PoolName } from "#/domain/ids.ts";
 import type { TargetFacts } from "#/planner/materialise.ts";
 
-/** An image that was made of a server's disk, from whose instant on the guest remembers what changes on the disk. */
+/** An image that was made of a server's disk, from whose instant on somebody knows what changes on the disk. */
 interface PreviousImage {
   readonly imageId: string;
+  /** The guest's QEMU remembers it, or the disk's pool keeps what the disk held then. */
+  readonly toldBy: "guest" | "pool";
   readonly diskId: DiskId;
   readonly pool: PoolName;
   readonly virtualSizeBytes: number;

@@ -189,7 +189,7 @@ async function makeResult(context: Context, disk: CapturedDisk, scope: StepScope
   return takeFirstThatWorks(context, waysOf(plan), {
     signal: scope.signal,
     take: async ({ strategy }) => {
-      const materialisation = strategy === "copy_changes" ? await onBase(context, disk, { view, target }) : { strategy, source, view, target, clusters, compress: stream?.compression };
+      const materialisation = strategy === "copy_changes" ? await onBase(context, disk, { source, view, target }, scope.signal) : { strategy, source, view, target, clusters, compress: stream?.compression };
       await recordTarget(context, materialisation);
       const moved = await fillTarget(context, materialisation, scope);
       await context.report({ strategy });
@@ -225,14 +225,15 @@ async function publish(context: Context): Promise<void> {
   const { db, clock, params } = context;
   const bytes = await bytesOfImage(context);
   const checkpoint = await standingCheckpoint(context);
-  await db.transaction().execute(async (trx) => {
+  const drops = await db.transaction().execute(async (trx) => {
     for (const disk of params.disks) await showResult(trx, context, disk);
-    if (params.imageId === null) return;
+    if (params.imageId === null) return [];
     if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
     await setImageProperties(trx, params.imageId, factsOf(context.actual.capture));
-    await recordBase(trx, context, checkpoint);
     await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
+    return recordBase(trx, context, checkpoint);
   });
+  for (const drop of drops) void context.runner.run(drop);
   await forgetCheckpoints(context);
   if (isOfServer(params)) await settleServer(context, await standingOf(context.hypervisor, params.serverId)); // Whoever follows guests left this one alone meanwhile.
   if (params.upload) await setVolumeBack({ ...context, params: params.upload });
@@ -270,8 +271,8 @@ async function rotate(context: Context): Promise<void> {
   const backups = await backupsOf(db, { serverId: params.serverId, type: params.backup.type, owner: image.owner });
   for (const { id, owner, disk_id } of backups.slice(params.backup.rotation).filter((image) => image.protected === 0)) {
     const deletion = await db.transaction().execute(async (trx) => {
-      await forgetImage(trx, id);
-      return runner.begin(trx, deleteImage, { imageId: id, diskId: disk_id }, { projectId: owner, userId: null, requestId, subject: { kind: "image", id } });
+      const keptDiskId = await forgetImage(trx, id);
+      return runner.begin(trx, deleteImage, { imageId: id, diskId: disk_id, keptDiskId }, { projectId: owner, userId: null, requestId, subject: { kind: "image", id } });
     });
     await runner.run(deletion);
   }

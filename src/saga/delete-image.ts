@@ -5,12 +5,15 @@ import { diskId, operationId, type PoolName } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { dropSnapshot } from "#/saga/delete-snapshot.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
+import { dropInstant } from "#/saga/kept-instant.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
 
 export interface DeleteImage {
   readonly imageId: string;
   /** The disk that the image had; null where it had no bytes. */
   readonly diskId: string | null;
+  /** What a pool has kept of the server's disk that it is an image of. */
+  readonly keptDiskId?: string | null;
 }
 
 type Context = SagaContext<DeleteImage>;
@@ -26,6 +29,7 @@ export const deleteImage: Saga<Context> = {
     { name: "release", run: release },
     { name: "purge cache", run: purgeCache },
     { name: "snapshots", run: dropSnapshots },
+    { name: "kept instant", run: dropKept },
   ],
 };
 
@@ -34,6 +38,7 @@ async function finish(context: Context): Promise<void> {
   await release(context);
   await purgeCache(context);
   await dropSnapshots(context);
+  await dropKept(context);
 }
 
 /** Their bytes would come to nothing. What only reads the image goes on: a released disk stays as long as it is read through. */
@@ -52,6 +57,11 @@ async function endUploads({ db, runner, params }: Context): Promise<void> {
 async function release(context: Context, scope?: StepScope): Promise<void> {
   const options = { signal: scope?.signal, onProgress: scope?.progress };
   if (context.params.diskId !== null) await releaseDisk(context, diskId(context.params.diskId), options);
+}
+
+async function dropKept(context: Context): Promise<void> {
+  const { keptDiskId } = context.params;
+  if (keptDiskId) await dropInstant(context, diskId(keptDiskId));
 }
 
 /** Of the volumes of a server that it is an image of. Volumes that were made from them stay. */

@@ -6,6 +6,7 @@ import { beginDelete, markDetached } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { endOthers } from "#/saga/end-others.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
+import { releaseInstantsOfServer } from "#/saga/kept-instant.ts";
 import { releaseDisksOf } from "#/saga/release-disk.ts";
 import { finishServerAction, type ServerParams, settleFailed } from "#/saga/server-record.ts";
 import { removeFolder } from "#/vm/server-folder.ts";
@@ -62,6 +63,7 @@ async function freeVolumes(context: Context): Promise<void> {
 
 async function dropDisks(context: Context, { signal, progress }: StepScope): Promise<void> {
   const { db, params } = context;
+  await releaseInstantsOfServer(context, params.serverId, { signal });
   await db.updateTable("block_device").set({ disk_id: null }).where("server_id", "=", params.serverId).execute();
   await releaseDisksOf(context, { kind: "server", id: params.serverId }, { signal, onProgress: progress });
 }

@@ -22,7 +22,7 @@ function drop(context: Context): Promise<void> {
 }
 
 /** Takes the disk from its record, in the transaction that gives the record another; run the answer once that is committed. */
-export async function beginDrop({ runner, requestId }: SagaContext<object>, trx: Database, id: DiskId): Promise<OperationId> {
+export async function beginDrop({ runner, requestId }: Pick<SagaContext<object>, "runner" | "requestId">, trx: Database, id: DiskId): Promise<OperationId> {
   await setDiskHolder(trx, id, { kind: "ancestor", id });
   return runner.begin(trx, dropDisk, { diskId: id }, { projectId: null, userId: null, requestId, subject: { kind: "disk", id } });
 }

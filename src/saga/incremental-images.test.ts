@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { describe, it } from "node:test";
-import { isWorthRemembering, previousImage } from "#/app/previous-images.ts";
+import { incrementsOf } from "#/app/previous-images.ts";
 import { Materialise } from "#/app/materialise.ts";
-import { captureBasesOf, findCaptureBase, setCaptureBase } from "#/db/capture-bases.ts";
+import { captureBasesOf, findCaptureBase, insertCaptureBase } from "#/db/capture-bases.ts";
 import { getDisk, setDiskParent } from "#/db/disks.ts";
 import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { updateServer } from "#/db/servers.ts";
@@ -23,7 +23,7 @@ import { someContent } from "../../test/support/saga-world.ts";
 import { ServerWorld } from "../../test/support/server-world.ts";
 
 const SIZE_BYTES = 4 * MiB;
-const ON = { servers: { incrementalImages: true } } as Parameters<typeof previousImage>[0]["config"];
+const ON = { servers: { incrementalImages: true } } as Parameters<typeof incrementsOf>[0]["config"];
 const OFF = { servers: { incrementalImages: false } } as typeof ON;
 
 type Params = CaptureServer & { readonly imageId: string };
@@ -40,10 +40,9 @@ async function queueImage(world: ServerWorld, serverId: string, { format = "raw"
   const device = await rootOf(world, serverId);
   await updateServer(world.db, serverId, { task_state: "image_snapshot_pending" });
   const imageId = await world.sagas.addQueuedImage(format);
-  const since = await previousImage({ db: world.db, config }, device);
-  const ways = await new Materialise(services).planCapture({ subject: { kind: "server", id: serverId }, disk: diskId(device.disk_id ?? ""), form: { diskFormat: format }, guest: "running", only: "backup_job", since });
-  const isRemembered = isWorthRemembering({ pools: services.pools, config }, ways);
-  const disk = { target: "vda", deviceId: device.id, volumeId: null, ways, becomes: { kind: "image", id: imageId } as const, viewId: randomUUID(), isRemembered };
+  const increments = await incrementsOf({ db: world.db, config }, device);
+  const ways = await new Materialise(services).planCapture({ subject: { kind: "server", id: serverId }, disk: diskId(device.disk_id ?? ""), form: { diskFormat: format }, guest: "running", only: "backup_job", ...increments });
+  const disk = { target: "vda", deviceId: device.id, volumeId: null, ways, becomes: { kind: "image", id: imageId } as const, viewId: randomUUID() };
   return { serverId, imageId, disks: [disk], hasAgent: false, requiresQuiesce: false, runs: true };
 }
 
@@ -98,7 +97,7 @@ async function addBase(world: ServerWorld, serverId: string): Promise<string> {
   await hypervisor.endBackup(serverId);
   await rm(folder, { recursive: true });
   const live = await getDisk(world.db, diskId(disk_id ?? ""));
-  await setCaptureBase(world.db, { device_id: id, live_disk_id: live.id, live_parent_id: live.parent ?? null, image_id: imageId, checkpoint: "mica-first" });
+  await insertCaptureBase(world.db, { device_id: id, live_disk_id: live.id, live_parent_id: live.parent ?? null, image_id: imageId, checkpoint: "mica-first", frozen_disk_id: null });
   return imageId;
 }
 
@@ -111,7 +110,7 @@ async function assertBaseIsTrue(world: ServerWorld, serverId: string): Promise<v
   const content = await world.sagas.content((await world.sagas.image(base.image_id))?.disk_id, SIZE_BYTES);
   const folder = captureFolder(limits.servers.dir, serverId);
   await makeCaptureFolder(folder);
-  const [view] = await hypervisor.beginBackup(serverId, { name: "check", folder, disks: [{ target: "vda", since: base.checkpoint }] });
+  const [view] = await hypervisor.beginBackup(serverId, { name: "check", folder, disks: [{ target: "vda", since: base.checkpoint ?? "" }] });
   await hypervisor.endBackup(serverId);
   await rm(folder, { recursive: true });
   const live = await liveContent(world, serverId);

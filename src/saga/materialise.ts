@@ -153,7 +153,7 @@ async function finish(services: SagaServices, disk: Disk, parent: DiskId | undef
 }
 
 /** The disk, and those that it reads through: they may lie in other pools. */
-async function sourceOf({ db, pools }: Pick<SagaServices, "db" | "pools">, disk: Disk): Promise<Source> {
+export async function sourceOf({ db, pools }: Pick<SagaServices, "db" | "pools">, disk: Disk): Promise<Source> {
   const ancestors: Pick<Source, "pool" | "disk">[] = [];
   for (let parent = disk.parent; parent; ) {
     const ancestor = await getDisk(db, parent);

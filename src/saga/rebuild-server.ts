@@ -13,6 +13,7 @@ import { defineGuest } from "#/saga/define-guest.ts";
 import { bringBack } from "#/saga/bring-back.ts";
 import { beginDrop } from "#/saga/drop-disk.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
+import { forgetBase } from "#/saga/kept-instant.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
 import { standingOf } from "#/saga/power-state.ts";
@@ -129,11 +130,11 @@ function runs({ params }: Context): boolean {
 async function publish(context: Context): Promise<void> {
   if (await isPublished(context)) return;
   const { db, runner, params } = context;
-  const drop = await db.transaction().execute(async (trx) => {
+  const drops = await db.transaction().execute(async (trx) => {
     await settleServer({ ...context, db: trx }, standing(context));
-    return beginDrop(context, trx, diskId(params.oldDiskId));
+    return [await beginDrop(context, trx, diskId(params.oldDiskId)), ...(await forgetBase(context, trx, params.deviceId))];
   });
-  void runner.run(drop);
+  for (const drop of drops) void runner.run(drop);
 }
 
 /** The old disk is nobody's: there is no way back. */

@@ -3,7 +3,7 @@ import { findDevice } from "#/db/block-devices.ts";
 import { findDisk, getDisk } from "#/db/disks.ts";
 import { findVolume } from "#/db/volumes.ts";
 import type { BlockNode } from "#/domain/block-node.ts";
-import type { Disk } from "#/domain/disk.ts";
+import type { Holder } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
@@ -25,8 +25,6 @@ export interface CapturedDisk {
   readonly becomes: { readonly kind: "image" | "snapshot"; readonly id: string };
   /** The disk that the pool freezes, where what it becomes is another one. */
   readonly viewId: string;
-  /** Whether its guest is to remember what changes on it from now on, for the next image of it. */
-  readonly isRemembered?: boolean | undefined;
 }
 
 export interface CaptureParams {
@@ -58,7 +56,7 @@ export async function openViews(context: Context, methods: Methods, signal: Abor
   if (shown.length > 0) await openBackup(context, shown, signal);
   for (const disk of params.disks) {
     const frozen = frozenAs(context, disk, methods);
-    if (frozen) await freezeDisk(context, await liveDisk(context, disk), diskId(frozen.id), frozen);
+    if (frozen) await freezeDisk(context, await liveDisk(context, disk), frozen.id, frozen.holder);
   }
 }
 
@@ -66,7 +64,7 @@ export async function openViews(context: Context, methods: Methods, signal: Abor
 export async function openView(context: Context, disk: CapturedDisk, methods: Methods): Promise<{ readonly source: DiskId; readonly view?: Source }> {
   const live = await liveDisk(context, disk);
   const frozen = frozenAs(context, disk, methods);
-  if (frozen) return { source: diskId(frozen.id) };
+  if (frozen) return { source: frozen.id };
   const node = await shownNode(context, disk, methods);
   if (!node) return { source: live };
   const { id, virtualSizeBytes } = await getDisk(context.db, live);
@@ -74,8 +72,8 @@ export async function openView(context: Context, disk: CapturedDisk, methods: Me
 }
 
 /**
- * Closes whatever is open of the views, and removes what they took; the guest goes on where it was stopped for them. What became the result itself stays, unless `all`. Repeatable, and
- * fine where nothing was opened.
+ * Closes whatever is open of the views, and removes what they took; the guest goes on where it was stopped for them. What became the result itself, or is kept for the next one, stays,
+ * unless `all`. Repeatable, and fine where nothing was opened.
  */
 export async function closeViews(context: Context, methods: Methods, { all, restarts }: { readonly all: boolean; readonly restarts: boolean }): Promise<void> {
   const { hypervisor, params, limits, db } = context;
@@ -84,9 +82,9 @@ export async function closeViews(context: Context, methods: Methods, { all, rest
   await rm(captureFolder(limits.servers.dir, params.serverId), { recursive: true, force: true });
   for (const disk of params.disks) {
     const frozen = frozenAs(context, disk, methods);
-    const isResult = frozen?.id === disk.becomes.id;
-    if (!frozen || (isResult && !all) || !(await findDisk(db, diskId(frozen.id)))) continue;
-    await unfreezeDisk(context, (await liveDisk(context, disk).catch(() => undefined)) ?? diskId(frozen.id), diskId(frozen.id));
+    const stays = frozen?.holder.kind !== "ancestor";
+    if (!frozen || (stays && !all) || !(await findDisk(db, frozen.id))) continue;
+    await unfreezeDisk(context, (await liveDisk(context, disk).catch(() => undefined)) ?? frozen.id, frozen.id);
   }
   if (has(methods, "cold") && restarts && (await hypervisor.stat(params.serverId))?.state === "suspended") await hypervisor.start(params.serverId);
 }
@@ -111,11 +109,18 @@ export async function liveDisk({ db }: Pick<Context, "db">, { deviceId, volumeId
   return diskId(id);
 }
 
-/** What the pool is to freeze, and who holds that: the result itself, or a disk for as long as the result is made from it. */
-function frozenAs({ pools }: Pick<Context, "pools">, disk: CapturedDisk, methods: Methods): Disk["holder"] | undefined {
+interface Frozen {
+  readonly id: DiskId;
+  readonly holder: Holder;
+}
+
+/** What the pool is to freeze, and who holds that: the result itself; a disk that is kept so that the next image can be made of what changes; or one for as long as the result is made from it. */
+function frozenAs({ pools }: Pick<Context, "pools">, disk: CapturedDisk, methods: Methods): Frozen | undefined {
   const plan = wayOf(disk, methods);
-  if (plan.strategy === "adopt") return disk.becomes;
-  const held = { kind: "ancestor", id: disk.viewId } as const;
+  if (plan.strategy === "adopt") return { id: diskId(disk.becomes.id), holder: disk.becomes };
+  const id = diskId(disk.viewId);
+  if (plan.capture?.remembers === "pool") return { id, holder: { kind: "base", id: disk.becomes.id } };
+  const held = { id, holder: { kind: "ancestor", id } } as const;
   if (methods[disk.target] === "pool_snapshot") return held;
   const { can } = pools.get(plan.target.pool);
   // A clone stands on what does not change: the live disk comes to stand on that too.

@@ -41,6 +41,8 @@ export interface SagaWorldOptions {
   readonly sagas?: readonly AnySaga[];
   /** What pool `fast` stands on; where it is not given a memory driver, beside which pool `near` is one place with it. */
   readonly driver?: StorageDriver;
+  /** A pool `far` for images, of another place. */
+  readonly far?: StorageDriver;
   readonly hypervisor?: HypervisorDriver;
 }
 
@@ -54,13 +56,14 @@ export class SagaWorld implements AsyncDisposable {
     this.runner = new SagaRunner(services, sagas, { leaseMs: 30_000, retentionMs: 1000 });
   }
 
-  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, hypervisor = new MemoryHypervisor(), limits: more }: SagaWorldOptions = {}): Promise<SagaWorld> {
+  static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, far, hypervisor = new MemoryHypervisor(), limits: more }: SagaWorldOptions = {}): Promise<SagaWorld> {
     const db = await openDatabase(":memory:");
     const fast = driver ?? new MemoryDriver({ capacityBytes: 64 * MiB, clone });
     const limits = { ...POOL_LIMITS, cloneDepthMax, ...more };
     const pools = new Pools([
       new Pool({ name: poolName("fast"), roles: ["images", "volumes", "servers", "cache"], driver: fast, limits }),
       ...(fast instanceof MemoryDriver ? [new Pool({ name: poolName("near"), roles: ["images"], driver: new MemoryDriver({ beside: fast }), limits })] : []),
+      ...(far ? [new Pool({ name: poolName("far"), roles: ["images"], driver: far, limits })] : []),
       new Pool({ name: poolName("slow"), roles: ["images"], driver: new MemoryDriver({ capacityBytes: 64 * MiB }), limits }),
     ]);
     await db.insertInto("volume_type").values({ ...TYPE, description: null, is_public: 1, created_at: 0, updated_at: 0 }).execute();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Materialise } from "#/app/materialise.ts";
@@ -24,6 +24,7 @@ import type { GuestSummary } from "#/vm/driver.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { MemoryHost } from "#/vm/memory/host.ts";
 import { PROJECT, SagaWorld, someContent } from "./saga-world.ts";
+import { SharingPool } from "./sharing-pool.ts";
 
 export const FLAVOR: ServerFlavor = { id: "1", name: "m1.tiny", vcpus: 1, ramMib: 256, diskGib: 1, ephemeralGib: 0, swapMib: 0, extraSpecs: {} };
 
@@ -40,11 +41,18 @@ export class ServerWorld implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  /** `folder`: where the disks are; gone with the world. */
-  static async open({ folder, ...changes }: { folder?: string } & Partial<ServerLimits> = {}): Promise<ServerWorld> {
+  /** `folder`: where the disks are; gone with the world. `sharesBlocks`: its file system, and there is a pool `far` of overlays for images. */
+  static async open({ folder, sharesBlocks = false, ...changes }: { folder?: string; sharesBlocks?: boolean } & Partial<ServerLimits> = {}): Promise<ServerWorld> {
     const dir = folder ?? (await mkdtemp(join(tmpdir(), "mica-servers-")));
     const host = new MemoryHost();
-    const sagas = await SagaWorld.open({ driver: await FileDriver.open(dir), sagas: SAGAS, hypervisor: new MemoryHypervisor(host) });
+    const hypervisor = new MemoryHypervisor(host);
+    const [fast, far] = [join(dir, "fast"), join(dir, "far")];
+    if (sharesBlocks) await Promise.all([mkdir(fast), mkdir(far)]);
+    const sagas = await SagaWorld.open(
+      sharesBlocks
+        ? { driver: await SharingPool.open(fast), far: await FileDriver.open(far), sagas: SAGAS, hypervisor }
+        : { driver: await FileDriver.open(dir), sagas: SAGAS, hypervisor },
+    );
     const { limits } = sagas.services;
     Object.assign(limits.servers, changes);
     return new ServerWorld(sagas, host, dir);

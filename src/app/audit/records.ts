@@ -56,7 +56,8 @@ async function auditHolders(db: Database, busy: ReadonlySet<string>): Promise<Fi
     .leftJoin("snapshot", (join) => join.onRef("snapshot.disk_id", "=", "disk.id"))
     .leftJoin("block_device", (join) => join.onRef("block_device.disk_id", "=", "disk.id"))
     .leftJoin("cache_entry", (join) => join.onRef("cache_entry.disk_id", "=", "disk.id"))
-    .select(["disk.id as id", "holder_kind", "holder_id", "image.id as image", "volume.id as volume", "snapshot.id as snapshot", "block_device.server_id as server", "cache_entry.image_id as cache"])
+    .leftJoin("capture_base", (join) => join.onRef("capture_base.frozen_disk_id", "=", "disk.id"))
+    .select(["disk.id as id", "holder_kind", "holder_id", "image.id as image", "volume.id as volume", "snapshot.id as snapshot", "block_device.server_id as server", "cache_entry.image_id as cache", "capture_base.image_id as base"])
     .select((eb) => eb.exists(eb.selectFrom("disk as child").select("child.id").whereRef("child.parent_id", "=", "disk.id")).as("isParent"))
     .execute();
   const isHeld = (row: (typeof rows)[number]) => {
@@ -66,6 +67,7 @@ async function auditHolders(db: Database, busy: ReadonlySet<string>): Promise<Fi
       snapshot: row.snapshot === row.holder_id,
       server: row.server === row.holder_id,
       cache: row.cache === row.holder_id,
+      base: row.base === row.holder_id,
       ancestor: Boolean(row.isParent),
     };
     return holders[row.holder_kind];
