@@ -88,7 +88,7 @@ export class NbdFront implements AsyncDisposable {
     socket.on("error", () => {}); // The client is gone; there is nobody to tell.
     const ended = work
       .catch((error: unknown) => {
-        this.#options.log.warn({ error }, "a connection over NBD failed");
+        this.#options.log.warn({ err: error }, "a connection over NBD failed");
         socket.destroy();
       })
       .finally(() => this.#atWork.delete(ended));
@@ -157,7 +157,7 @@ export class NbdFront implements AsyncDisposable {
   }
 
   #cannotOpen(error: unknown): string {
-    this.#options.log.warn({ error }, "a disk cannot be opened over NBD");
+    this.#options.log.warn({ err: error }, "a disk cannot be opened over NBD");
     return (asAppError(error)?.message ?? "the disk cannot be opened").slice(0, REASON_LENGTH_MAX);
   }
 }

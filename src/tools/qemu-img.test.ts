@@ -3,7 +3,7 @@ import { mkdtemp, open, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { type BlockNode, rbdNode } from "#/domain/block-node.ts";
+import { type BlockNode, rbdNode, remoteNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
@@ -79,6 +79,16 @@ describe("reachOf()", () => {
     assert.deepEqual(qemuImg.reachOf([qcow2("/a", raw("/b"))]), { readable: ["/a", "/b"], network: false });
     const overlay: BlockNode = { driver: "qcow2", file: file("/a"), backing: { driver: "raw", file: inCeph } };
     assert.deepEqual(qemuImg.reachOf([overlay]), { readable: ["/a", "/etc/a:b.conf", "/k"], network: true });
+  });
+});
+
+describe("objectArguments()", () => {
+  it("brings along the certificates that nodes on other hosts need, each folder once, whatever it is called", () => {
+    const far = (tlsDir: string) => remoteNode({ host: "b", port: 10809, export: "disk", tlsDir });
+    assert.deepEqual(qemuImg.objectArguments([raw("/a")]), []);
+    const both = qemuImg.objectArguments([far("/etc/tls, überall"), qcow2("/a", far("/etc/tls, überall"))]);
+    assert.deepEqual(both, ["--object", "tls-creds-x509,id=tls-2f6574632f746c732c20c3bc626572616c6c,endpoint=client,verify-peer=on,dir=/etc/tls,, überall"]);
+    assert.deepEqual(qemuImg.reachOf([far("/etc/tls, überall")]), { readable: ["/etc/tls, überall"], network: true });
   });
 });
 

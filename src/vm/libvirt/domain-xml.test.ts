@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type BlockNode, overlayNode, rbdNode } from "#/domain/block-node.ts";
+import { type BlockNode, overlayNode, rbdNode, remoteNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
@@ -38,12 +38,14 @@ describe("diskXml()", () => {
     );
   });
 
-  it("knows devices, parts of files, sockets of block servers, and images in Ceph with a secret by its id alone", () => {
+  it("knows devices, parts of files, sockets of block servers, those on other hosts, and images in Ceph with a secret by its id alone", () => {
     const sourceOf = (node: BlockNode) => child(parseXml(diskXml(disk(node))), "source")?.source;
     assert.equal(sourceOf({ driver: "raw", file: { driver: "host_device", filename: "/dev/vg/disk" } }), "<source dev='/dev/vg/disk'/>");
     assert.equal(sourceOf({ ...raw, driver: "raw", size: 512 } as BlockNode), "<source file='/disks/base'><slices><slice type='storage' offset='0' size='512'/></slices></source>");
     const nbd: BlockNode = { driver: "nbd", server: { type: "unix", path: "/run/disk.sock" }, export: "disk" };
     assert.equal(sourceOf({ driver: "raw", file: nbd }), "<source protocol='nbd' name='disk'><host transport='unix' socket='/run/disk.sock'/><reconnect delay='30'/></source>");
+    const remote = remoteNode({ host: "hostb", port: 10809, export: "fast/disk/raw/write", tlsDir: "/etc/mica/tls" });
+    assert.equal(sourceOf(remote), "<source protocol='nbd' name='fast/disk/raw/write' tls='yes'><host name='hostb' port='10809'/><reconnect delay='30'/></source>");
     assert.match(
       String(sourceOf(ceph)),
       /^<source protocol='rbd' name='vms\/disk'><config file='\/etc\/ceph\/ceph.conf'\/><auth username='volumes'><secret type='ceph' uuid='[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}'\/><\/auth><\/source>$/,
@@ -65,8 +67,9 @@ describe("diskXml()", () => {
   });
 
   it("can be told from another's by its storage, and events by its alias", () => {
-    const keys = [raw, { driver: "raw", file: { driver: "file", filename: "/disks/b" } } as BlockNode, ceph].map((node) => storageKey(parseXml(diskXml(disk(node)))));
-    assert.equal(new Set(keys).size, 3);
+    const far = (host: string, name: string) => remoteNode({ host, port: 1, export: name, tlsDir: "/t" });
+    const keys = [far("a", "x"), far("b", "x"), far("a", "y"), raw, { driver: "raw", file: { driver: "file", filename: "/disks/b" } } as BlockNode, ceph].map((node) => storageKey(parseXml(diskXml(disk(node)))));
+    assert.equal(new Set(keys).size, 6);
     assert.equal(diskOfAlias("ua-disk-vdb"), "vdb");
     assert.equal(diskOfAlias("net0"), "net0");
   });

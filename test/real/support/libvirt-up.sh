@@ -19,7 +19,7 @@ fail() { echo "libvirt-up: $*" >&2; tail -n 10 "$folder"/log/* >&2 2>/dev/null |
 
 # A unix socket's address has room for 107 characters.
 [ ${#socket} -le 107 ] || fail "$socket is too long for a socket"
-mkdir -p "$folder"/{etc,lib,run,log,bin}
+mkdir -p "$folder"/{etc,lib,run,log,bin,tls}
 # QEMU goes through them as whoever it runs as.
 chmod 711 "$folder" "$folder"/{lib,run,log}
 
@@ -36,7 +36,11 @@ unix_sock_rw_perms = "0770"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 host_uuid = "$(cat "$folder/uuid")"
 CONF
-cat >"$folder/etc/qemu.conf" <<'CONF'
+cat >"$folder/etc/qemu.conf" <<CONF
+# For disks on other hosts; a test may put certificates there at any time.
+nbd_tls_x509_cert_dir = "$folder/tls"
+CONF
+cat >>"$folder/etc/qemu.conf" <<'CONF'
 user = "root"
 group = "root"
 # Owners are kept in attributes that not every file system has.

@@ -13,6 +13,7 @@ const timeoutMs = MINUTE_MS;
 
 /** A real libvirtd of this test's own; gone, with its guests and all it held, when it is disposed of, or when this process ends. */
 export interface Libvirt extends AsyncDisposable {
+  /** In its `tls` is where QEMU finds the certificates for disks on other hosts. */
   readonly folder: string;
   readonly socketPath: string;
   /** A driver as Mica opens it, with settings for impatient tests. */
