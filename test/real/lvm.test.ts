@@ -8,4 +8,5 @@ await Promise.all([
   describeInKernelVm("the lvm driver on thick volumes", inner("lvm-thick.ts"), { timeLimitSeconds: 850 }),
   describeInKernelVm("the lvm driver", inner("lvm-driver.ts"), { timeLimitSeconds: 850 }),
   describeInKernelVm("Mica on LVM", inner("lvm-mica.ts"), { disks: ["4G"], timeLimitSeconds: 850 }),
+  describeInKernelVm("a guest on LVM", inner("lvm-guest.ts"), { disks: ["4G"], memory: "2G", timeLimitSeconds: 800 }),
 ]);

@@ -18,6 +18,7 @@ await Promise.all([
   describeInKernelVm("the nfs driver on XFS", inner("nfs.ts"), { disks: ["2G"], timeLimitSeconds: 800 }),
   describeInKernelVm("the nfs driver on ext4", inner("nfs-ext4.ts"), { disks: ["2G", "4G"], timeLimitSeconds: 800 }),
   describeInKernelVm("Mica on NFS", inner("nfs-mica.ts"), { disks: ["4G"], timeLimitSeconds: 800 }),
+  describeInKernelVm("a guest on NFS", inner("nfs-guest.ts"), { disks: ["4G"], memory: "2G", timeLimitSeconds: 800 }),
 ]);
 
 await using mounts = new AsyncDisposableStack();

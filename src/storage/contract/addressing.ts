@@ -51,6 +51,15 @@ export function contractOfAddressing(openDriver: bench.OpenDriver): void {
     await assertSameDisk(from, await driver.open(packed, "read"));
   });
 
+  it("open() to write gives a disk of whole MiB no size of its own: a guest that has it open sees it grow", async () => {
+    await using driver = await openDriver();
+    if (driver.can.addressable !== "write" || !driver.can.mutable) return;
+    const disk = bench.newDisk(64 * MiB);
+    await driver.create(disk);
+    const sizes = (node: BlockNode): number[] => ("file" in node ? [...("size" in node && node.size !== undefined ? [node.size] : []), ...sizes(node.file)] : []);
+    assert.deepEqual(sizes(await driver.open(disk, "write")), []);
+  });
+
   it("fill() may be repeated: what is whole is not filled again", async () => {
     await using driver = await openDriver();
     if (driver.can.addressable !== "write") return;

@@ -168,10 +168,10 @@ export class LvmDriver implements StorageDriver {
     return at;
   }
 
-  /** With a size, the node ends where the content does, to the sector. */
-  #node(disk: DiskVolume, { format, sizeBytes }: { readonly format: DiskFormat; readonly sizeBytes?: number }): BlockNode {
+  /** With a size, the node ends where the content does, to the sector. Where the device ends there too nothing is said: what has a size of its own cannot grow under a guest (block/raw-format.c). */
+  #node(disk: DiskVolume, { format, sizeBytes = disk.volumeBytes }: { readonly format: DiskFormat; readonly sizeBytes?: number }): BlockNode {
     const device: BlockNode = { driver: "host_device", filename: this.#group.path(disk) };
-    if (sizeBytes === undefined) return formatNode(device, format);
+    if (wholeSectors(sizeBytes) === disk.volumeBytes) return formatNode(device, format);
     const content: BlockNode = { driver: "raw", file: device, size: wholeSectors(sizeBytes) };
     return isPlain(format) && format !== "luks" ? content : formatNode(content, format);
   }

@@ -19,7 +19,7 @@ export class CloudWithGuests implements AsyncDisposable {
   private constructor(mica: MicaProcess, libvirt: Libvirt) {
     this.mica = mica;
     this.libvirt = libvirt;
-    this.hypervisor = libvirt.open();
+    this.hypervisor = libvirt.open({ agentTimeoutMs: 30_000 }); // A busy machine's guest takes its time.
   }
 
   static async start(env: Record<string, string> = {}, { dataDir }: { dataDir?: string } = {}): Promise<CloudWithGuests> {
