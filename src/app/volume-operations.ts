@@ -8,12 +8,14 @@ import type { VolumeTable } from "#/db/tables.ts";
 import { findVolumeType } from "#/db/volume-types.ts";
 import { changeVolumeIn } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
+import { poolName } from "#/domain/ids.ts";
 import { gigabyteQuota } from "#/domain/quota.ts";
 import { SNAPSHOT_DELETABLE_BY_CASCADE } from "#/domain/snapshot.ts";
 import { invalidInput, invalidVolume, orList, VOLUME_STATUSES, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import { GiB } from "#/lib/units.ts";
 import { deleteVolume } from "#/saga/delete-volume.ts";
 import { extendVolume } from "#/saga/extend-volume.ts";
+import type { Pools } from "#/storage/pools.ts";
 
 interface VolumeOperationsParts {
   readonly volumes: Volumes;
@@ -53,7 +55,7 @@ export class VolumeOperations {
   /** Starts to make the volume larger, in GiB. `inUse`: also while it is attached. `pool_full` where its pool may not promise that much. */
   async extend(caller: Caller, id: string, sizeGib: number, { inUse }: { inUse: boolean }): Promise<void> {
     requireRole(caller, "member", "extend volumes");
-    const { db, clock, runner } = this.#context;
+    const { db, clock, runner, pools } = this.#context;
     const sizeBytes = sizeGib * GiB;
     const before = await this.#parts.volumes.find(db, caller, id);
     await this.#parts.materialise.refuseWithoutRoom(before.pool, Math.max(0, sizeBytes - before.size_bytes));
@@ -61,6 +63,7 @@ export class VolumeOperations {
       const volume = await this.#parts.volumes.find(trx, caller, id);
       const { size_bytes: previousSizeBytes, status: previousStatus } = volume;
       refuseShrinking(previousSizeBytes, sizeBytes);
+      if (previousStatus === "in-use") refuseFixed(volume, pools);
       const { from, to } = inUse ? VOLUME_TRANSITIONS.extendInUse : VOLUME_TRANSITIONS.extend;
       const changes = { status: to, previous_status: previousStatus, updated_at: clock.nowMs() };
       if (!(await changeVolumeIn(trx, id, { from, changes }))) {
@@ -111,6 +114,11 @@ function refuseShrinking(sizeBytes: number, newSizeBytes: number): void {
   throw invalidInput(
     `New size for extend must be greater than current size. (current: ${sizeBytes / GiB}, extended: ${newSizeBytes / GiB}).`,
   );
+}
+
+function refuseFixed({ id, pool }: VolumeTable, pools: Pools): void {
+  const { growsInUse, why } = pools.get(poolName(pool)).can;
+  if (growsInUse === false) throw invalidVolume(`Volume ${id} is attached, and in pool "${pool}" such volumes cannot be extended: ${why.growsInUse ?? "its storage has no such call"}. Detach it first.`);
 }
 
 function operationOf(caller: Caller, volume: VolumeTable) {

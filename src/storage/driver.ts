@@ -136,6 +136,8 @@ export interface Capabilities {
   readonly fills?: readonly DiskFormat[];
   /** Disks can be made blank and grow. Object stores hold what they receive whole, and it never changes. */
   readonly mutable: boolean;
+  /** Whether a guest that has a disk open can see it grow; where nothing is said, it can. */
+  readonly growsInUse?: boolean;
   /** Others fill it: nothing can be received, made or deleted, and every disk has a location. */
   readonly readOnly?: boolean;
   /** Holes take no space. */
@@ -149,7 +151,7 @@ export interface Capabilities {
   /** The pool knows what has changed between two of its disks, and how it does. */
   readonly changes?: ChangesBy;
   /** Reasons in words, by capability: "ext4 has no reflink: clones are qcow2 overlays". */
-  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "fills" | "mutable" | "sparse" | "dedup" | "changes", string>>>;
+  readonly why: Readonly<Partial<Record<"clone" | "snapshot" | "offloadCopy" | "addressable" | "fills" | "mutable" | "growsInUse" | "sparse" | "dedup" | "changes", string>>>;
 }
 
 export interface Capacity {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { GiB, MiB } from "#/lib/units.ts";
+import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { VOLUME_STATUSES, type VolumeStatus } from "#/domain/volume.ts";
 import { type Call, TestWorld } from "./test-world.ts";
 
@@ -103,6 +104,20 @@ describe("os-extend", () => {
     await world.settle();
     const { volume } = await world.expect(200, "GET", `/volumes/${id}`);
     assert.deepEqual([volume.size, volume.status], [1999, "available"]);
+    await world.assertAuditClean();
+  });
+
+  it("is refused, in words, for an attached volume where disks that are open cannot grow, and leaves it as it was", async () => {
+    const memory = new MemoryDriver({ capacityBytes: 100 * GiB });
+    const can = { ...memory.can, growsInUse: false, why: { ...memory.can.why, growsInUse: "it is on another host" } };
+    await using world = await TestWorld.open({}, { base: Object.defineProperty(memory, "can", { value: can }) });
+    const id = await world.makeVolume();
+    await world.setStatus(id, "in-use");
+    const refusal = await world.refusal(400, "POST", `/volumes/${id}/action`, { body: { "os-extend": { new_size: 2 } } });
+    assert.match(refusal, /is attached, and in pool "local" such volumes cannot be extended: it is on another host\. Detach it first\.$/);
+    assert.equal(await world.status(id), "in-use");
+    await world.setStatus(id, "available");
+    assert.equal((await act(world, id, { "os-extend": { new_size: 2 } })).statusCode, 202);
     await world.assertAuditClean();
   });
 
