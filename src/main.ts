@@ -6,5 +6,6 @@ const argv = process.argv.slice(2);
 endWithReader(argv);
 process.exitCode = await runCli(argv, {
   serve: async (loaded) => (await import("#/serve.ts")).serve(loaded),
+  worker: async (loaded) => (await import("#/worker.ts")).work(loaded),
   audit: async (loaded) => (await import("#/serve.ts")).auditDataFolder(loaded),
 });

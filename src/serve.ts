@@ -2,9 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import { registerCompute } from "#/api/compute/v2/routes.ts";
 import { registerIdentity } from "#/api/identity/v3/routes.ts";
 import { registerImages } from "#/api/image/v2/routes.ts";
@@ -35,10 +34,10 @@ import { type Database, openDatabase, openDatabaseReadOnly } from "#/db/database
 import { findSetting, settingOrNew } from "#/db/settings.ts";
 import { REGION } from "#/domain/catalog.ts";
 import { AppError } from "#/domain/errors.ts";
+import { listen, openLog, untilSignal } from "#/foreground.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
 import { GroupedSlots } from "#/lib/keyed-slots.ts";
-import { terminalLog } from "#/lib/terminal-log.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
@@ -85,7 +84,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   await endUnwanted(context);
   stack.use(new CacheCleaner(context));
   stack.use(new GuestWatcher(context));
-  const url = await listen(app, config);
+  const url = `http://${await listen(app, config.listen)}`;
   const cloudsFile = await writeClouds(config, url, adminPassword);
   listening.resolve();
   greet({ url, cloudsFile, takenUp, where: sources.get("dataDir") === "default" ? "" : ` --data-dir ${config.dataDir}` });
@@ -145,23 +144,6 @@ async function buildServer(context: AppContext, openPool: PoolOpener, log: Logge
   return app;
 }
 
-/** Lines for a person where a person looks, JSON elsewhere; always on stderr. */
-function openLog({ logLevel }: Pick<Config, "logLevel">): Logger {
-  const stream = process.stderr.isTTY ? terminalLog(process.stderr) : process.stderr;
-  return pino({ level: logLevel, base: null }, stream);
-}
-
-async function listen(app: Server, config: Config): Promise<string> {
-  const [, host = "", port = ""] = /^\[?(.+?)\]?:(\d+)$/.exec(config.listen) ?? [];
-  try {
-    await app.listen({ host, port: Number(port) });
-  } catch (cause) {
-    throw new AppError("conflict", `Cannot listen on ${config.listen}: ${(cause as Error).message}. Choose another address with --listen.`, { cause });
-  }
-  const { port: bound } = app.server.address() as AddressInfo;
-  return `http://${host.includes(":") ? `[${host}]` : host}:${bound}`;
-}
-
 /** The password is known only when it is given or has just been made: else the one in the file stays, beside what may be a new address. */
 async function writeClouds(config: Config, url: string, password: string | undefined): Promise<string> {
   const path = join(config.dataDir, "clouds.yaml");
@@ -191,10 +173,4 @@ function greet({ url, cloudsFile, takenUp, where }: { url: string; cloudsFile: s
 
 function databasePath({ dataDir }: Pick<Config, "dataDir">): string {
   return join(dataDir, "mica.db");
-}
-
-function untilSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
-  });
 }

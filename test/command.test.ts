@@ -197,7 +197,7 @@ async function mica(...args: string[]): Promise<Ran> {
 }
 
 const notHere = async () => Promise.reject(new Error("Only a process of its own serves and audits."));
-const NO_HANDLERS: Handlers = { serve: notHere, audit: notHere };
+const NO_HANDLERS: Handlers = { serve: notHere, worker: notHere, audit: notHere };
 
 /** As the admin of the clouds.yaml in the data folder. */
 async function micaJson<Answer>(...args: string[]): Promise<Answer> {

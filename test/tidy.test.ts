@@ -37,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   vm: ["tools", "config (types)"],
 };
 
-const BUILDERS = ["main.ts", "serve.ts"];
+const BUILDERS = ["main.ts", "serve.ts", "worker.ts", "foreground.ts"];
 
 const LINES_MAX = 450;
 

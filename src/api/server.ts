@@ -36,6 +36,8 @@ export interface ServerOptions {
   readonly jsonTimeoutMs?: number;
   /** How long a connection may stand still in the middle of a request or an answer. */
   readonly idleTimeoutMs?: number;
+  /** Speaks TLS, and only with those who show a certificate of the same authority (PEM). */
+  readonly tls?: { readonly ca: Buffer; readonly cert: Buffer; readonly key: Buffer; readonly minVersion: "TLSv1.2" };
 }
 
 declare module "fastify" {
@@ -65,8 +67,9 @@ const PARAMETER_LENGTH_MAX = 3 * KiB;
  * Every route needs a token unless its `config` says `public`. Handlers find who asks in `request.caller`.
  */
 export function createServer(options: ServerOptions): Server {
-  const { authenticate, log, jsonBytesMax = MiB, jsonTimeoutMs = JSON_TIMEOUT_MS, idleTimeoutMs = IDLE_TIMEOUT_MS } = options;
+  const { authenticate, log, jsonBytesMax = MiB, jsonTimeoutMs = JSON_TIMEOUT_MS, idleTimeoutMs = IDLE_TIMEOUT_MS, tls } = options;
   const app = Fastify({
+    ...(tls && { https: { ...tls, requestCert: true, rejectUnauthorized: true } }),
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }), // logRequests() does it.
     genReqId: () => `req-${randomUUID()}`,

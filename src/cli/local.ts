@@ -8,6 +8,8 @@ import type { CommandContext } from "./command.ts";
 export interface Handlers {
   /** Ends when Mica has ended, after SIGTERM or SIGINT. */
   serve(loaded: LoadedConfig): Promise<void>;
+  /** The same for the pools of this host alone, which Mica elsewhere uses. */
+  worker(loaded: LoadedConfig): Promise<void>;
   /** Compares the records with the bytes; beside a running Mica too. */
   audit(loaded: LoadedConfig): Promise<readonly Finding[]>;
 }
@@ -25,6 +27,25 @@ type Flags = Readonly<Record<string, string>>;
 export function addServeCommand(program: Command, handlers: Handlers): void {
   const command = program.command("serve").description("run Mica in the foreground, until SIGTERM or Ctrl-C");
   withConfigOptions(command).action(async (flags: Flags) => handlers.serve(load(flags)));
+}
+
+/** Its own addresses and certificates have short names here. */
+export function addWorkerCommand(program: Command, handlers: Handlers): void {
+  const command = program.command("worker").description("serve the pools of this host to Mica on other hosts, until SIGTERM or Ctrl-C");
+  command.option("--config <file>", "the configuration file; else MICA_CONFIG, else mica.json in the data folder");
+  for (const [flag, key] of Object.entries(WORKER_FLAGS)) command.addOption(new Option(`${flag} <value>`, optionOf(key).schema.description ?? ""));
+  command.action(async ({ config, ...flags }: Flags) => {
+    const keys = Object.entries(WORKER_FLAGS).map(([flag, key]) => [key, flags[new Option(flag).attributeName()]] as const);
+    await handlers.worker(loadConfig({ flags: { config, ...Object.fromEntries(keys) } }));
+  });
+}
+
+const WORKER_FLAGS = { "--data-dir": "dataDir", "--listen": "worker.listen", "--listen-nbd": "worker.listenNbd", "--tls-dir": "worker.tlsDir", "--log-level": "logLevel" } as const;
+
+function optionOf(key: string): (typeof OPTIONS)[number] {
+  const option = OPTIONS.find((candidate) => candidate.key === key);
+  if (!option) throw new Error(`Broken invariant: there is no option ${key}`);
+  return option;
 }
 
 export function addConfigCommand(program: Command, { terminal }: CommandContext): void {

@@ -12,7 +12,7 @@ async function run(line: string, handlers: Partial<Handlers> = {}) {
   const out: string[] = [];
   const err: string[] = [];
   const terminal = new Terminal({ write: (text) => out.push(text) }, { write: (text) => err.push(text) }, {});
-  const all: Handlers = { serve: async () => {}, audit: async () => [], ...handlers };
+  const all: Handlers = { serve: async () => {}, worker: async () => {}, audit: async () => [], ...handlers };
   const code = await runCli(line.split(" ").filter(Boolean), all, terminal);
   return { code, out: out.join(""), err: err.join("") };
 }

@@ -2,7 +2,7 @@ import { Command, CommanderError } from "commander";
 import { ClientError, type ClientFailure } from "#/client/errors.ts";
 import { AppError, ERRORS } from "#/domain/errors.ts";
 import type { CommandContext } from "./command.ts";
-import { addAuditCommand, addConfigCommand, addServeCommand, type Handlers } from "./local.ts";
+import { addAuditCommand, addConfigCommand, addServeCommand, addWorkerCommand, type Handlers } from "./local.ts";
 import { Terminal } from "./terminal.ts";
 
 const EXIT_CODES = `
@@ -23,7 +23,10 @@ const EXIT_BY_FAILURE: Readonly<Record<ClientFailure, number>> = {
 };
 
 /** Commands that speak to nobody: the client's code would be a fifth of the time that `mica serve` takes to start. */
-const LOCAL: readonly string[] = ["serve", "audit", "config"];
+const LOCAL: readonly string[] = ["serve", "worker", "audit", "config"];
+
+/** Those that run until a signal ends them, gently. */
+const RUNNING: readonly string[] = ["serve", "worker"];
 
 /** Runs the command line without the program's name, and gives the exit code. */
 export async function runCli(argv: readonly string[], handlers: Handlers, terminal = new Terminal()): Promise<number> {
@@ -61,24 +64,25 @@ async function buildProgram(name: string, context: CommandContext, handlers: Han
     })
     .showHelpAfterError("Try: mica --help");
   addServeCommand(program, handlers);
+  addWorkerCommand(program, handlers);
   addAuditCommand(program, context, handlers);
   addConfigCommand(program, context);
   if (!LOCAL.includes(name)) (await import("./client-commands.ts")).addClientCommands(program, context);
   return program;
 }
 
-/** The first Ctrl-C asks a client command to clean up and end; `serve` has its own, gentler, end. A second one ends the process. */
+/** The first Ctrl-C asks a client command to clean up and end; `serve` and `worker` have their own, gentler, end. A second one ends the process. */
 function interruptOnce(argv: readonly string[], interrupted: AbortController): () => void {
-  if (argv[0] === "serve") return () => {};
+  if (RUNNING.includes(argv[0] ?? "")) return () => {};
   const interrupt = () => interrupted.abort();
   process.once("SIGINT", interrupt);
   return () => process.off("SIGINT", interrupt);
 }
 
-/** `mica pools | head -1` ends quietly when head has gone; `serve` goes on, whether somebody reads what it prints or not. For the process, once. */
+/** `mica pools | head -1` ends quietly when head has gone; `serve` and `worker` go on, whether somebody reads what it prints or not. For the process, once. */
 export function endWithReader(argv: readonly string[]): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (argv[0] === "serve") return;
+    if (RUNNING.includes(argv[0] ?? "")) return;
     if (error.code === "EPIPE") process.exit();
     throw error;
   });

@@ -30,6 +30,7 @@ export function crossProblems({ pools, pages, internalTenantProjectId, internalT
   twice("name", pools.map(({ name }) => name));
   twice("path", pools.map(({ path }) => path));
   twice("volumes of", pools.map(({ lvm }) => lvm && lvmPlace(lvm)));
+  twice("pool of a worker", pools.map(({ worker }) => worker && `${worker.url.replace(/\/$/, "")} ${worker.pool}`));
   for (const role of ["images", "volumes"] as const) {
     if (!pools.some(({ roles }) => roles.includes(role))) problems.push(`pools: none of them has the role "${role}"`);
   }
@@ -54,10 +55,10 @@ function poolProblems({ name, driver, path, roles, filterFunction, goodnessFunct
   const inFolder = driver === "file" || driver === "nfs";
   if (inFolder && path === undefined) problems.push(`pools: "${name}" has driver "${driver}" and needs a path`);
   if (!inFolder && path !== undefined) problems.push(`pools: "${name}" has driver "${driver}", which has no path`);
-  for (const other of ["lvm", "rbd", "s3", "http"] as const) {
+  for (const other of ["lvm", "rbd", "s3", "http", "worker"] as const) {
     if (driver === other && !sections[other]) problems.push(`pools: "${name}" has driver "${driver}" and needs a section "${driver}"`);
   }
-  for (const other of ["nfs", "lvm", "rbd", "s3", "http"] as const) {
+  for (const other of ["nfs", "lvm", "rbd", "s3", "http", "worker"] as const) {
     if (driver !== other && sections[other]) problems.push(`pools: "${name}" has driver "${driver}", but a section "${other}"`);
   }
   for (const [key, text] of Object.entries({ filterFunction, goodnessFunction })) {

@@ -89,17 +89,19 @@ function build(chosen: ReadonlyMap<Option, Setting>, env: Readonly<Record<string
 }
 
 /** The configuration before the defaults that depend on other options. */
-type Underived = Omit<Config, "staging" | "servers" | "pools"> & {
+type Underived = Omit<Config, "staging" | "servers" | "worker" | "pools"> & {
   readonly staging: Omit<Config["staging"], "dir"> & { readonly dir?: string };
   readonly servers: Omit<Config["servers"], "dir"> & { readonly dir?: string };
+  readonly worker: Omit<Config["worker"], "tlsDir"> & { readonly tlsDir?: string };
   readonly pools?: Config["pools"];
 };
 
 function derive(config: Underived): Config {
   const staging = { dir: join(config.dataDir, "staging"), ...config.staging };
   const servers = { dir: join(config.dataDir, "servers"), ...config.servers };
+  const worker = { tlsDir: join(config.dataDir, "tls"), ...config.worker };
   const local = { name: "local", path: join(config.dataDir, "pools", "local") };
-  return { ...config, staging, servers, pools: config.pools ?? [Value.Default(POOL_SCHEMA, local) as Config["pools"][number]] };
+  return { ...config, staging, servers, worker, pools: config.pools ?? [Value.Default(POOL_SCHEMA, local) as Config["pools"][number]] };
 }
 
 /** Optional keys of a pool get their defaults. */

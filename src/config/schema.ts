@@ -17,12 +17,14 @@ import { LVM_SCHEMA } from "./pools/lvm.ts";
 import { NFS_SCHEMA } from "./pools/nfs.ts";
 import { RBD_SCHEMA } from "./pools/rbd.ts";
 import { S3_SCHEMA } from "./pools/s3.ts";
+import { WORKER_POOL_SCHEMA } from "./pools/worker.ts";
 import { SERVERS_SCHEMA } from "./servers.ts";
+import { WORKER_SCHEMA } from "./worker.ts";
 
 /** What a pool may be used for. Uploaded images go to the first pool with `images`; caches are kept in pools with `cache`. */
 export const POOL_ROLES = ["images", "volumes", "servers", "cache"] as const;
 
-const POOL_DRIVERS = ["file", "nfs", "lvm", "rbd", "s3", "http"] as const;
+const POOL_DRIVERS = ["file", "nfs", "lvm", "rbd", "s3", "http", "worker"] as const;
 
 const poolName = text({
   description: "Names the pool in records, messages and volume types; never change it while the pool holds disks.",
@@ -48,6 +50,7 @@ export const POOL_SCHEMA = Type.Object(
     rbd: Type.Optional(RBD_SCHEMA),
     s3: Type.Optional(S3_SCHEMA),
     http: Type.Optional(HTTP_SCHEMA),
+    worker: Type.Optional(WORKER_POOL_SCHEMA),
     roles: Type.Array(Type.Enum([...POOL_ROLES]), {
       minItems: 1,
       uniqueItems: true,
@@ -298,6 +301,7 @@ export const CONFIG_SCHEMA = Type.Object({
   }),
   servers: SERVERS_SCHEMA,
   hypervisor: HYPERVISOR_SCHEMA,
+  worker: WORKER_SCHEMA,
   pools: Type.Array(POOL_SCHEMA, {
     minItems: 1,
     derived: "one pool `local` in `<dataDir>/pools/local`",

@@ -22,7 +22,7 @@ export class ByteQueue {
     for (let done = 0; done < target.length; ) {
       if (this.#rest.length === 0) await this.#more();
       const part = this.#shift(Math.min(this.#rest.length, target.length - done));
-      target.set(part, done);
+      part.copy(target, done); // `target.set` is slow where the memory is shared.
       done += part.length;
     }
   }

@@ -50,7 +50,7 @@ function cacheCleaningOf({ cacheCleanBelowPercentage, cacheCleanUntilPercentage,
 }
 
 /** Each driver is loaded only where a pool has it. */
-async function openDriver({ name, driver, path = "", nfs, lvm, rbd, s3, http }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
+async function openDriver({ name, driver, path = "", nfs, lvm, rbd, s3, http, worker }: PoolConfig, isNew: boolean, log: Logger): Promise<StorageDriver> {
   switch (driver) {
     case "file": {
       const { FileDriver } = await import("#/storage/file/driver.ts");
@@ -77,6 +77,10 @@ async function openDriver({ name, driver, path = "", nfs, lvm, rbd, s3, http }: 
     case "http": {
       const { HttpDriver } = await import("#/storage/http/driver.ts");
       return new HttpDriver(given(http), { log });
+    }
+    case "worker": {
+      const { WorkerDriver } = await import("#/storage/worker/driver.ts");
+      return WorkerDriver.open(given(worker));
     }
     default:
       throw new Error(`Broken invariant: there is no driver "${driver}"`);

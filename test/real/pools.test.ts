@@ -64,7 +64,7 @@ async function deleteVolume(mica: MicaProcess, id: string): Promise<void> {
 
 async function cli(mica: MicaProcess, ...args: string[]) {
   const [out, err]: [string[], string[]] = [[], []];
-  const handlers: Handlers = { serve: () => assert.fail("not here"), audit: () => assert.fail("not here") };
+  const handlers: Handlers = { serve: () => assert.fail("not here"), worker: () => assert.fail("not here"), audit: () => assert.fail("not here") };
   const terminal = new Terminal({ write: (text) => out.push(text) }, { write: (text) => err.push(text) }, {});
   const code = await runCli([...args, "--data-dir", mica.dataDir], handlers, terminal);
   return { code, out: out.join(""), err: err.join("") };

@@ -4,7 +4,7 @@ import type { BlockNode } from "#/domain/block-node.ts";
 import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import * as bench from "#/storage/contract/bench.ts";
 import type { ByteRange } from "#/storage/driver.ts";
-import { convert, filesOf, jsonFilename, type NewFile } from "#/tools/qemu-img.ts";
+import { convert, filesOf, jsonFilename, type NewFile, objectArguments } from "#/tools/qemu-img.ts";
 import { run } from "#/tools/run.ts";
 import { readNode } from "#/transfer/read-ahead.ts";
 
@@ -173,5 +173,5 @@ async function assertShows(node: BlockNode, bytes: Uint8Array): Promise<void> {
 }
 
 async function assertSameDisk(a: BlockNode, b: BlockNode): Promise<void> {
-  await run("qemu-img", ["compare", "-q", jsonFilename(a), jsonFilename(b)], { timeoutMs: 30 * SECOND_MS });
+  await run("qemu-img", ["compare", "-q", ...objectArguments([a, b]), jsonFilename(a), jsonFilename(b)], { timeoutMs: 30 * SECOND_MS });
 }

@@ -10,7 +10,7 @@ import { type DiskId, diskId } from "#/domain/ids.ts";
 import { alignedBlocks } from "#/lib/aligned-memory.ts";
 import { KiB, MiB, SECOND_MS } from "#/lib/units.ts";
 import type { ByteRange, NewDisk, StorageDriver, StoredDisk, StoredRef, WorkOptions } from "#/storage/driver.ts";
-import { convert, jsonFilename } from "#/tools/qemu-img.ts";
+import { convert, jsonFilename, objectArguments } from "#/tools/qemu-img.ts";
 import { run } from "#/tools/run.ts";
 
 /** What the parts of the contract share: making content, putting it into disks, reading it back. */
@@ -149,7 +149,7 @@ export async function packed(bytes: Uint8Array): Promise<Uint8Array> {
 /** Has QEMU write one byte over a range of a node. */
 export async function writeNode(node: BlockNode, byte: number, { start, end }: ByteRange): Promise<void> {
   const write = `write -P ${byte} ${start} ${end - start}`;
-  await run("qemu-io", ["-c", write, "-c", "flush", jsonFilename(node)], { timeoutMs: 30 * SECOND_MS });
+  await run("qemu-io", [...objectArguments([node]), "-c", write, "-c", "flush", jsonFilename(node)], { timeoutMs: 30 * SECOND_MS });
 }
 
 /** Neither whole nor partial: nothing at all. */

@@ -79,7 +79,7 @@ export class LimitedDriver extends DriverAround {
   }
 
   override async fill(target: NewDisk, fill: Fill, options: WorkOptions = {}): Promise<void> {
-    return super.fill(target, (node) => this.#limits.lend((bytesPerSecondMax) => fill(node, bytesPerSecondMax), options.signal), options);
+    return super.fill(target, (node, rate) => this.#limits.lend((ours) => fill(node, lower(ours, rate)), options.signal), options);
   }
 
   override async copy(source: StoredRef, target: NewDisk, options: WorkOptions = {}): Promise<void> {
@@ -93,7 +93,7 @@ export class LimitedDriver extends DriverAround {
   /** Both kinds of turns are always taken in this order. */
   async #lent(call: Call, options: WorkOptions, work: (options: WorkOptions) => Promise<void>): Promise<void> {
     const { signal } = options;
-    await this.run({ ...call, signal }, () => this.#limits.lend((bytesPerSecondMax) => work({ ...options, bytesPerSecondMax }), signal));
+    await this.run({ ...call, signal }, () => this.#limits.lend((ours) => work({ ...options, bytesPerSecondMax: lower(ours, options.bytesPerSecondMax) }), signal));
   }
 
   protected override async write(
@@ -116,4 +116,9 @@ export class LimitedDriver extends DriverAround {
       yield block;
     }
   }
+}
+
+/** A pool on another host has a limit here and one there. */
+function lower(one: number | undefined, other: number | undefined): number | undefined {
+  return one !== undefined && other !== undefined ? Math.min(one, other) : (one ?? other);
 }

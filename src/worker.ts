@@ -1,0 +1,78 @@
+/** What `mica worker` is made of: pools of this host, for processes of Mica on others. It has no records, and so no operations of its own. */
+import { existsSync, writeFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { createServer } from "#/api/server.ts";
+import { closeServer } from "#/api/shutdown.ts";
+import { registerWorker } from "#/api/worker/v1/routes.ts";
+import { Exports } from "#/app/worker/exports.ts";
+import { WorkerService } from "#/app/worker/service.ts";
+import type { LoadedConfig } from "#/config/load.ts";
+import type { Config } from "#/config/schema.ts";
+import { lockDataFolder } from "#/db/data-lock.ts";
+import { AppError } from "#/domain/errors.ts";
+import { cannotListen, hostAndPort, listen, openLog, untilSignal } from "#/foreground.ts";
+import { SECOND_MS } from "#/lib/units.ts";
+import { openPool } from "#/storage/open-pool.ts";
+import type { Pool } from "#/storage/pool.ts";
+import { Pools } from "#/storage/pools.ts";
+import { NbdFront } from "#/tools/nbd-front.ts";
+import { limitConversions } from "#/tools/qemu-img.ts";
+import { readTlsFolder } from "#/tools/tls-folder.ts";
+
+/** How long calls may take to come to rest at the end. */
+const CLOSE_LIMIT_MS = 10 * SECOND_MS;
+
+/** Serves until SIGTERM or SIGINT. Errors: `config_invalid`, `conflict`. */
+export async function work({ config, warnings }: LoadedConfig): Promise<void> {
+  const ended = untilSignal();
+  const log = openLog(config);
+  for (const warning of warnings) log.warn(warning);
+  refuseDetours(config);
+  const tls = await readTlsFolder(config.worker.tlsDir, "server");
+  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await using stack = new AsyncDisposableStack();
+  stack.use(lockDataFolder(join(config.dataDir, "mica.lock")));
+  const { timeLimitMs, addressSpaceBytesMax, cpuSecondsMax } = config.tools;
+  limitConversions({ timeoutMs: timeLimitMs, addressSpaceBytes: addressSpaceBytesMax, cpuSeconds: cpuSecondsMax });
+
+  const pools = stack.use(new Pools(await Promise.all(config.pools.map((pool) => openOwn(pool, config, log)))));
+  const exports = new Exports(pools);
+  const { listenNbd } = config.worker;
+  const nbd = await NbdFront.listen({ ...hostAndPort(listenNbd), tls, find: (name) => exports.find(name), log }).catch((cause: unknown) => {
+    throw cannotListen(listenNbd, "--listen-nbd", cause);
+  });
+  stack.use(nbd);
+  const app = createServer({ authenticate: refuseTokens, log, tls });
+  registerWorker(app, new WorkerService({ pools, exports, nbd, log }));
+  stack.defer(() => closeServer(app, CLOSE_LIMIT_MS));
+  const address = await listen(app, config.worker.listen);
+  process.stdout.write(`Mica's worker listens on https://${address}, and shows disks on port ${nbd.port}\n`);
+  log.info({ signal: await ended }, "ending");
+}
+
+/** Its bytes would come this way for nothing. */
+function refuseDetours({ pools }: Config): void {
+  const far = pools.find(({ driver }) => driver === "worker");
+  if (far) throw new AppError("config_invalid", `Pool "${far.name}" is another worker's: a worker serves the pools of its own host only. Have Mica ask that one.`);
+}
+
+/** A pool that was open once is not new any more: its folder must not be made anew where its file system is not mounted. There are no records that say so. */
+async function openOwn(config: Config["pools"][number], { dataDir }: Config, log: Logger): Promise<Pool> {
+  const folder = join(dataDir, "opened-pools");
+  const note = join(folder, config.name);
+  const pool = await openPool(config, { log, isNew: async () => !existsSync(note) });
+  await mkdir(folder, { recursive: true });
+  const noteWhenUp = () => {
+    if (pool.down) setTimeout(noteWhenUp, SECOND_MS).unref();
+    else writeFileSync(note, "");
+  };
+  noteWhenUp();
+  return pool;
+}
+
+/** All routes here are for those whose certificates have let them in. */
+async function refuseTokens(): Promise<never> {
+  throw new AppError("unauthorized", "A worker knows no users.");
+}
