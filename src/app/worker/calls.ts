@@ -10,11 +10,13 @@ import type { Pools } from "#/storage/pools.ts";
 const Id = Type.Unsafe<DiskId>(Type.String({ pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$" }));
 const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const Format = Type.Enum([...DISK_FORMATS]);
+/** Nothing but what is named here reaches a pool: no location, above all. */
+const CLOSED = { additionalProperties: false };
 /** A disk that is to be made. */
-export const Target = Type.Object({ id: Id, format: Format, virtualSizeBytes: Bytes, frozen: Type.Optional(Type.Boolean()) });
+export const Target = Type.Object({ id: Id, format: Format, virtualSizeBytes: Bytes, frozen: Type.Optional(Type.Boolean()) }, CLOSED);
 /** A disk that is there; `pool` where it lies in another pool of the same worker. */
-export const Source = Type.Object({ id: Id, format: Format, virtualSizeBytes: Bytes, parent: Type.Optional(Id), pool: Type.Optional(Type.String()) });
-export const Range = Type.Object({ start: Bytes, end: Bytes });
+export const Source = Type.Object({ id: Id, format: Format, virtualSizeBytes: Bytes, parent: Type.Optional(Id), pool: Type.Optional(Type.String()) }, CLOSED);
+export const Range = Type.Object({ start: Bytes, end: Bytes }, CLOSED);
 const OnlyId = { id: Id };
 
 /** What a call runs with beside its parameters. */

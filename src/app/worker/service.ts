@@ -38,7 +38,7 @@ export class WorkerService {
   find(name: string, method: string): Pool {
     const pool = this.#pools.find(name);
     if (!pool) throw new AppError("not_found", `There is no pool "${name}" here.`);
-    if (!(method in CALLS) && !(method in STREAMS)) throw new AppError("not_found", `There is no call "${method}".`);
+    if (!Object.hasOwn(CALLS, method) && !Object.hasOwn(STREAMS, method)) throw new AppError("not_found", `There is no call "${method}".`);
     return pool;
   }
 

@@ -1,9 +1,19 @@
+import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
+import { get, type RequestOptions } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
+import { after, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import type { AppError } from "#/domain/errors.ts";
+import { KiB, MiB } from "#/lib/units.ts";
+import { assertContent, dense, listed, newDisk, putNew, rejectsWith } from "#/storage/contract/bench.ts";
 import { storageDriverContract } from "#/storage/contract.ts";
+import { FileDriver } from "#/storage/file/driver.ts";
+import { WorkerConnection } from "#/storage/worker/connection.ts";
 import { WorkerDriver } from "#/storage/worker/driver.ts";
+import { makeCertificates } from "#/tools/test-certificates.ts";
+import { readTlsFolder } from "#/tools/tls-folder.ts";
 import { WorkerProcess } from "../../../test/support/worker-process.ts";
 
 /** Each test has an empty pool of its own. */
@@ -18,6 +28,116 @@ after(async () => {
 });
 
 const unused = names.values();
-const openFar = () => WorkerDriver.open({ url: worker.url, pool: unused.next().value ?? "none", tlsDir: worker.tlsDir });
+let lastPool = "none";
+const openFar = () => {
+  lastPool = unused.next().value ?? "none";
+  return WorkerDriver.open({ url: worker.url, pool: lastPool, tlsDir: worker.tlsDir });
+};
 
 storageDriverContract("WorkerDriver", openFar);
+
+describe("WorkerDriver", () => {
+  it("says what the pool can do there, and that its place is there", async () => {
+    await using far = await openFar();
+    await using near = await FileDriver.open(root);
+    const host = new URL(worker.url).host;
+    assert.equal(far.can.clone, near.can.clone);
+    assert.ok(far.can.place.startsWith(`worker:${host}/file:`), far.can.place);
+    assert.equal(far.can.growsInUse, false);
+  });
+
+  it("lets nobody in without a certificate of the same authority, and trusts no worker without one", async () => {
+    await using stranger = await strangerCertificates();
+    const { url } = worker;
+    await rejectsWith("pool_unavailable", () => WorkerDriver.open({ url, pool: "p0", tlsDir: stranger.dir }));
+    await rejectsWith("config_invalid", () => WorkerDriver.open({ url, pool: "p0", tlsDir: root }));
+    const { ca } = await readTlsFolder(worker.tlsDir, "client");
+    const { cert, key } = await readTlsFolder(stranger.dir, "client");
+    for (const own of [{}, { cert, key }]) await assert.rejects(getWith({ ca, ...own }));
+    assert.equal(await getWith(await readTlsFolder(worker.tlsDir, "client")), 200);
+  });
+
+  it("names a pool that is not there", async () => {
+    await assert.rejects(WorkerDriver.open({ url: worker.url, pool: "none", tlsDir: worker.tlsDir }), /has no pool "none"/);
+  });
+
+  it("passes on the pool's reasons alone", async () => {
+    await using far = await openFar();
+    const missing = newDisk(MiB);
+    await assert.rejects(far.resize(missing, 2 * MiB), (error: AppError) => {
+      assert.equal(error.code, "disk_not_found");
+      assert.doesNotMatch(error.message, /Cannot|pool "/);
+      return true;
+    });
+  });
+
+  it("takes no parameters that are none: ids are ids, and sizes are sizes", async () => {
+    using connection = new WorkerConnection(worker.url, await readTlsFolder(worker.tlsDir, "client"));
+    const ask = async (method: string, parameters: object) => (await connection.call("p0", method, parameters)).result();
+    const { id } = newDisk(1);
+    for (const wrong of [{}, { id: "../p1/x" }, { id: `${id}/..` }, { id: 7 }]) await rejectsWith("bad_request", () => ask("stat", wrong));
+    await rejectsWith("bad_request", () => ask("create", { target: { id, format: "raw", virtualSizeBytes: -1 } }));
+    await rejectsWith("bad_request", () => ask("read", { disk: { id, format: "raw", virtualSizeBytes: 1, location: "file:///etc/passwd" }, range: { start: 0, end: 1 } }));
+    await rejectsWith("pool_unavailable", () => ask("clone", { source: { id, format: "raw", virtualSizeBytes: 1, pool: "none" }, target: { id, format: "raw", virtualSizeBytes: 1 } }));
+    await rejectsWith("pool_unavailable", () => ask("constructor", {}));
+  });
+
+  it("leaves nothing of a disk whose sender goes away", async () => {
+    const far = await openFar();
+    await using other = await WorkerDriver.open({ url: worker.url, pool: lastPool, tlsDir: worker.tlsDir });
+    const writer = await far.receive(newDisk(MiB));
+    await writer.write(dense(64 * KiB, 1), 0);
+    assert.equal((await listed(other)).length, 1);
+    await far[Symbol.asyncDispose](); // Its connections are cut.
+    for (const endMs = Date.now() + 10_000; (await listed(other)).length > 0; ) {
+      assert.ok(Date.now() < endMs, "something is left");
+      await delay(20);
+    }
+    await rejectsWith("pool_unavailable", () => writer.finish(MiB));
+  });
+
+  it("leaves nothing of a disk whose filler goes away", async () => {
+    const far = await openFar();
+    await using other = await WorkerDriver.open({ url: worker.url, pool: lastPool, tlsDir: worker.tlsDir });
+    const disk = newDisk(MiB);
+    await rejectsWith("pool_unavailable", () => far.fill(disk, () => far[Symbol.asyncDispose]()));
+    for (const endMs = Date.now() + 10_000; (await listed(other)).length > 0; ) {
+      assert.ok(Date.now() < endMs, "something is left");
+      await delay(20);
+    }
+  });
+
+  it("says that the pool is away when the worker is killed, and goes on when it is back", async () => {
+    await using far = await openFar();
+    const bytes = dense(4 * MiB, 1);
+    const disk = await putNew(far, bytes);
+    const writer = await far.receive(newDisk(MiB));
+    const reading = far.read(disk, { start: 0, end: bytes.length })[Symbol.asyncIterator]();
+    await reading.next();
+    await worker.kill();
+    await rejectsWith("pool_unavailable", () => far.capacity());
+    await rejectsWith("pool_unavailable", () => writer.write(dense(64 * KiB, 1), 0));
+    await writer.abort();
+    await rejectsWith("pool_unavailable", async () => {
+      while (!(await reading.next()).done);
+    });
+    await worker.start();
+    await assertContent(far, disk, bytes);
+  });
+});
+
+async function strangerCertificates(): Promise<AsyncDisposable & { readonly dir: string }> {
+  const dir = await mkdtemp(join(root, "stranger-"));
+  await makeCertificates(dir);
+  return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true }) };
+}
+
+/** The status of the worker's first answer to whoever shows these. */
+function getWith(tls: RequestOptions): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    get(`${worker.url}/worker/v1`, { ...tls, agent: false }, (answer) => {
+      answer.resume();
+      resolve(answer.statusCode);
+    }).on("error", reject);
+  });
+}
