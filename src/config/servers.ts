@@ -1,5 +1,5 @@
 import Type from "typebox";
-import { HOUR_MS, SECOND_MS } from "#/lib/units.ts";
+import { HOUR_MS, MINUTE_MS, SECOND_MS } from "#/lib/units.ts";
 import { text, whole } from "./option-types.ts";
 
 /** Kinds of server disks, by Nova's names: `[libvirt] images_type`. */
@@ -68,6 +68,11 @@ export const SERVERS_SCHEMA = Type.Object({
   freezeMsMax: whole(10 * SECOND_MS, SECOND_MS / 10, {
     unit: "ms",
     description: "How long a guest's file systems may be frozen, or its processors stand still, while its disks are captured. Then it goes on, and the capture is made in another way or fails.",
+  }),
+  mirrorStallMsMax: whole(10 * MINUTE_MS, SECOND_MS / 10, {
+    unit: "ms",
+    description:
+      "How long the mirror of a disk may come no closer to it, by a hundredth of what is missing: its guest writes faster than it is copied. Then it is ended, and the capture is made in another way or fails. The first copy of 1 TiB needs 18 MiB/s for that. Nova waits for ever.",
   }),
   nonInheritableImageProperties: Type.Array(Type.String({ minLength: 1 }), {
     default: ["cache_in_nova", "bittorrent"],

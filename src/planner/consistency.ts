@@ -32,10 +32,10 @@ export function expectedConsistency(method: CaptureMethod, { state, shutDown, ha
   return { level: "filesystem", because: "the agent in the guest is there, and freezes its file systems for the instant" };
 }
 
-/** `calls`: how many calls of storage and QEMU make the instant; several must find the guest still. */
+/** `calls`: how many calls of storage and QEMU make the instant; several must find the guest still, and so must the end of a mirror. */
 export function effectOnGuest(method: CaptureMethod, guest: CapturedGuest, calls: number): GuestEffect {
   if (guest.state === "off" || guest.state === "suspended") return "none";
   if (method === "cold") return "stopped";
   if (expectedConsistency(method, guest).level === "filesystem") return "frozen";
-  return calls > 1 && guest.state === "running" ? "paused" : "none";
+  return (calls > 1 || method === "live_mirror") && guest.state === "running" ? "paused" : "none";
 }

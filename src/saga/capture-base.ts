@@ -26,17 +26,22 @@ type Context = SagaContext<CaptureParams>;
 const PREFIX = "mica-";
 const checkpointOf = ({ operationId }: Context): string => `${PREFIX}${operationId}`;
 
-/** Opens the views of the disks, from now on remembering what changes where that is wanted. Those that have lost what changed since their base lose the base. */
-export async function openBackup(context: Context, disks: readonly CapturedDisk[], signal: AbortSignal): Promise<void> {
+/**
+ * Prepares views of the disks, and from then on to remember what changes where that is wanted. The answer opens them, at the instant. Disks that have lost what changed since their
+ * base lose the base.
+ */
+export async function prepareBackup(context: Context, disks: readonly CapturedDisk[], signal: AbortSignal): Promise<(signal: AbortSignal) => Promise<void>> {
+  const { hypervisor, params } = context;
+  const open = await hypervisor.prepareBackup(params.serverId, await backupOf(context, disks), { signal });
+  return (signal) => open({ signal }).catch((error: unknown) => openWithoutBase(context, disks, error, signal));
+}
+
+async function openWithoutBase(context: Context, disks: readonly CapturedDisk[], error: unknown, signal: AbortSignal): Promise<void> {
   const { db, hypervisor, params } = context;
-  try {
-    await hypervisor.beginBackup(params.serverId, await backupOf(context, disks), { signal });
-  } catch (error) {
-    if (asAppError(error)?.code !== "checkpoint_lost") throw error;
-    context.log.warn({ server: params.serverId, err: error }, "what changed since the last image is lost: all is read");
-    for (const { deviceId } of disks) await removeCaptureBase(db, deviceId); // They have checkpoints, and no disks in pools.
-    await hypervisor.beginBackup(params.serverId, await backupOf(context, disks), { signal });
-  }
+  if (asAppError(error)?.code !== "checkpoint_lost") throw error;
+  context.log.warn({ server: params.serverId, err: error }, "what changed since the last image is lost: all is read");
+  for (const { deviceId } of disks) await removeCaptureBase(db, deviceId); // They have checkpoints, and no disks in pools.
+  await hypervisor.beginBackup(params.serverId, await backupOf(context, disks), { signal });
 }
 
 interface Seen {

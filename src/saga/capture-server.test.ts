@@ -21,7 +21,7 @@ const root = someContent();
 const SIZE_BYTES = 2 * MiB;
 
 interface Case {
-  readonly only?: CaptureMethod;
+  readonly only?: CaptureMethod | undefined;
   readonly vmState?: "active" | "paused" | "stopped" | "suspended";
   readonly format?: "raw" | "qcow2";
   readonly agent?: boolean;
@@ -110,6 +110,15 @@ describe("captureServer", () => {
     });
   }
 
+  for (const only of ["backup_job", "live_mirror", "cold"] as const) {
+    it(`says what was kept aside for an image by ${only}`, async () => {
+      await using world = await ServerWorld.open();
+      const { actual } = await world.run(captureServer, await prepare(world, { only }));
+      const { bytesRead, bytesTemporary } = JSON.parse(actual ?? "{}");
+      assert.ok(only === "cold" ? bytesTemporary === 0 : bytesTemporary > 0 && bytesTemporary <= 2 * bytesRead, `${bytesTemporary} of ${bytesRead}`);
+    });
+  }
+
   it("takes the next method where one breaks, and says so", async () => {
     await using world = await ServerWorld.open();
     const params = await prepare(world);
@@ -121,6 +130,21 @@ describe("captureServer", () => {
     assert.match(actual ?? "", /this QEMU has no such job/);
     await assertImage(world, params, "raw");
     await assertAsBefore(world, params, "active");
+  });
+
+  it("ends a mirror that comes no closer, and takes the next method, or fails with the reason", async () => {
+    for (const only of [undefined, "live_mirror"] as const) {
+      await using world = await ServerWorld.open({ mirrorStallMsMax: 50 });
+      const params = await prepare(world, { only });
+      const [disk] = params.disks;
+      const ways = disk?.ways.filter(({ capture }) => capture?.method !== "backup_job") ?? [];
+      world.host.get(params.serverId).outruns = true;
+      const { actual, error_message: because } = await world.run(captureServer, { ...params, disks: params.disks.map((one) => ({ ...one, ways })) });
+      assert.equal(JSON.parse(actual ?? "{}").capture.methods.vda, only ?? "cold");
+      assert.match(only ? (because ?? "") : (actual ?? ""), /writes faster than disk vda is copied/);
+      await assertAsBefore(world, params, "active");
+      assert.equal((await world.sagas.image(params.imageId))?.status, only ? undefined : "active");
+    }
   });
 
   for (const vmState of ["active", "paused"] as const) {

@@ -18,13 +18,14 @@ import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
 import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
 import { forgetImage } from "#/saga/forget-image.ts";
-import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
+import { beginHashImage } from "#/saga/hash-image.ts";
 import { atOneInstant, type InstantWish, letGo } from "#/saga/instant.ts";
 import { discardTarget, fillTarget, type NewDiskRecord, recordTarget } from "#/saga/materialise.ts";
 import { standingOf } from "#/saga/power-state.ts";
 import { settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
-import { type CapturedDisk, type CaptureParams, closeViews, has, liveDisk, type Methods, openView, openViews, prepareViews, wayOf } from "#/saga/server-views.ts";
+import { type CapturedDisk, type CaptureParams, closeViews, has, liveDisk, type Methods, type OpenViews, openView, prepareViews, wayOf } from "#/saga/server-views.ts";
 import { giveUpUpload, setVolumeBack, type UploadVolume } from "#/saga/upload-volume.ts";
+import { bytesKeptAside, captureFolder } from "#/vm/capture-folder.ts";
 
 export interface CaptureServer extends CaptureParams {
   /** Recorded already, `queued`. One that stands for volumes has no bytes of its own. Null where only a snapshot of a volume was asked for. */
@@ -67,10 +68,6 @@ export const captureServer: Saga<Context> = {
     {
       name: "close",
       run: close,
-    },
-    {
-      name: "hash",
-      run: hash,
     },
     {
       name: "publish",
@@ -117,23 +114,23 @@ async function takeViews(context: Context, scope: StepScope): Promise<void> {
 async function takeBy(context: Context, methods: Methods, { signal, progress }: StepScope): Promise<void> {
   await context.report({ capture: { methods, holds: true } });
   const atMs = context.clock.nowMs();
-  await prepareViews(context, methods, signal, progress);
-  const facts = has(methods, "pool_snapshot", "backup_job", "live_mirror") ? await instant(context, methods) : { atMs, ...(await whileStill(context, methods)) };
+  const open = await prepareViews(context, methods, signal, progress);
+  const facts = has(methods, "pool_snapshot", "backup_job", "live_mirror") ? await instant(context, methods, open) : { atMs, ...(await whileStill(context, open)) };
   await context.report({ capture: { methods, ...facts } });
 }
 
-async function instant(context: Context, methods: Methods): Promise<Omit<Captured, "methods">> {
+async function instant(context: Context, methods: Methods, open: OpenViews): Promise<Omit<Captured, "methods">> {
   let opening: Promise<void> | undefined;
   try {
-    return await atOneInstant(context, wishOf(context, methods), (signal) => (opening = openViews(context, methods, signal)));
+    return await atOneInstant(context, wishOf(context, methods), (signal) => (opening = open(signal)));
   } finally {
     await Promise.allSettled([opening]); // The guest went on; what was begun for it ends before it is closed.
   }
 }
 
 /** Nobody writes to the disks: there is time. */
-async function whileStill(context: Context, methods: Methods): Promise<{ level: ConsistencyLevel; because?: string }> {
-  await openViews(context, methods, new AbortController().signal);
+async function whileStill(context: Context, open: OpenViews): Promise<{ level: ConsistencyLevel; because?: string }> {
+  await open(new AbortController().signal);
   const guest = await context.hypervisor.stat(context.params.serverId);
   if (guest?.state === "shutoff" && guest.reason === "shutdown") return { level: "application" };
   return { level: "crash", because: guest?.state === "suspended" ? "the guest's memory is not in the image" : "the guest had not shut down by itself" };
@@ -141,7 +138,7 @@ async function whileStill(context: Context, methods: Methods): Promise<{ level: 
 
 function wishOf({ params }: Context, methods: Methods): InstantWish {
   const calls = Object.values(methods).filter((method) => method !== "backup_job").length + (has(methods, "backup_job") ? 1 : 0);
-  return { serverId: params.serverId, hasAgent: params.hasAgent, requiresQuiesce: params.requiresQuiesce, pauses: calls > 1 };
+  return { serverId: params.serverId, hasAgent: params.hasAgent, requiresQuiesce: params.requiresQuiesce, pauses: calls > 1 || has(methods, "live_mirror") };
 }
 
 async function dropViews(context: Context): Promise<void> {
@@ -167,7 +164,8 @@ function gentlestLeft({ params }: Context, methods: Methods, error: AppError | u
 }
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
-  const { disks } = context.params;
+  const { params, limits } = context;
+  const { disks } = params;
   await show(context, "image_uploading");
   const sums = { bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 };
   for (const [index, disk] of disks.entries()) {
@@ -175,6 +173,7 @@ async function materialise(context: Context, scope: StepScope): Promise<void> {
     const moved = await makeResult(context, disk, { ...scope, progress });
     for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += moved[name] ?? 0;
   }
+  sums.bytesTemporary += await bytesKeptAside(captureFolder(limits.servers.dir, params.serverId));
   await context.report(sums);
 }
 
@@ -213,12 +212,6 @@ async function close(context: Context): Promise<void> {
   await closeViews(context, capture.methods, { all: false, restarts: params.runs });
   if (has(capture.methods, "cold")) await context.report({ capture: { ...capture, downtimeMs: clock.nowMs() - (capture.atMs ?? 0) } });
   await captureSlots.giveBack(params.serverId, operationId);
-}
-
-/** Bytes that were moved are hashed before the image is shown; others in the background. */
-async function hash(context: Context, scope: StepScope): Promise<void> {
-  const disk = imageDisk(context);
-  if (disk && !movesNothing(context, disk)) await hashImageDisk(context, disk.becomes.id, targetOf(context, disk).id, scope);
 }
 
 async function publish(context: Context): Promise<void> {
@@ -282,8 +275,8 @@ async function rotate(context: Context): Promise<void> {
 async function goOnInBackground(context: Context): Promise<void> {
   for (const disk of context.params.disks) await flattenBeyondLimit(context, await liveDisk(context, disk)).catch(() => {}); // The disk may be gone.
   const disk = imageDisk(context);
-  if (!disk || !movesNothing(context, disk)) return;
-  await flattenInBackground(context, targetOf(context, disk).id);
+  if (!disk) return;
+  if (movesNothing(context, disk)) await flattenInBackground(context, targetOf(context, disk).id);
   await beginHashImage(context, disk.becomes.id);
 }
 

@@ -42,6 +42,7 @@ export interface ServerLimits {
   readonly resizeFsUsingBlockDevice: boolean;
   readonly maxConcurrentSnapshots: number;
   readonly freezeMsMax: number;
+  readonly mirrorStallMsMax: number;
 }
 
 /** What a saga's steps are given. `params` came through the journal: plain JSON. */

@@ -12,12 +12,12 @@ export interface InstantWish {
   readonly hasAgent: boolean;
   /** Fail rather than capture file systems that are not frozen (`os_require_quiesce`). */
   readonly requiresQuiesce: boolean;
-  /** Disks that cannot be captured all in one call are so while the processors stand still. */
+  /** Disks that cannot be captured all in one call are so while the processors stand still; and while a guest writes a mirror need not come to its end. */
   readonly pauses: boolean;
 }
 
 /**
- * Does the work while the guest's file systems are frozen, where its agent can; else, where several disks are to be of one instant, while its processors stand still. The guest goes on
+ * Does the work while the guest's file systems are frozen, where its agent can; else, where the wish says so, while its processors stand still. The guest goes on
  * whatever happens, and the work has `servers.freezeMsMax`. `agent_unavailable` where a freeze is required and fails; what the work throws.
  */
 export async function atOneInstant(context: SagaContext<object>, wish: InstantWish, work: (signal: AbortSignal) => Promise<void>): Promise<Omit<Captured, "methods">> {

@@ -7,7 +7,7 @@ import type { Holder } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
-import { openBackup } from "#/saga/capture-base.ts";
+import { prepareBackup } from "#/saga/capture-base.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { viewOf } from "#/transfer/guest-view.ts";
@@ -34,26 +34,31 @@ export interface CaptureParams {
 
 type Context = SagaContext<CaptureParams>;
 
-/** What comes before the instant, and may take long: the mirrors of disks catch up, or the guest's memory is saved. */
-export async function prepareViews(context: Context, methods: Methods, signal: AbortSignal, progress?: (fraction: number) => void): Promise<void> {
+/** What is left to do at the instant: has each disk's content stay readable, by its method. Short: the guest is held meanwhile. */
+export type OpenViews = (signal: AbortSignal) => Promise<void>;
+
+/** What comes before the instant, and may take long: the mirrors of disks catch up, or the guest's memory is saved; files are made. */
+export async function prepareViews(context: Context, methods: Methods, signal: AbortSignal, progress?: (fraction: number) => void): Promise<OpenViews> {
   const { hypervisor, params, limits } = context;
   const folder = captureFolder(limits.servers.dir, params.serverId);
   if (has(methods, "backup_job", "live_mirror")) await makeCaptureFolder(folder);
   for (const disk of by(params, methods, "live_mirror")) {
-    const { live, virtualSizeBytes } = await liveNode(context, disk);
+    const { live, virtualSizeBytes, bytesPerSecondMax } = await liveNode(context, disk);
     await makeMirror(folder, disk.target, { live, virtualSizeBytes });
     const { node, shallow } = mirrorNode(folder, disk.target, live);
-    await hypervisor.mirrorDisk(params.serverId, disk.target, node, { shallow, signal, onProgress: progress });
+    const { mirrorStallMsMax: stallMsMax } = limits.servers;
+    await hypervisor.mirrorDisk(params.serverId, disk.target, node, { shallow, signal, onProgress: progress, bytesPerSecondMax, stallMsMax });
   }
   if (has(methods, "cold")) await hypervisor.save(params.serverId, { signal });
+  const shown = by(params, methods, "backup_job");
+  const openBackup = shown.length > 0 ? await prepareBackup(context, shown, signal) : undefined;
+  return (signal) => openViews(context, methods, { openBackup, signal });
 }
 
-/** Has each disk's content of this instant stay readable, by its method. Short: the guest is held meanwhile. */
-export async function openViews(context: Context, methods: Methods, signal: AbortSignal): Promise<void> {
+async function openViews(context: Context, methods: Methods, { openBackup, signal }: { openBackup: OpenViews | undefined; signal: AbortSignal }): Promise<void> {
   const { hypervisor, params } = context;
   for (const disk of by(params, methods, "live_mirror")) await hypervisor.endMirror(params.serverId, disk.target, { signal });
-  const shown = by(params, methods, "backup_job");
-  if (shown.length > 0) await openBackup(context, shown, signal);
+  await openBackup?.(signal);
   for (const disk of params.disks) {
     const frozen = frozenAs(context, disk, methods);
     if (frozen) await freezeDisk(context, await liveDisk(context, disk), frozen.id, frozen.holder);
@@ -138,9 +143,10 @@ async function shownNode(context: Context, disk: CapturedDisk, methods: Methods)
   return view.node;
 }
 
-async function liveNode(context: Context, disk: CapturedDisk): Promise<{ live: BlockNode; virtualSizeBytes: number }> {
+async function liveNode(context: Context, disk: CapturedDisk): Promise<{ live: BlockNode; virtualSizeBytes: number; bytesPerSecondMax: number }> {
   const found = await getDisk(context.db, await liveDisk(context, disk));
-  return { live: await context.pools.get(found.pool).open(found, "read"), virtualSizeBytes: found.virtualSizeBytes };
+  const pool = context.pools.get(found.pool);
+  return { live: await pool.open(found, "read"), virtualSizeBytes: found.virtualSizeBytes, bytesPerSecondMax: pool.limits.bandwidthBytesPerSecondMax };
 }
 
 function by({ disks }: CaptureParams, methods: Methods, method: CaptureMethod): CapturedDisk[] {

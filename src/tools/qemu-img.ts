@@ -134,6 +134,12 @@ export function createOverlayArguments({ filename, virtualSizeBytes, backingFile
   return ["create", "-q", "-f", "qcow2", "-u", "-b", backingFilename, "-F", backingFormat, filename, String(virtualSizeBytes)];
 }
 
+/** Makes a qcow2 file that shows zeroes until it is written to; a file of the same name is overwritten. */
+export async function createEmpty(filename: string, virtualSizeBytes: number, options: Pick<RunOptions, "signal"> = {}): Promise<void> {
+  const args = ["create", "-q", "-f", "qcow2", filename, String(virtualSizeBytes)];
+  await run("qemu-img", args, { timeoutMs: LOOK_LIMITS.timeoutMs, ...options }).catch(rethrowFull);
+}
+
 interface ResizeOptions extends Pick<RunOptions, "signal"> {
   /** The disk may also become smaller, and loses what is beyond. */
   readonly shrink?: boolean;

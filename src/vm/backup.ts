@@ -24,6 +24,9 @@ export interface GuestBackups {
    */
   beginBackup(id: string, backup: BackupRequest, options?: CallOptions): Promise<BackupView[]>;
 
+  /** Does what `beginBackup` has to do before the instant. The answer is the instant and little else, for a guest that is held meanwhile: to be called once, and soon. Errors of both as for `beginBackup`, which then shows the views. */
+  prepareBackup(id: string, backup: BackupRequest, options?: CallOptions): Promise<PreparedBackup>;
+
   /** The views that are open, without what changed; undefined where there are none, or none any more: they went with their guest. Fine where it is not defined. */
   findBackup(id: string, options?: CallOptions): Promise<BackupView[] | undefined>;
 
@@ -39,13 +42,15 @@ export interface GuestBackups {
   /**
    * Copies a disk of a running guest into `node` until both are equal, and keeps them so until `endMirror`. `node` must exist in the same size, is overwritten, and is of no use before this has ended. `shallow`: only what
    * the disk's own layer has; `node` is then an overlay, empty, on the same backing file. Repeated, it goes on with the copy under way. Cancelled, or failed, nothing is mirrored.
-   * `conflict` where the guest does not run, a view is open, or the disk is being copied to somewhere else.
+   * `timed_out` where the guest writes faster than it is copied; `conflict` where the guest does not run, a view is open, or the disk is being copied to somewhere else.
    */
   mirrorDisk(id: string, target: string, node: BlockNode, options: MirrorOptions): Promise<void>;
 
   /** Stops mirroring at this instant, and the guest stays on its own disk: after `mirrorDisk` has ended, `node` holds what the guest has written up to now. Fine where nothing is mirrored, or no guest runs. */
   endMirror(id: string, target: string, options?: CallOptions): Promise<void>;
 }
+
+export type PreparedBackup = (options?: CallOptions) => Promise<void>;
 
 export interface BackupRequest {
   /** Names the backup, so that a repeat finds its own: letters, digits, `-`, `_` and `.`. */
@@ -82,4 +87,6 @@ export interface ByteRange {
 
 export interface MirrorOptions extends CopyOptions {
   readonly shallow: boolean;
+  /** How long the copy may come no closer to the disk; without it, for ever. */
+  readonly stallMsMax?: number | undefined;
 }

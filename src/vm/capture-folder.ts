@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm, truncate, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type BlockNode, fileNode, overlayNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
@@ -15,6 +15,20 @@ export async function makeCaptureFolder(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true });
   await mkdir(path, { recursive: true });
   await chmod(path, 0o1777);
+}
+
+/** What its files take now, in bytes: mirrors, and what guests overwrote. */
+export async function bytesKeptAside(path: string): Promise<number> {
+  const names = await readdir(path).catch(unlessMissing);
+  const stats = await Promise.all((names ?? []).map((name) => stat(join(path, name)).catch(unlessMissing)));
+  return stats.reduce((sum, found) => sum + (found?.blocks ?? 0) * STAT_BLOCK_BYTES, 0);
+}
+
+/** stat(2): whatever the file system's own are. */
+const STAT_BLOCK_BYTES = 512;
+
+function unlessMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT") throw error;
 }
 
 /** The disk that a guest's disk `live` is mirrored into: an overlay on what that reads through (`shallow`), or all of one that stands alone. */

@@ -55,6 +55,19 @@ export function contractOfBackups(bench: () => VmBench, guest: () => GuestSpec):
       await write("vdc", 0x45);
     });
 
+    it("a view that was prepared is of the instant that it is opened at", async () => {
+      const { driver } = bench();
+      const { id } = guest();
+      const request = await requestOf(bench(), "one", ["vdb", "vdc"]);
+      const open = await driver.prepareBackup(id, request);
+      assert.equal(await driver.findBackup(id), undefined);
+      await write("vdc", 0x53);
+      await open();
+      await write("vdc", 0x54);
+      await assertHolds(nodeOf(await driver.beginBackup(id, request), "vdc"), 0x53);
+      await driver.endBackup(id);
+    });
+
     it("a guest has one backup at a time, of disks that it has", async () => {
       const { driver } = bench();
       const { id } = guest();

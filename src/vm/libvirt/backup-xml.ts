@@ -50,7 +50,7 @@ export function viewNode({ name, socketPath }: OpenBackup, target: string, which
   return { driver: "raw", file: { driver: "nbd", server: { type: "unix", path: socketPath }, export: exportName(name, target), ...bitmap } };
 }
 
-/** What the guest overwrites goes here: a qcow2 file that libvirt makes. */
+/** What the guest overwrites goes here: a qcow2 file. */
 export function scratchPath(folder: string, target: string): string {
   return join(folder, `${target}.scratch`);
 }

@@ -145,9 +145,9 @@ export class LibvirtCalls {
     await this.#call(CALLS.blockJobAbort, writeDomain(new XdrWriter(), domain).string(disk).int(flags), limits);
   }
 
-  /** Opens views of disks, and makes a checkpoint at the same instant. */
+  /** Opens views of disks, and makes a checkpoint at the same instant. The files for what is overwritten must be there. */
   async backupBegin(domain: DomainRef, backupXml: string, checkpointXml: string | undefined, limits?: LimitedCall): Promise<void> {
-    await this.#call(CALLS.backupBegin, writeDomain(new XdrWriter(), domain).string(backupXml).optionalString(checkpointXml).int(0), limits);
+    await this.#call(CALLS.backupBegin, writeDomain(new XdrWriter(), domain).string(backupXml).optionalString(checkpointXml).int(FLAGS.backupBeginReuseExternal), limits);
   }
 
   /** Undefined where there is none. */

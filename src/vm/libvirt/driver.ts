@@ -2,7 +2,7 @@ import type { HypervisorConfig } from "#/config/hypervisor.ts";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Log } from "#/lib/log.ts";
-import type { BackupRequest, BackupView, MirrorOptions } from "#/vm/backup.ts";
+import type { BackupRequest, BackupView, MirrorOptions, PreparedBackup } from "#/vm/backup.ts";
 import { tailOf } from "#/vm/console-log.ts";
 import type {
   AgentCommand,
@@ -194,6 +194,13 @@ export class LibvirtDriver implements HypervisorDriver {
 
   beginBackup(id: string, backup: BackupRequest, options: CallOptions = {}): Promise<BackupView[]> {
     return this.#on(id, `open views of disks of`, (domain) => this.#backups.begin(domain, backup, options));
+  }
+
+  prepareBackup(id: string, backup: BackupRequest, options: CallOptions = {}): Promise<PreparedBackup> {
+    return this.#on(id, "prepare views of disks of", async (domain) => {
+      const begin = await this.#backups.prepare(domain, backup, options);
+      return (limits = {}) => this.#on(id, "open views of disks of", () => begin(limits));
+    });
   }
 
   findBackup(id: string, options: CallOptions = {}): Promise<BackupView[] | undefined> {

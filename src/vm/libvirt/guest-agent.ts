@@ -13,6 +13,8 @@ const GRACE_MS = 250;
 export class GuestAgent {
   readonly #calls: LibvirtCalls;
   readonly #timeoutMs: number;
+  /** Domains whose last call was a freeze that worked: libvirt knows its limit, and the guest need not wait until it is told again. */
+  readonly #frozen = new Set<string>();
 
   constructor(calls: LibvirtCalls, timeoutMs: number) {
     this.#calls = calls;
@@ -27,7 +29,7 @@ export class GuestAgent {
 
   /** A second freeze is refused by the agent: so it is asked how things are. */
   async freeze(domain: DomainRef, options: CallOptions): Promise<number> {
-    return this.#within(domain, options, async (limits, seconds) => {
+    const count = await this.#within(domain, options, async (limits, seconds) => {
       try {
         return await this.#calls.freeze(domain, limits);
       } catch (error) {
@@ -37,6 +39,8 @@ export class GuestAgent {
         return 1;
       }
     });
+    this.#frozen.add(domain.uuid);
+    return count;
   }
 
   async thaw(domain: DomainRef, options: CallOptions): Promise<void> {
@@ -51,7 +55,7 @@ export class GuestAgent {
     const seconds = Math.max(1, Math.floor(timeoutMs / SECOND_MS));
     const limits = { signal, timeoutMs: timeoutMs + GRACE_MS };
     try {
-      await this.#calls.setAgentResponseTimeout(domain, seconds, limits);
+      if (!this.#frozen.delete(domain.uuid)) await this.#calls.setAgentResponseTimeout(domain, seconds, limits);
       return await work(limits, seconds);
     } catch (error) {
       throw isAgentTrouble(error) ? new AppError("agent_unavailable", error.message, { cause: error }) : error;

@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import { MINUTE_MS } from "#/lib/units.ts";
-import { map } from "#/tools/qemu-img.ts";
+import { createEmpty, map } from "#/tools/qemu-img.ts";
 import type { BackupDisk, BackupRequest, BackupView, ByteRange } from "#/vm/backup.ts";
 import { backupXml, checkpointXml, type OpenBackup, readBackup, scratchPath, targetsOfCheckpoint, viewNode } from "#/vm/libvirt/backup-xml.ts";
 import { type LibvirtCalls, unlessGone } from "#/vm/libvirt/calls.ts";
@@ -29,13 +29,19 @@ export class LibvirtBackups {
   }
 
   async begin(domain: DomainRef, request: BackupRequest, limits: LimitedCall): Promise<BackupView[]> {
+    const begin = await this.prepare(domain, request, limits);
+    await begin(limits);
+    return this.#views(domain, request, limits);
+  }
+
+  /** All but libvirt's one call. */
+  async prepare(domain: DomainRef, request: BackupRequest, limits: LimitedCall): Promise<(limits: LimitedCall) => Promise<void>> {
     if (!(await isActive(this.#calls, domain, limits))) throw new AppError("conflict", "it does not run");
     const disks = disksOf(parseXml(await this.#calls.xml(domain, "live", limits)));
     const wanted = request.disks.map(({ target }) => requireDisk(disks, target));
     const open = await this.open(domain, limits);
     if (open && open.name !== request.name) throw new AppError("conflict", `the backup "${open.name}" is open`);
-    if (!open) await this.#begin(domain, request, wanted, limits);
-    return this.#views(domain, request, limits);
+    return open ? async () => {} : this.#prepare(domain, request, wanted, limits);
   }
 
   async find(domain: DomainRef, limits: LimitedCall): Promise<BackupView[] | undefined> {
@@ -80,15 +86,22 @@ export class LibvirtBackups {
     });
   }
 
-  async #begin(domain: DomainRef, request: BackupRequest, disks: readonly XmlElement[], limits: LimitedCall): Promise<void> {
+  async #prepare(domain: DomainRef, request: BackupRequest, disks: readonly XmlElement[], limits: LimitedCall): Promise<(limits: LimitedCall) => Promise<void>> {
     const { checkpoint, folder } = request;
     for (const disk of disks) if (mirrorOf(disk)) throw new AppError("conflict", `disk ${targetOf(disk)} is being copied`);
-    // What a call left that was killed, or whose guest was.
-    for (const disk of disks) await rm(scratchPath(folder, targetOf(disk)), { force: true });
+    for (const disk of disks) await this.#makeScratch(domain, folder, targetOf(disk), limits);
     if (checkpoint !== undefined) await this.deleteCheckpoint(domain, checkpoint, limits);
     const able = checkpoint === undefined ? [] : disks.filter(remembers).map(targetOf);
     const remembering = checkpoint === undefined || able.length === 0 ? undefined : checkpointXml(checkpoint, able);
-    await this.#calls.backupBegin(domain, backupXml(request), remembering, limits);
+    return (limits) => this.#calls.backupBegin(domain, backupXml(request), remembering, limits);
+  }
+
+  /** Beforehand: while libvirt has QEMU make it, the guest would wait twice as long. */
+  async #makeScratch(domain: DomainRef, folder: string, target: string, limits: LimitedCall): Promise<void> {
+    const filename = scratchPath(folder, target);
+    await rm(filename, { force: true }); // What a call left that was killed, or whose guest was.
+    const { capacityBytes } = await this.#calls.blockInfo(domain, target, limits);
+    await createEmpty(filename, capacityBytes, { signal: limits.signal });
   }
 
   async #views(domain: DomainRef, { disks, checkpoint }: BackupRequest, limits: LimitedCall): Promise<BackupView[]> {

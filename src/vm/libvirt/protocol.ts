@@ -87,6 +87,7 @@ export const FLAGS = {
   undefineSnapshotsMetadata: 1 << 1,
   undefineNvram: 1 << 2,
   undefineCheckpointsMetadata: 1 << 4,
+  backupBeginReuseExternal: 1 << 0,
   blockResizeBytes: 1,
   blockCopyShallow: 1 << 0,
   blockCopyReuseExternal: 1 << 1,

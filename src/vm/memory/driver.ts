@@ -16,7 +16,7 @@ import type {
   HypervisorDriver,
 } from "#/vm/driver.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
-import type { BackupRequest, BackupView, MirrorOptions } from "#/vm/backup.ts";
+import type { BackupRequest, BackupView, MirrorOptions, PreparedBackup } from "#/vm/backup.ts";
 import { tailOf } from "#/vm/console-log.ts";
 import { beginBackup, beginMirror, diskOf, endBackup, endMirror, requireUnread, withoutChanges } from "#/vm/memory/backups.ts";
 import { agentConnected, isActive, type MemoryGuest, MemoryHost } from "#/vm/memory/host.ts";
@@ -196,6 +196,13 @@ export class MemoryHypervisor implements HypervisorDriver {
     return this.#call("beginBackup", id, options, () => beginBackup(this.#active(id), backup));
   }
 
+  prepareBackup(id: string, backup: BackupRequest, options?: CallOptions): Promise<PreparedBackup> {
+    return this.#call("prepareBackup", id, options, () => {
+      for (const { target } of backup.disks) diskOf(this.#active(id), target);
+      return async (limits) => void (await this.beginBackup(id, backup, limits));
+    });
+  }
+
   findBackup(id: string, options?: CallOptions): Promise<BackupView[] | undefined> {
     return this.#call("findBackup", id, options, () => this.#host.guests.get(id)?.backup?.views.map(withoutChanges));
   }
@@ -218,6 +225,7 @@ export class MemoryHypervisor implements HypervisorDriver {
 
   mirrorDisk(id: string, target: string, node: BlockNode, { onProgress, ...options }: MirrorOptions): Promise<void> {
     return this.#call("mirrorDisk", id, options, async () => {
+      if (this.#active(id).outruns) await waitToFail(new AppError("timed_out", `guest ${id} writes faster than disk ${target} is copied`), { ...options, timeoutMs: options.stallMsMax });
       await beginMirror(this.#active(id), target, node, options);
       onProgress?.(1);
       this.#host.emit({ kind: "block_job", id, target, status: "ready" });
@@ -325,9 +333,13 @@ export class MemoryHypervisor implements HypervisorDriver {
   }
 
   async #waitInVain(because: string, { signal, timeoutMs = LIMITS.detachTimeoutMs }: CallOptions): Promise<never> {
-    await waitFor(timeoutMs, signal);
-    throw new AppError("conflict", `${because} within ${timeoutMs} ms`);
+    return waitToFail(new AppError("conflict", `${because} within ${timeoutMs} ms`), { signal, timeoutMs });
   }
+}
+
+async function waitToFail(error: AppError, { signal, timeoutMs = 0 }: CallOptions): Promise<never> {
+  await waitFor(timeoutMs, signal);
+  throw error;
 }
 
 async function waitFor(timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
@@ -336,7 +348,7 @@ async function waitFor(timeoutMs: number, signal: AbortSignal | undefined): Prom
 
 function newGuest(config: GuestSpec): MemoryGuest {
   const off = { live: undefined, state: "shutoff", reason: "unknown", saved: undefined, frozen: false, bootCount: 0 } as const;
-  return { config, ...off, agentHangs: false, listens: true, written: new Map(), backup: undefined, checkpoints: new Map(), mirrors: new Map() };
+  return { config, ...off, agentHangs: false, listens: true, outruns: false, written: new Map(), backup: undefined, checkpoints: new Map(), mirrors: new Map() };
 }
 
 function summary({ config, state, reason }: MemoryGuest): GuestSummary {

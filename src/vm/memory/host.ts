@@ -21,6 +21,8 @@ export interface MemoryGuest {
   agentHangs: boolean;
   /** Whether it takes notice of the power button, and of the request to let go of a disk. */
   listens: boolean;
+  /** Whether it writes faster than its disks are copied. */
+  outruns: boolean;
   readonly written: Map<string, number>;
   backup: MemoryBackup | undefined;
   /** What each disk held at the instant of each checkpoint, by name and target. */
