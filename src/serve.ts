@@ -16,6 +16,7 @@ import type { Finding } from "#/app/audit/finding.ts";
 import { Audits } from "#/app/audits.ts";
 import { CacheCleaner } from "#/app/cache-cleaner.ts";
 import { GuestWatcher } from "#/app/guest-watcher.ts";
+import { StoppedGuests } from "#/app/stopped-guests.ts";
 import type { AppContext } from "#/app/context.ts";
 import { bootstrapIdentity, firstPassword } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
@@ -84,6 +85,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   await endUnwanted(context);
   stack.use(new CacheCleaner(context));
   stack.use(new GuestWatcher(context));
+  stack.use(new StoppedGuests(context));
   const url = `http://${await listen(app, config.listen)}`;
   const cloudsFile = await writeClouds(config, url, adminPassword);
   listening.resolve();

@@ -81,7 +81,7 @@ function placeOf(node: BlockNode, sizeBytes?: number): Pick<Storage, "type" | "s
   }
 }
 
-/** A request that fails after the time to reconnect stops the guest, by its policy. Libvirt takes the certificates from the folder that its own configuration names (qemu.conf, nbd_tls_x509_cert_dir). */
+/** A request that fails after the time to reconnect stops the guest, by its policy; at once with libvirt 9.0, which does not know that time and leaves it out. Libvirt takes the certificates from the folder that its own configuration names (qemu.conf, nbd_tls_x509_cert_dir). */
 function nbdSource({ server, export: name, "tls-creds": certificates }: NbdNode, slice: string | undefined): string {
   const host = server.type === "unix" ? { transport: "unix", socket: server.path } : { name: server.host, port: server.port };
   return element("source", { protocol: "nbd", name, tls: certificates && "yes" }, [element("host", host), element("reconnect", { delay: NBD_RECONNECT_SECONDS }), slice]);
