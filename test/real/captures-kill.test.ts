@@ -52,10 +52,9 @@ function killsBy(methods: readonly Method[]): void {
 
   for (const method of methods) {
     describe(`of an image by ${method}`, () => {
+      let keptId: string | undefined;
       before(async () => {
-        const local = { name: "local", path: join(dataDir, "pools/local"), bandwidthBytesPerSecondMax: method === "pool_snapshot" ? 0 : COPY_BYTES_PER_SECOND };
-        await writeFile(join(dataDir, "mica.json"), JSON.stringify({ pools: [local], servers: { captureMethod: method } }));
-        await restart(cloud);
+        await configure({ bandwidthBytesPerSecondMax: method === "pool_snapshot" ? 0 : COPY_BYTES_PER_SECOND, servers: { captureMethod: method } });
         await untilRunning(cloud, serverId);
       });
 
@@ -66,14 +65,49 @@ function killsBy(methods: readonly Method[]): void {
           await kill(cloud, serverId, victim);
           await untilRested(cloud);
           await assertGuestFree(cloud, { serverId, victim, method });
-          await assertWholeOrGone(cloud, imageId);
+          const isWhole = await assertWholeOrGone(cloud, imageId);
           await cloud.assertAuditClean();
-          await cloud.mica.ask("DELETE", `/image/v2/images/${imageId}`);
+          if (isWhole && keptId === undefined) keptId = imageId;
+          else await cloud.mica.ask("DELETE", `/image/v2/images/${imageId}`);
         });
       }
+
+      it("what is left boots", async () => {
+        assert.ok(keptId, "no kill left an image");
+        const copyId = await cloud.createServer({ imageRef: keptId });
+        await cloud.untilServer(copyId, "ACTIVE");
+        await cloud.untilBooted(copyId);
+        assert.match(await inGuest(cloud.hypervisor, copyId, "/data/check"), /^OK/);
+        await cloud.deleteServer(copyId);
+        await cloud.mica.ask("DELETE", `/image/v2/images/${keptId}`);
+      });
+
+      if (method !== "live_mirror") return;
+      it("its guest writes faster than it is copied: that ends, and nothing is left over", async () => {
+        await configure({ bandwidthBytesPerSecondMax: 4 * MiB, servers: { captureMethod: method, mirrorStallMsMax: 1500 } });
+        await untilRunning(cloud, serverId);
+        await inGuest(cloud.hypervisor, serverId, OUTRUN);
+        const { image_id: imageId } = await cloud.compute("POST", `/servers/${serverId}/action`, { createImage: { name: "captured" } });
+        await untilRested(cloud);
+        await inGuest(cloud.hypervisor, serverId, "rm /tmp/outrun");
+        const { operations } = await cloud.mica.json("GET", "/mica/v1/operations");
+        assert.match(JSON.stringify(operations.find(({ kind }: { kind: string }) => kind === "capture-server")), /writes faster than its disk vda is copied/);
+        assert.equal((await cloud.mica.ask("GET", `/image/v2/images/${imageId}`)).status, 404);
+        await assertGuestFree(cloud, { serverId, victim: "Mica", method });
+        await cloud.assertAuditClean();
+      });
     });
   }
+
+  async function configure({ bandwidthBytesPerSecondMax, servers }: { bandwidthBytesPerSecondMax: number; servers: object }): Promise<void> {
+    const local = { name: "local", path: join(dataDir, "pools/local"), bandwidthBytesPerSecondMax };
+    await writeFile(join(dataDir, "mica.json"), JSON.stringify({ pools: [local], servers }));
+    await restart(cloud);
+  }
 }
+
+/** Writes the same 8 MiB over and over, as fast as it can, until it is told to end. */
+const OUTRUN = "touch /tmp/outrun; setsid sh -c 'while [ -e /tmp/outrun ]; do dd if=/dev/zero of=/data/busy bs=64k count=128 conv=notrunc,fsync; done; rm /data/busy' >/dev/null 2>&1 </dev/null & echo begun";
 
 async function until({ mica }: CloudWithGuests, serverId: string, moment: Moment): Promise<void> {
   if (typeof moment === "number") return delay(moment);
@@ -124,14 +158,19 @@ async function assertGuestFree(cloud: CloudWithGuests, { serverId, victim, metho
   await inGuest(cloud.hypervisor, serverId, "echo thawed >/data/thawed && sync");
 }
 
-async function assertWholeOrGone({ mica }: CloudWithGuests, imageId: string): Promise<void> {
+/** Whether it is there. A small one is hashed soon. */
+async function assertWholeOrGone({ mica }: CloudWithGuests, imageId: string): Promise<boolean> {
   const answer = await mica.ask("GET", `/image/v2/images/${imageId}`);
-  if (answer.status === 404) return;
-  const { status, disk_format: format, os_hash_value: wanted } = (await answer.json()) as Record<string, string>;
+  if (answer.status === 404) return false;
+  const { status, disk_format: format } = (await answer.json()) as Record<string, string>;
   assert.equal(status, "active");
   const file = join(mica.dataDir, "pools/local", `${imageId}.disk`);
-  if (format === "qcow2") assert.equal(await sha512(file), wanted);
+  if (format === "qcow2") {
+    const { os_hash_value: wanted } = await mica.until(() => mica.json("GET", `/image/v2/images/${imageId}`), (image) => image.os_hash_value !== null);
+    assert.equal(await sha512(file), wanted);
+  }
   assert.match(await rootState(file, format ?? ""), /Filesystem state: +clean/);
+  return true;
 }
 
 async function sha512(file: string): Promise<string> {
