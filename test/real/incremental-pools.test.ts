@@ -92,7 +92,8 @@ for (const [name, open] of Object.entries(PLACES)) {
       await cloud.mica.start({ MICA_SERVERS_INCREMENTAL_IMAGES: "false" });
       const full = await capture();
       assert.equal(full.strategy, "stream_convert");
-      const { os_hash_algo: algorithm, os_hash_value: ofFull } = await cloud.mica.json("GET", `/image/v2/images/${full.imageId}`);
+      const look = () => cloud.mica.json("GET", `/image/v2/images/${full.imageId}`);
+      const { os_hash_algo: algorithm, os_hash_value: ofFull } = await cloud.mica.until(look, ({ os_hash_value: value }) => value !== null && value !== undefined);
       assert.equal(await digest(third.imageId, algorithm), ofFull);
       await cloud.assertAuditClean();
     });
