@@ -79,14 +79,16 @@ export class Conversation implements Disposable {
     return this.#write(head("hole", lengthBytes, offset));
   }
 
-  /** Nothing more will be said from here; what still comes is not listened to, up to its end, so that the connection can serve again. */
+  /** Nothing more will be said from here; what still comes is not listened to, up to its end. */
   end(): void {
-    clearInterval(this.#signsOfLife);
     this.#output.end();
-    const timer = setTimeout(() => this.#input.readableEnded || this.#input.destroy(), LEAVE_MS_MAX).unref();
-    for (const event of ["end", "close"]) this.#input.once(event, () => clearTimeout(timer));
-    this.#input.removeAllListeners("readable").on("error", () => {});
-    this.#input.resume();
+    void this.#untilOthersEnd();
+  }
+
+  /** The same for the side that answers: over HTTP a connection can serve again where a request has ended before its answer does. */
+  async endAfterOther(): Promise<void> {
+    await this.#untilOthersEnd();
+    this.#output.end();
   }
 
   /** Leaves at once. */
@@ -94,6 +96,18 @@ export class Conversation implements Disposable {
     clearInterval(this.#signsOfLife);
     this.#output.destroy();
     this.#input.destroy();
+  }
+
+  async #untilOthersEnd(): Promise<void> {
+    clearInterval(this.#signsOfLife);
+    const input = this.#input;
+    if (input.readableEnded || input.destroyed) return;
+    const ended = new Promise((resolve) => input.once("end", resolve).once("close", resolve));
+    const timer = setTimeout(() => input.destroy(), LEAVE_MS_MAX).unref();
+    input.removeAllListeners("readable").on("error", () => {}); // Of a reader that waits: nothing would flow past it.
+    input.resume();
+    await ended;
+    clearTimeout(timer);
   }
 
   async #nextPart(): Promise<Part | undefined> {

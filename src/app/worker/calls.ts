@@ -3,7 +3,7 @@ import Value from "typebox/value";
 import { DISK_FORMATS } from "#/domain/disk.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, poolName } from "#/domain/ids.ts";
-import type { DedupOptions, Lineage, StoredRef } from "#/storage/driver.ts";
+import type { DedupOptions, Lineage, NewDisk, StoredRef } from "#/storage/driver.ts";
 import type { Pool } from "#/storage/pool.ts";
 import type { Pools } from "#/storage/pools.ts";
 
@@ -31,10 +31,10 @@ export interface WorkerCall {
 export const CALLS: Readonly<Record<string, WorkerCall>> = {
   capacity: call({}, (pool) => pool.capacity()),
   stat: call(OnlyId, async (pool, { id }) => (await pool.stat(id)) ?? null),
-  create: call({ target: Target }, (pool, { target }, options) => pool.create(target, options)),
-  clone: call({ source: Source, target: Target }, (pool, { source, target }, options) => spelledOut(pool.clone(located(source, options), target, options))),
+  create: call({ target: Target }, (pool, { target }, options) => making(pool, target, () => pool.create(target, options))),
+  clone: call({ source: Source, target: Target }, (pool, { source, target }, options) => making(pool, target, () => spelledOut(pool.clone(located(source, options), target, options)))),
   snapshot: call({ source: Source, target: Target }, (pool, { source, target }, options) => spelledOut(pool.snapshot(located(source, options), target, options))),
-  copy: call({ source: Source, target: Target }, (pool, { source, target }, options) => pool.copy(located(source, options), target, options)),
+  copy: call({ source: Source, target: Target }, (pool, { source, target }, options) => making(pool, target, () => pool.copy(located(source, options), target, options))),
   resize: call({ disk: Source, virtualSizeBytes: Bytes }, (pool, { disk, virtualSizeBytes }, options) => pool.resize(disk, virtualSizeBytes, options)),
   flatten: call({ disk: Source }, (pool, { disk }, options) => pool.flatten(disk, options)),
   delete: call(OnlyId, (pool, { id }, options) => pool.delete(id, options)),
@@ -62,6 +62,12 @@ export function checked<Schema extends TObject>(schema: Schema, parameters: unkn
 /** No location comes from outside: a caller names a pool, and the worker itself says where the disk lies in it. */
 function located({ pool, ...disk }: Static<typeof Source>, { pools }: CallOptions): StoredRef {
   return pool === undefined ? disk : { ...disk, location: pools.get(poolName(pool)).locate(disk) };
+}
+
+/** Also says whether the disk was there before: whoever cancels when it has just been made has it removed, and only then. */
+async function making(pool: Pool, { id }: Pick<NewDisk, "id">, make: () => Promise<unknown>): Promise<{ wasThere: boolean; made: unknown }> {
+  const wasThere = (await pool.stat(id)) !== undefined;
+  return { wasThere, made: await make() };
 }
 
 /** JSON has no undefined, which here says "stands alone", and is not the same as nothing said. */

@@ -58,7 +58,7 @@ export class WorkerService {
       if (!asAppError(error)) this.#log.error({ err: error, call: method, pool: pool.name }, "a call failed");
       await conversation.say({ error: told(error) }).catch(() => {}); // They are gone: nobody is left to be told.
     }
-    conversation.end();
+    await conversation.endAfterOther();
   }
 
   async #do(pool: Pool, method: string, { conversation, cancelled, parameters }: Pick<Asked, "conversation" | "cancelled"> & { parameters: Message }): Promise<unknown> {

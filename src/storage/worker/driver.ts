@@ -80,7 +80,7 @@ export class WorkerDriver implements StorageDriver {
   }
 
   async create(target: NewDisk, options?: WorkOptions): Promise<void> {
-    await this.#ask("create", { target: newDisk(target) }, options);
+    await this.#make("create", target, {}, options);
   }
 
   async receive(target: NewDisk, { signal }: WorkOptions = {}): Promise<DiskWriter> {
@@ -107,7 +107,7 @@ export class WorkerDriver implements StorageDriver {
   }
 
   async clone(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage> {
-    return asLineage(await this.#ask("clone", { source: this.#ref(source), target: newDisk(target) }, options));
+    return asLineage(await this.#make("clone", target, { source: this.#ref(source) }, options));
   }
 
   async snapshot(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<Lineage> {
@@ -115,7 +115,7 @@ export class WorkerDriver implements StorageDriver {
   }
 
   async copy(source: StoredRef, target: NewDisk, options?: WorkOptions): Promise<void> {
-    await this.#ask("copy", { source: this.#ref(source), target: newDisk(target) }, options);
+    await this.#make("copy", target, { source: this.#ref(source) }, options);
   }
 
   /** The worker shows the new disk under a name of its own for as long as it is being filled. */
@@ -166,6 +166,14 @@ export class WorkerDriver implements StorageDriver {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#worker[Symbol.dispose]();
+  }
+
+  /** The worker may have been done before it heard that this was cancelled. */
+  async #make(method: string, target: NewDisk, parameters: object, options: WorkOptions = {}): Promise<unknown> {
+    const { wasThere, made } = (await this.#ask(method, { ...parameters, target: newDisk(target) }, options)) as { readonly wasThere: boolean; readonly made: unknown };
+    if (options.signal?.aborted && !wasThere) await this.delete(target.id);
+    throwIfCancelled(options.signal);
+    return made;
   }
 
   async #ask(method: string, parameters: object = {}, { signal, onProgress, bytesPerSecondMax }: WorkOptions = {}, onMessage?: (message: Message) => void): Promise<unknown> {
