@@ -10,7 +10,7 @@ import { SECOND_MS } from "#/lib/units.ts";
 
 /** The first pause before a guest is let go on; each later one is twice as long, since a disk that is broken for good stops it at once again. */
 const PAUSE_MS = SECOND_MS / 2;
-const PAUSE_MS_MAX = 30 * SECOND_MS;
+const PAUSE_MS_MAX = 5 * SECOND_MS;
 
 /**
  * A guest whose disk could not be read or written is stopped by its hypervisor, in the middle of the request. It goes on, and tries that request again, once its pools answer:
