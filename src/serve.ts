@@ -16,6 +16,7 @@ import type { Finding } from "#/app/audit/finding.ts";
 import { Audits } from "#/app/audits.ts";
 import { CacheCleaner } from "#/app/cache-cleaner.ts";
 import { GuestWatcher } from "#/app/guest-watcher.ts";
+import { ShelvedOffloader } from "#/app/shelved-offloader.ts";
 import { StoppedGuests } from "#/app/stopped-guests.ts";
 import type { AppContext } from "#/app/context.ts";
 import { bootstrapIdentity, firstPassword } from "#/app/identity/bootstrap.ts";
@@ -85,6 +86,7 @@ export async function serve({ config, sources, warnings }: LoadedConfig): Promis
   await endUnwanted(context);
   stack.use(new CacheCleaner(context));
   stack.use(new GuestWatcher(context));
+  stack.use(new ShelvedOffloader(context));
   stack.use(new StoppedGuests(context));
   const url = `http://${await listen(app, config.listen)}`;
   const cloudsFile = await writeClouds(config, url, adminPassword);

@@ -13,6 +13,7 @@ import { ServerDevices } from "#/app/server-devices.ts";
 import { ServerImages } from "#/app/server-images.ts";
 import { ServerGroups } from "#/app/server-groups.ts";
 import { ServerLimits } from "#/app/server-limits.ts";
+import { ServerShelving } from "#/app/server-shelving.ts";
 import { ServerOperations } from "#/app/server-operations.ts";
 import { Servers } from "#/app/servers.ts";
 import { ServerVolumes } from "#/app/server-volumes.ts";
@@ -23,6 +24,7 @@ export interface Compute {
   readonly serverCreation: ServerCreation;
   readonly serverOperations: ServerOperations;
   readonly serverChanges: ServerChanges;
+  readonly serverShelving: ServerShelving;
   readonly serverVolumes: ServerVolumes;
   readonly serverImages: ServerImages;
   readonly serverLimits: ServerLimits;
@@ -50,6 +52,7 @@ export function openCompute(context: AppContext, { volumes, volumeCreation }: Pi
     serverCreation: new ServerCreation(context, { flavors, keypairs, quotas, devices }),
     serverOperations: new ServerOperations(context, servers),
     serverChanges: new ServerChanges(context, { servers, flavors, keypairs, quotas, materialise }),
+    serverShelving: new ServerShelving(context, { servers, materialise }),
     serverVolumes: new ServerVolumes(context, { servers, volumes }),
     serverImages: new ServerImages(context, { servers, quotas: volumeQuotas, materialise }),
     serverLimits: new ServerLimits(context, quotas),

@@ -48,6 +48,8 @@ export interface CaptureRequest extends Pick<CaptureFacts, "guest" | "only" | "r
   readonly disk: DiskId;
   /** Undefined: a snapshot. */
   readonly form?: ImageForm | undefined;
+  /** Of the image of a server that is shelved. */
+  readonly mayReadThrough?: boolean | undefined;
   /** As for `planImage`. */
   readonly store?: string | undefined;
   readonly pool?: PoolName | undefined;
@@ -134,14 +136,14 @@ export class Materialise {
   }
 
   /** The plans of an image, or of a snapshot in the disk's own pool, of a disk of a server; the best first. */
-  async planCapture({ disk, subject, form, store, pool, ...how }: CaptureRequest): Promise<Plan[]> {
+  async planCapture({ disk, subject, form, store, pool, mayReadThrough, ...how }: CaptureRequest): Promise<Plan[]> {
     const source = { ...(await this.#sourceFacts(subject.kind, subject.id, await getDisk(this.#db, disk))), live: true };
     const { virtualSizeBytes } = source;
     if (!form) {
       const target = { kind: "snapshot", format: "raw", virtualSizeBytes, ...placeOf(this.#pools.get(source.pool)), cache: {} } as const;
       return planCapture({ ...how, source, target });
     }
-    const target = { kind: "image", virtualSizeBytes, ...(await contentOf(form)) } as const;
+    const target = { kind: "image", virtualSizeBytes, mayReadThrough, ...(await contentOf(form)) } as const;
     const stores = pool ? [this.#pools.get(pool)] : this.#storesFor(store);
     const plans = stores.map((one) => planCapture({ ...how, source, target: { ...target, ...placeOf(one), cache: {} } }));
     return plans.reduce((best, other) => (costOf(other[0]) < costOf(best[0]) ? other : best));

@@ -5,8 +5,8 @@ import type { Flavors } from "#/app/flavors.ts";
 import type { Keypairs } from "#/app/keypairs.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import type { Quotas } from "#/app/quotas.ts";
-import { recordDone, recordStart } from "#/app/server-history.ts";
-import { operationOf } from "#/app/server-operations.ts";
+import { recordDone } from "#/app/server-history.ts";
+import { operationOf, startAction } from "#/app/server-operations.ts";
 import type { Servers } from "#/app/servers.ts";
 import { devicesOf } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
@@ -16,6 +16,7 @@ import { changeServerIn, updateServer } from "#/db/servers.ts";
 import { findVolume } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
+import type { OperationId } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { giveBack, serverQuota } from "#/domain/quota.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
@@ -25,9 +26,7 @@ import { GiB } from "#/lib/units.ts";
 import { rebuildServer } from "#/saga/rebuild-server.ts";
 import { rescueServer } from "#/saga/rescue-server.ts";
 import { resizeServer } from "#/saga/resize-server.ts";
-import { shelveServer } from "#/saga/shelve-server.ts";
 import { unrescueServer } from "#/saga/unrescue-server.ts";
-import { unshelveServer } from "#/saga/unshelve-server.ts";
 
 /** What a rebuilt server gets beside its new disk; only what is given changes. */
 export interface RebuildRequest {
@@ -51,7 +50,7 @@ interface ServerChangesParts {
   readonly materialise: Pick<Materialise, "planServerDisk" | "planVolumeAnew">;
 }
 
-/** What changes servers in depth: their flavor, what they boot from, and whether they are on a host. Each starts an operation. */
+/** What changes servers in depth: their flavor, and what they boot from. Each starts an operation. */
 export class ServerChanges {
   readonly #context: AppContext;
   readonly #parts: ServerChangesParts;
@@ -146,28 +145,8 @@ export class ServerChanges {
     await this.#start(caller, id, "unrescue", (trx, server) => this.#context.runner.begin(trx, unrescueServer, { serverId: id }, operationOf(caller, server)));
   }
 
-  /** Takes the server off its host; its disks stay where they are. */
-  async shelve(caller: Caller, id: string): Promise<void> {
-    requireRole(caller, "member", "shelve servers");
-    await this.#start(caller, id, "shelve", (trx, server) => this.#context.runner.begin(trx, shelveServer, { serverId: id, vmState: server.vm_state }, operationOf(caller, server)));
-  }
-
-  async unshelve(caller: Caller, id: string): Promise<void> {
-    requireRole(caller, "member", "shelve servers");
-    await this.#start(caller, id, "unshelve", (trx, server) => this.#context.runner.begin(trx, unshelveServer, { serverId: id, vmState: server.vm_state }, operationOf(caller, server)));
-  }
-
-  /** Marks the server as being changed, where its state allows it, and runs what `begin` records. `begin` sees it as it was. */
-  async #start(caller: Caller, id: string, action: ServerAction, begin: (trx: Database, server: ServerTable) => ReturnType<AppContext["runner"]["begin"]>): Promise<void> {
-    const { db, clock, runner } = this.#context;
-    const operationId = await db.transaction().execute(async (trx) => {
-      const server = await this.#parts.servers.findUnlocked(trx, caller, id);
-      const { from, task } = SERVER_ACTIONS[action];
-      if (!(await changeServerIn(trx, id, { from, changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
-      await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
-      return begin(trx, server);
-    });
-    void runner.run(operationId);
+  async #start(caller: Caller, id: string, action: ServerAction, begin: (trx: Database, server: ServerTable) => Promise<OperationId>): Promise<void> {
+    await startAction(this.#context, this.#parts.servers, { caller, id, action }, begin);
   }
 
   async #changeFlavor(

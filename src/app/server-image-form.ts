@@ -22,6 +22,11 @@ export async function serverImageFormat({ db, pools, config }: Pick<AppContext, 
   return ["file", "nfs"].includes(kind) && can.clone === "dependent" && disk.parent ? "qcow2" : "raw";
 }
 
+/** The disk format of the image of a server that is shelved: it comes back from that, and the cheapest way is the very bytes. */
+export function shelvedImageFormat({ servers }: Pick<Config, "servers">): "raw" | "qcow2" | "vmdk" | "vdi" {
+  return servers.snapshotImageFormat === "source" ? "raw" : servers.snapshotImageFormat;
+}
+
 /** How the bytes of an image of a server, of that disk format, are kept. */
 export function serverImageForm({ servers, volumeUploads }: Pick<Config, "servers" | "volumeUploads">, { diskFormat }: { diskFormat: ImageDiskFormat | null }): ImageForm {
   if (diskFormat !== "qcow2" && diskFormat !== "vmdk" && diskFormat !== "vdi") return { diskFormat: "raw" };

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
+import { insertServerImage, newServerImage } from "#/app/new-server-image.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import { incrementsOf } from "#/app/previous-images.ts";
 import type { Quotas } from "#/app/quotas.ts";
@@ -10,8 +11,6 @@ import { operationOf } from "#/app/server-operations.ts";
 import type { Servers } from "#/app/servers.ts";
 import { devicesOf } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
-import { insertImageMember } from "#/db/image-members.ts";
-import { insertImage, loadImage } from "#/db/images.ts";
 import type { KeyValuePairs } from "#/db/key-values.ts";
 import type { BlockDeviceTable, ServerTable } from "#/db/server-tables.ts";
 import { changeServerIn } from "#/db/servers.ts";
@@ -21,11 +20,11 @@ import { volumeTypeNames } from "#/db/volume-types.ts";
 import { findVolume, lockVolumeIn } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
-import { diskId, imageId } from "#/domain/ids.ts";
-import { type Image, NO_DATA, requirePropertyCount } from "#/domain/image.ts";
+import { diskId } from "#/domain/ids.ts";
+import type { Image } from "#/domain/image.ts";
 import { snapshotQuota } from "#/domain/quota.ts";
-import { refusedInState, SERVER_ACTIONS, type ServerAction } from "#/domain/server.ts";
-import { type MappedDevice, mappingOf, minDiskGibOf, quiesceWishes, snapshotProperties, whyBeyondQuiesce } from "#/domain/server-capture.ts";
+import { refusedInState, refuseUnlessIn, SERVER_ACTIONS, type ServerAction } from "#/domain/server.ts";
+import { type MappedDevice, mappingOf, quiesceWishes, whyBeyondQuiesce } from "#/domain/server-capture.ts";
 import { orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
@@ -77,13 +76,12 @@ export class ServerImages {
     requireRole(caller, "member", "make images of servers");
     const { db } = this.#context;
     const server = await this.#parts.servers.findUnlocked(db, caller, id);
-    refuseInState(server, request.backup ? "createBackup" : "createImage");
+    refuseUnlessIn(server, request.backup ? "createBackup" : "createImage");
     const { image, disks, params } = await this.#decide(caller, server, request);
     const operationId = await db.transaction().execute(async (trx) => {
       await this.#lock(trx, caller, id, request.backup ? "createBackup" : "createImage");
       for (const wanted of disks) await this.#recordSnapshot(trx, caller, { wanted, image });
-      await insertImage(trx, image);
-      if (image.visibility === "shared") await shareWith(trx, image, server.project_id);
+      await insertServerImage(trx, image, server);
       const [first] = disks;
       return this.#context.runner.begin(trx, captureServer, params, { ...operationOf(caller, server), plan: first?.disk.ways[0] });
     });
@@ -101,7 +99,8 @@ export class ServerImages {
     const root = devices.find(({ boot_index }) => boot_index === 0);
     if (!root) throw refusedInState("createImage", server);
     if (request.backup && root.volume_id !== null) throw new AppError("bad_request", `Backup is not supported for volume-backed instances.`);
-    const image = await this.#newImage(caller, server, { request, properties, root });
+    const own = { ...(request.backup && { image_type: "backup", backup_type: request.backup.type }), ...request.metadata };
+    const image = await newServerImage(this.#context, caller, server, { name: request.name, root, own, diskFormat: await serverImageFormat(this.#context, root) });
     const how = { guest: standingOf(guest), only: onlyMethod(this.#context.config.servers), requiresQuiesce: wishes.requiresQuiesce };
     const all = wantsAllDisks(request.metadata);
     const disks = await Promise.all(capturedDevices(root, devices, { all }).map((device) => this.#wanted(server, device, { image, how })));
@@ -122,43 +121,6 @@ export class ServerImages {
     const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, ...increments, ...how });
     const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
     return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
-  }
-
-  async #newImage(caller: Caller, server: ServerTable, { request, properties, root }: { request: ServerImageRequest; properties: KeyValuePairs; root: BlockDeviceTable }): Promise<Image> {
-    const { db, config, clock, hypervisor } = this.#context;
-    const base = server.image_id ? await loadImage(db, server.image_id) : undefined;
-    const captured = {
-      id: server.id,
-      projectId: server.project_id,
-      userId: server.user_id,
-      imageId: server.image_id,
-      properties,
-      rootSizeBytes: root.size_bytes,
-      architecture: properties["architecture"] ?? (await hypervisor.facts()).architecture,
-    };
-    const all = { ...snapshotProperties(captured, config.servers.nonInheritableImageProperties), ...(request.backup && { image_type: "backup", backup_type: request.backup.type }), ...request.metadata };
-    requirePropertyCount(all);
-    const nowMs = clock.nowMs();
-    const isAmi = base?.diskFormat === "ami";
-    return {
-      id: imageId(randomUUID()),
-      name: request.name,
-      owner: caller.projectId,
-      visibility: caller.projectId === server.project_id ? "private" : "shared",
-      diskFormat: isAmi ? "ami" : await serverImageFormat(this.#context, root),
-      containerFormat: isAmi ? "ami" : base?.containerFormat === "compressed" ? "bare" : (base?.containerFormat ?? "bare"),
-      minDiskGib: minDiskGibOf(captured, base),
-      minRamMib: base?.minRamMib ?? 0,
-      isProtected: false,
-      isHidden: false,
-      ...NO_DATA,
-      tags: [],
-      status: "queued",
-      diskId: null,
-      createdAtMs: nowMs,
-      updatedAtMs: nowMs,
-      properties: all,
-    };
   }
 
   /** The image of a server that boots from a volume: no bytes, but what is to be made of the snapshots. Its formats say nothing, and are those that Nova writes (nova/image/glance.py `_create_v2`). */
@@ -243,17 +205,7 @@ function withMapping(image: Image, root: BlockDeviceTable, mapped: readonly Mapp
   return { ...image, properties: { ...image.properties, bdm_v2: "True", block_device_mapping: mappingOf(mapped), root_device_name: `/dev/${root.target}` } };
 }
 
-function refuseInState(server: ServerTable, action: ServerAction): void {
-  const { from } = SERVER_ACTIONS[action];
-  if (server.task_state !== null || !(from as readonly string[]).includes(server.vm_state)) throw refusedInState(action, server);
-}
-
 /** Nova has no 413: a quota of volumes that is exceeded is forbidden too. */
 function asForbidden(error: unknown): unknown {
   return asAppError(error)?.code === "quota_exceeded" ? new AppError("forbidden", (error as Error).message, { cause: error }) : error;
-}
-
-/** An image that somebody made of another project's server is that project's to use too. */
-async function shareWith(trx: Database, { id, createdAtMs }: Image, projectId: string): Promise<void> {
-  await insertImageMember(trx, { imageId: id, memberId: projectId, status: "accepted", createdAtMs, updatedAtMs: createdAtMs });
 }

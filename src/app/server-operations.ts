@@ -1,10 +1,12 @@
 import type { AppContext } from "#/app/context.ts";
 import { recordStart } from "#/app/server-history.ts";
 import type { Servers } from "#/app/servers.ts";
+import type { Database } from "#/db/database.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
 import { changeServerIn, updateServer } from "#/db/servers.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
-import { actionName, refusedInState, SERVER_ACTIONS } from "#/domain/server.ts";
+import type { OperationId } from "#/domain/ids.ts";
+import { actionName, refusedInState, SERVER_ACTIONS, type ServerAction } from "#/domain/server.ts";
 import { KiB } from "#/lib/units.ts";
 import { deleteServer } from "#/saga/delete-server.ts";
 import { type PowerAction, powerServer } from "#/saga/power-server.ts";
@@ -73,4 +75,21 @@ const CONSOLE_BYTES_MAX = 100 * KiB;
 
 export function operationOf(caller: Caller, server: ServerTable) {
   return { projectId: server.project_id, userId: caller.userId, requestId: caller.requestId, subject: { kind: "server", id: server.id } };
+}
+
+/** Marks the server as being changed, where its state allows it, and runs what `begin` records. `begin` sees it as it was. 409 where it cannot be now, or somebody has locked it. */
+export async function startAction(
+  { db, clock, runner }: Pick<AppContext, "db" | "clock" | "runner">,
+  servers: Pick<Servers, "findUnlocked">,
+  { caller, id, action }: { readonly caller: Caller; readonly id: string; readonly action: ServerAction },
+  begin: (trx: Database, server: ServerTable) => Promise<OperationId>,
+): Promise<void> {
+  const operationId = await db.transaction().execute(async (trx) => {
+    const server = await servers.findUnlocked(trx, caller, id);
+    const { from, task } = SERVER_ACTIONS[action];
+    if (!(await changeServerIn(trx, id, { from, changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
+    await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
+    return begin(trx, server);
+  });
+  void runner.run(operationId);
 }

@@ -74,6 +74,11 @@ export const SERVERS_SCHEMA = Type.Object({
     description:
       "How long the mirror of a disk may come no closer to it, by a hundredth of what is missing: its guest writes faster than it is copied. Then it is ended, and the capture is made in another way or fails. The first copy of 1 TiB needs 18 MiB/s for that. Nova waits for ever.",
   }),
+  shelvedOffloadMs: whole(0, -1, {
+    unit: "ms",
+    description:
+      "How long a shelved server stays on its host with its disk, beside its image: 0 leaves at once, −1 stays until it is told to leave (`shelveOffload`). Servers that boot from volumes always leave at once. Nova's `shelved_offload_time`.",
+  }),
   nonInheritableImageProperties: Type.Array(Type.String({ minLength: 1 }), {
     default: ["cache_in_nova", "bittorrent"],
     description: "Properties of a server's image that images of the server do not get. Nova's `non_inheritable_image_properties`.",

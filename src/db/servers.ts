@@ -24,6 +24,20 @@ export async function changeServerIn(
   return trx.updateTable("server").set(changes).where("id", "=", id).where("vm_state", "in", from).where("task_state", "is", null).returningAll().executeTakeFirst();
 }
 
+/** Servers that are shelved on their host since before then, by their history, and whose disk is in an image. */
+export async function shelvedLongerThan(db: Database, sinceMs: number): Promise<ServerTable[]> {
+  return db
+    .selectFrom("server")
+    .selectAll("server")
+    .innerJoin("image", "image.id", "server.shelved_image_id")
+    .where("vm_state", "=", "shelved")
+    .where("task_state", "is", null)
+    .where(({ not, exists, selectFrom }) =>
+      not(exists(selectFrom("server_action").select("request_id").whereRef("server_id", "=", "server.id").where("action", "=", "shelve").where("finished_at", ">", sinceMs))),
+    )
+    .execute();
+}
+
 export async function removeServer(db: Database, id: string): Promise<ServerTable | undefined> {
   return db.deleteFrom("server").where("id", "=", id).returningAll().executeTakeFirst();
 }

@@ -144,6 +144,12 @@ export function refusedInState(action: string, server: { id: string; vm_state: s
   return new AppError("conflict", `Cannot '${action}' instance ${server.id} while it is in ${attribute} ${state}`);
 }
 
+/** 409 unless the action can begin: the server is in one of its states, and nothing is being done to it. */
+export function refuseUnlessIn(server: { id: string; vm_state: string; task_state: string | null }, action: ServerAction): void {
+  const { from } = SERVER_ACTIONS[action];
+  if (server.task_state !== null || !(from as readonly string[]).includes(server.vm_state)) throw refusedInState(action, server);
+}
+
 /** 409 in Nova's words (exception.InstanceIsLocked). */
 export const serverLocked = (id: string): AppError => new AppError("conflict", `Instance ${id} is locked`);
 

@@ -163,6 +163,27 @@ const CASES: readonly Case[] = [
     },
   ],
   [
+    "lets the image of a server that is shelved adopt its disk with all that it reads through",
+    { source: live({ kind: "server", depth: 1 }), target: toImage({ mayReadThrough: true }) },
+    "adopt",
+    [],
+    { depth: 1, dependsOnParent: true, flattenAfter: false },
+  ],
+  [
+    "has such an image flattened where it reads through too many",
+    { source: live({ kind: "server", depth: 6 }), target: toImage({ mayReadThrough: true }) },
+    "adopt",
+    [],
+    { depth: 6, flattenAfter: true },
+  ],
+  [
+    "clones a server that is shelved into an image of another pool of the same place, which stays one",
+    { source: live({ kind: "server" }), target: toImage({ pool: slow, mayReadThrough: true }) },
+    "clone",
+    [["adopt", /adopting leaves the bytes where they are/]],
+    { depth: 1, flattenAfter: false, reason: 'The server\'s bytes lie in pool "fast", which shares them with pool "slow": both are file:1. Nothing is moved.' },
+  ],
+  [
     "clones a volume into an image of another pool of the same place",
     { source: live(), target: toImage({ pool: slow }) },
     "clone",

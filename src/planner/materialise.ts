@@ -49,6 +49,8 @@ export interface TargetFacts {
   readonly flattenFromSnapshot?: boolean | undefined;
   /** A server's disk that is not to read through another (Nova's `use_cow_images` = False). */
   readonly standsAlone?: boolean | undefined;
+  /** An image that only waits until its server is unshelved: it may read through other disks for as long. */
+  readonly mayReadThrough?: boolean | undefined;
   readonly cache: CacheFacts;
 }
 
@@ -134,7 +136,7 @@ function whyNotAdopt({ source, target }: Facts): string | undefined {
   if (!source.can.snapshot) return `the pool cannot freeze the ${source.kind}'s disk: ${why(source.can, "snapshot")}`;
   if (source.can.clone === "independent") return `the ${source.kind} keeps its disk, since the pool's clones cost nothing`;
   if (source.can.snapshotReadsSource) return `what the pool freezes of the ${source.kind} reads through the ${source.kind}`;
-  if (source.depth > 0) return standsOn(source.depth);
+  if (source.depth > 0 && !target.mayReadThrough) return standsOn(source.depth);
   if (target.cloneDepthMax <= 0) return `the pool's cloneDepthMax is 0, and the ${source.kind} would come to stand on the image`;
   return undefined;
 }
@@ -217,8 +219,8 @@ function planFor(strategy: Strategy, { source, target }: Facts): Omit<Plan, "pas
 }
 
 /** How many disks the result may read through for good. */
-function depthMax(source: SourceFacts, { kind, cloneDepthMax, flattenFromSnapshot }: TargetFacts): number {
-  return kind === "image" || (source.kind === "snapshot" && flattenFromSnapshot) ? 0 : cloneDepthMax;
+function depthMax(source: SourceFacts, { kind, cloneDepthMax, flattenFromSnapshot, mayReadThrough }: TargetFacts): number {
+  return (kind === "image" && !mayReadThrough) || (source.kind === "snapshot" && flattenFromSnapshot) ? 0 : cloneDepthMax;
 }
 
 /** A conversion of an image is worth keeping where later volumes can be clones of it. */
@@ -229,6 +231,7 @@ function fillsTheCache(source: SourceFacts, target: TargetFacts): boolean {
 
 function depthAfter(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): number {
   if (target.can.clone !== "dependent") return 0;
+  if (strategy === "adopt") return source.depth;
   if (strategy === "clone") return source.depth + 1;
   if (strategy === "clone_cached") return (target.cache.entry?.depth ?? 0) + 1;
   if (strategy === "copy_changes") return (isPrevious(source.since) ? source.since.depth : 0) + 1;
@@ -289,8 +292,8 @@ function reasonForClone(source: SourceFacts, target: TargetFacts): string {
 }
 
 /** An image outlives what it was made of, and is cloned from in its turn. */
-function standsAloneSoon(source: SourceFacts, { kind, can }: TargetFacts): string {
-  return kind === "image" && can.clone === "dependent" ? ` The image can be used at once, and is made independent of the ${source.kind} in the background.` : "";
+function standsAloneSoon(source: SourceFacts, { kind, can, mayReadThrough }: TargetFacts): string {
+  return kind === "image" && !mayReadThrough && can.clone === "dependent" ? ` The image can be used at once, and is made independent of the ${source.kind} in the background.` : "";
 }
 
 function reasonForStaging(source: SourceFacts, target: TargetFacts): string {

@@ -39,6 +39,8 @@ export interface CaptureServer extends CaptureParams {
   readonly runs: boolean;
   /** One of the backups of that type, of which so many are kept. */
   readonly backup?: { readonly type: string; readonly rotation: number } | undefined;
+  /** It is a part of shelving the server, which is not finished with the image. */
+  readonly shelves?: boolean | undefined;
 }
 
 type Context = SagaContext<CaptureServer>;
@@ -228,7 +230,7 @@ async function publish(context: Context): Promise<void> {
   });
   for (const drop of drops) void context.runner.run(drop);
   await forgetCheckpoints(context);
-  if (isOfServer(params)) await settleServer(context, await standingOf(context.hypervisor, params.serverId)); // Whoever follows guests left this one alone meanwhile.
+  if (isOfServer(params) && !params.shelves) await settleServer(context, await standingOf(context.hypervisor, params.serverId)); // Whoever follows guests left this one alone meanwhile.
   if (params.upload) await setVolumeBack({ ...context, params: params.upload });
   await goOnInBackground(context);
 }
@@ -273,11 +275,12 @@ async function rotate(context: Context): Promise<void> {
 
 /** What was put off so that the image can be used at once: to make it independent of the server, and to read it all. */
 async function goOnInBackground(context: Context): Promise<void> {
-  for (const disk of context.params.disks) await flattenBeyondLimit(context, await liveDisk(context, disk)).catch(() => {}); // The disk may be gone.
+  const { disks, shelves } = context.params;
+  for (const disk of shelves ? [] : disks) await flattenBeyondLimit(context, await liveDisk(context, disk)).catch(() => {}); // The disk may be gone.
   const disk = imageDisk(context);
   if (!disk) return;
-  if (movesNothing(context, disk)) await flattenInBackground(context, targetOf(context, disk).id);
-  await beginHashImage(context, disk.becomes.id);
+  if (movesNothing(context, disk) && wayOf(disk, methodsOf(context)).flattenAfter) await flattenInBackground(context, targetOf(context, disk).id);
+  if (!shelves) await beginHashImage(context, disk.becomes.id); // That one is for its server alone.
 }
 
 async function giveUp(context: Context, because: Failure): Promise<void> {
@@ -288,7 +291,7 @@ async function giveUp(context: Context, because: Failure): Promise<void> {
   if (params.imageId === null) return;
   const { imageId } = params;
   await db.transaction().execute((trx) => forgetImage(trx, imageId));
-  if (await findServer(db, params.serverId)) await settleFailed(context, because, await standingOf(context.hypervisor, params.serverId));
+  if (!params.shelves && (await findServer(db, params.serverId))) await settleFailed(context, because, await standingOf(context.hypervisor, params.serverId));
 }
 
 /** One that its user asked for stays, to say why it failed. */
@@ -298,9 +301,12 @@ async function giveUpSnapshot(context: Context, snapshotId: string, because: Fai
 }
 
 /** Only what was asked for of the server itself is its task. */
-async function show(context: Context, task: TaskState): Promise<void> {
-  if (isOfServer(context.params)) await showTask(context, task);
+async function show(context: Context, task: keyof typeof WHILE_SHELVING): Promise<void> {
+  if (isOfServer(context.params)) await showTask(context, context.params.shelves ? WHILE_SHELVING[task] : task);
 }
+
+/** What the task is called where the server is being shelved. */
+const WHILE_SHELVING = { image_snapshot: "shelving_image_pending_upload", image_uploading: "shelving_image_uploading" } as const satisfies Partial<Record<TaskState, TaskState>>;
 
 function isOfServer({ imageId, upload }: CaptureServer): boolean {
   return imageId !== null && upload === undefined;

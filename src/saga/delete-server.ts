@@ -9,6 +9,7 @@ import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { releaseInstantsOfServer } from "#/saga/kept-instant.ts";
 import { releaseDisksOf } from "#/saga/release-disk.ts";
 import { finishServerAction, type ServerParams, settleFailed } from "#/saga/server-record.ts";
+import { beginDropShelved } from "#/saga/shelved-image.ts";
 import { removeFolder } from "#/vm/server-folder.ts";
 
 type Context = SagaContext<ServerParams>;
@@ -69,11 +70,13 @@ async function dropDisks(context: Context, { signal, progress }: StepScope): Pro
 }
 
 async function dropRecord(context: Context): Promise<void> {
-  const { db, limits, params } = context;
+  const { db, limits, params, runner } = context;
   await removeFolder(limits.servers.dir, params.serverId);
-  await db.transaction().execute(async (trx) => {
+  const deletion = await db.transaction().execute(async (trx) => {
     const server = await removeServer(trx, params.serverId);
     if (server) await addQuotaUsage(trx, server.project_id, giveBack(serverQuota(JSON.parse(server.flavor))));
     await finishServerAction({ ...context, db: trx });
+    return beginDropShelved(context, trx, server?.shelved_image_id ?? null);
   });
+  if (deletion) void runner.run(deletion);
 }

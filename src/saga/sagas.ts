@@ -16,6 +16,7 @@ import { extendVolume } from "./extend-volume.ts";
 import { fillCache } from "./fill-cache.ts";
 import { flattenDisk } from "./flatten-disk.ts";
 import { hashImage } from "./hash-image.ts";
+import { offloadServer } from "./offload-server.ts";
 import { powerServer } from "./power-server.ts";
 import { precacheImage } from "./precache-image.ts";
 import { rebuildServer } from "./rebuild-server.ts";
@@ -51,6 +52,7 @@ export const SAGAS: readonly AnySaga[] = [
   fillCache,
   flattenDisk,
   hashImage,
+  offloadServer,
   powerServer,
   precacheImage,
   rebuildServer,

@@ -101,7 +101,10 @@ describe("a server of an image", () => {
     await cloud.compute("POST", `/servers/${id}/action`, { confirmResize: null }, 204);
     await cloud.act(id, { shelve: null }, "SHELVED_OFFLOADED");
     assert.equal(await hypervisor.stat(id), undefined);
+    const shelved = async () => (await mica.json("GET", "/image/v2/images?name=First%20guest-shelved")).images;
+    assert.deepEqual((await shelved()).map(({ status, instance_uuid }: Record<string, string>) => [status, instance_uuid]), [["active", id]]);
     await cloud.act(id, { unshelve: null }, "ACTIVE");
+    await mica.until(shelved, (images) => images.length === 0);
     await mica.until(() => inGuest(hypervisor, id, "cat /data/mine; cat /sys/block/vda/size").catch(String), (text) => text === `kept\n${(2 * GiB) / 512}`);
     await cloud.assertAuditClean();
   });

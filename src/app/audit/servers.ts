@@ -45,11 +45,11 @@ async function auditDevices(db: Database, busy: ReadonlySet<string>): Promise<Fi
     .innerJoin("server", "server.id", "block_device.server_id")
     .leftJoin("disk", "disk.id", "block_device.disk_id")
     .leftJoin("volume", "volume.id", "block_device.volume_id")
-    .select(["block_device.id as id", "server_id", "target", "volume_id", "vm_state", "disk.state as diskState", "volume.status as status"])
+    .select(["block_device.id as id", "server_id", "target", "boot_index", "block_device.disk_id as disk_id", "volume_id", "vm_state", "disk.state as diskState", "volume.status as status"])
     .execute();
   return rows
     .filter(({ id, server_id, volume_id }) => !busy.has(id) && !busy.has(server_id) && !(volume_id && busy.has(volume_id)))
-    .filter(({ vm_state }) => vm_state !== "error" && vm_state !== "shelved_offloaded")
+    .filter(({ vm_state, boot_index, disk_id }) => vm_state !== "error" && !(vm_state === "shelved_offloaded" && boot_index === 0 && disk_id === null)) // Its image has it, or its volume was taken away.
     .filter(({ volume_id, diskState, status }) => (volume_id ? FREE.includes(status ?? "deleting") : diskState !== "ready"))
     .map(({ server_id, target, volume_id, status }) => {
       const what = volume_id ? `the volume ${volume_id}, which is ${status ?? "gone"}` : "a disk, which is not whole";

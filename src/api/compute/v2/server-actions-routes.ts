@@ -3,7 +3,6 @@ import { oneAction, parserOf } from "#/api/parse.ts";
 import type { Server } from "#/api/server.ts";
 import { requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
-import { refusedInState } from "#/domain/server.ts";
 import { IdParams, Nothing, strict } from "./fields.ts";
 import type { ComputeApi } from "./routes.ts";
 import { type Action, type Answer, action } from "./server-action.ts";
@@ -60,12 +59,6 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   "os-getConsoleOutput": action(ConsoleOutput, async ({ api, request, serverId }, { length }) => {
     const lines = length === undefined || length === null ? undefined : Number(length);
     return { status: 200, body: { output: await api.serverOperations.consoleOutput(request.caller, serverId, lines) } };
-  }),
-  /** Servers are offloaded as they are shelved: none ever waits for it. */
-  shelveOffload: action(Nothing, async ({ api, request, serverId }) => {
-    const server = await api.servers.get(request.caller, serverId);
-    requireRole(request.caller, "member", "change servers");
-    throw refusedInState("shelveOffload", server);
   }),
   migrate: refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to migrate to."),
   "os-migrateLive": refusedFor("admin", "bad_request", "No valid host was found. There is one host: nowhere to migrate to."),

@@ -53,7 +53,7 @@ function parseUnshelve(minor: number, received: unknown): NonNullable<ReturnType
   return {};
 }
 
-const change = (name: "confirmResize" | "revertResize" | "unrescue" | "shelve", status: 202 | 204 = 202): Action =>
+const change = (name: "confirmResize" | "revertResize" | "unrescue", status: 202 | 204 = 202): Action =>
   action(Nothing, async ({ api, request, serverId }) => {
     await api.serverChanges[name](request.caller, serverId);
     return { status };
@@ -88,13 +88,20 @@ export const CHANGES: Readonly<Record<string, Action>> = {
     return { status: 200, body: body?.adminPass === undefined ? {} : { adminPass: body.adminPass } };
   }),
   unrescue: change("unrescue"),
-  shelve: change("shelve"),
+  shelve: action(Nothing, async ({ api, request, serverId }) => {
+    await api.serverShelving.shelve(request.caller, serverId);
+    return { status: 202 };
+  }),
+  shelveOffload: action(Nothing, async ({ api, request, serverId }) => {
+    await api.serverShelving.offload(request.caller, serverId);
+    return { status: 202 };
+  }),
   unshelve: async ({ api, request, serverId }, argument) => {
     const { availability_zone: zone, host } = parseUnshelve(request.microversion, argument);
     const zones = await api.hosts.zones(request.caller);
     if (zone && !zones.has(zone)) throw new AppError("bad_request", "The requested availability zone is not available");
     if (host !== undefined && host !== hostname()) throw new AppError("bad_request", `Compute host ${host} could not be found.`);
-    await api.serverChanges.unshelve(request.caller, serverId);
+    await api.serverShelving.unshelve(request.caller, serverId, { hasPlace: zone !== undefined || host !== undefined });
     return { status: 202 };
   },
 };

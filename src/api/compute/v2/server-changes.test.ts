@@ -82,20 +82,6 @@ describe("servers are changed in depth:", () => {
     await world.base.assertAuditClean();
   });
 
-  it("shelved away and taken out again, with the bytes where they were", async () => {
-    await using world = await ComputeWorld.open();
-    const id = await world.makeServer();
-    await act(world, id, { shelve: null });
-    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
-    await act(world, id, { "os-start": null }, 409);
-    await act(world, id, { unshelve: null });
-    assert.equal(await statusOf(world, id), "ACTIVE");
-    await act(world, id, { shelve: null });
-    await world.expect(204, "DELETE", `/servers/${id}`);
-    await world.base.settle();
-    await world.base.assertAuditClean();
-  });
-
   it("with all that was asked for in their history, and how it ended", async () => {
     await using world = await ComputeWorld.open();
     const id = await world.makeServer();

@@ -1,0 +1,154 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ShelvedOffloader } from "#/app/shelved-offloader.ts";
+import { devicesOf } from "#/db/block-devices.ts";
+import { loadImage, removeImage, updateImage } from "#/db/images.ts";
+import type { Image } from "#/domain/image.ts";
+import { DAY_MS } from "#/lib/units.ts";
+import { ComputeWorld } from "./test-world.ts";
+
+async function act(world: ComputeWorld, id: string, body: object, { status = 202, minor = 104 } = {}): Promise<void> {
+  await world.expect(status, "POST", `/servers/${id}/action`, { body, minor });
+  await world.base.settle();
+}
+
+async function statusOf(world: ComputeWorld, id: string): Promise<string> {
+  const { server } = await world.expect(200, "GET", `/servers/${id}`);
+  assert.equal(server["OS-EXT-STS:task_state"], null, JSON.stringify(server.fault));
+  return server.status;
+}
+
+async function imagesNamed(world: ComputeWorld, name: string): Promise<(Image | undefined)[]> {
+  const { db } = world.base.context;
+  const rows = await db.selectFrom("image").select("id").where("name", "=", name).execute();
+  return Promise.all(rows.map(({ id }) => loadImage(db, id)));
+}
+
+/** Where servers stay on their host for as long. */
+async function worldOf(shelvedOffloadMs: number): Promise<ComputeWorld> {
+  const world = await ComputeWorld.open();
+  Object.assign(world.base.context.config.servers, { shelvedOffloadMs });
+  return world;
+}
+
+describe("a shelved server", () => {
+  it("is an image of its name, comes back from it with its other disks, and then it is gone", async () => {
+    await using world = await ComputeWorld.open();
+    const ephemeral = { source_type: "blank", destination_type: "local", boot_index: -1, volume_size: 1 };
+    const imageRef = await world.base.makeImage();
+    const { flavor } = await world.expect(200, "POST", "/flavors", { as: world.admin, body: { flavor: { name: "scratch", ram: 64, vcpus: 1, disk: 1, "OS-FLV-EXT-DATA:ephemeral": 1 } } });
+    const root = { source_type: "image", uuid: imageRef, destination_type: "local", boot_index: 0 };
+    const id = await world.makeServer({ imageRef, flavorRef: flavor.id, block_device_mapping_v2: [root, ephemeral] });
+    const before = await devicesOf(world.base.context.db, id);
+    await act(world, id, { shelve: null });
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+    const [image, ...others] = await imagesNamed(world, "one-shelved");
+    assert.deepEqual([image?.status, image?.visibility, image?.owner, others.length], ["active", "private", world.alice.projectId, 0]);
+    assert.deepEqual([image?.properties["image_type"], image?.properties["instance_uuid"], image?.properties["base_image_ref"]], ["snapshot", id, imageRef]);
+    const away = await devicesOf(world.base.context.db, id);
+    assert.deepEqual(away.map(({ disk_id }) => disk_id), [null, before[1]?.disk_id]);
+    await act(world, id, { "os-start": null }, { status: 409 });
+    await act(world, id, { shelveOffload: null }, { status: 409 });
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+    const back = await devicesOf(world.base.context.db, id);
+    assert.ok(back[0]?.disk_id);
+    assert.equal(back[1]?.disk_id, before[1]?.disk_id);
+    await world.base.assertAuditClean();
+  });
+
+  it("takes its image along when it is deleted", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await act(world, id, { shelve: null });
+    await world.expect(204, "DELETE", `/servers/${id}`);
+    await world.base.settle();
+    assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+    await world.base.assertAuditClean();
+  });
+
+  it("does not come back without its image, and says so", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await act(world, id, { shelve: null });
+    const [image] = await imagesNamed(world, "one-shelved");
+    const { db } = world.base.context;
+    await updateImage(db, image?.id ?? "", { status: "deactivated" });
+    assert.match(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { unshelve: null } }), /image .* is deactivated/);
+    await db.transaction().execute((trx) => removeImage(trx, image?.id ?? ""));
+    assert.match(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { unshelve: null } }), /Unshelve attempted but the image .* cannot be found/);
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+  });
+
+  it("of a volume has no image, keeps its volumes, and leaves at once", async () => {
+    await using world = await worldOf(-1);
+    const uuid = await world.base.makeImage();
+    const root = { boot_index: 0, uuid, source_type: "image", destination_type: "volume", volume_size: 1, delete_on_termination: true };
+    const id = await world.makeServer({ imageRef: "", block_device_mapping_v2: [root] });
+    const before = await devicesOf(world.base.context.db, id);
+    await act(world, id, { shelve: null });
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+    assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    assert.deepEqual(await devicesOf(world.base.context.db, id), before);
+    await world.base.assertAuditClean();
+  });
+
+  it("stays on its host for as long as its operator says, or until it is told to leave", async () => {
+    await using world = await worldOf(DAY_MS);
+    const { context } = world.base;
+    const id = await world.makeServer();
+    await act(world, id, { shelve: null });
+    assert.equal(await statusOf(world, id), "SHELVED");
+    assert.equal((await imagesNamed(world, "one-shelved"))[0]?.status, "active");
+    await act(world, id, { unshelve: { availability_zone: "nova" } }, { status: 409 });
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+    await act(world, id, { shelve: null });
+    await act(world, id, { shelveOffload: null });
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+    await act(world, id, { unshelve: { availability_zone: "nova" } });
+    await act(world, id, { shelve: null });
+    using offloader = new ShelvedOffloader(context);
+    await offloader.offloadDue();
+    assert.equal(await statusOf(world, id), "SHELVED");
+    const later = { ...context, clock: { nowMs: () => context.clock.nowMs() + DAY_MS } };
+    using inADay = new ShelvedOffloader(later);
+    await Promise.all([inADay.offloadDue(), inADay.offloadDue()]);
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    await world.base.assertAuditClean();
+  });
+
+  it("is brought back again and again without reading through ever more disks", async () => {
+    await using world = await ComputeWorld.open();
+    const { db, pools } = world.base.context;
+    const [pool] = [...pools];
+    Object.assign(pool?.limits ?? {}, { cloneDepthMax: 2 });
+    const id = await world.makeServer();
+    for (let round = 0; round < 5; round++) {
+      await act(world, id, { shelve: null });
+      await act(world, id, { unshelve: null });
+      assert.equal(await statusOf(world, id), "ACTIVE");
+    }
+    const disks = await db.selectFrom("disk").select(["id", "parent_id"]).execute();
+    assert.ok(disks.length <= 5, `${disks.length} disks`); // The image's and the cache's, and three that read through each other.
+    await world.base.assertAuditClean();
+  });
+
+  it("whose image somebody else made, can come back by its own project too", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await world.expect(202, "POST", `/servers/${id}/action`, { as: world.admin, body: { shelve: null } });
+    await world.base.settle();
+    const [image] = await imagesNamed(world, "one-shelved");
+    assert.deepEqual([image?.visibility, image?.owner], ["shared", world.admin.projectId]);
+    await act(world, id, { unshelve: null });
+    assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+    await world.base.assertAuditClean();
+  });
+});
