@@ -13,6 +13,7 @@ mke2fs:e2fsprogs
 debugfs:e2fsprogs
 sfdisk:fdisk
 genisoimage:genisoimage
+openssl:openssl
 "
 real="
 openstack:python3-openstackclient
