@@ -50,7 +50,7 @@ const REFUSALS: readonly (readonly [string, Case, RegExp])[] = [
   ["the guest does not run", { guest: "off", target: { pool: poolName("images"), can: { ...OVERLAYS, place: "elsewhere", clone: "independent" } } }, /the guest does not run, and only its QEMU/],
   ["another method reads the disk", { only: "live_mirror" }, /only with a backup job.*live_mirror/],
   ["the guest's view is read, and the pool knows what changed", { since: KEPT, can: IN_PLACE }, /only up to an instant that it freezes.*backup_job/],
-  ["the pool does not know any more", { since: KEPT, can: { ...OVERLAYS, snapshotReadsSource: true, why: { changes: "maps are off" } }, only: "pool_snapshot" }, /does not know what changes on a disk: maps are off/],
+  ["the pool does not know any more", { since: KEPT, can: { ...OVERLAYS, snapshotReadsSource: true, place: "ceph", why: { changes: "maps are off" } }, only: "pool_snapshot" }, /does not know what changes on a disk: maps are off/],
 ];
 
 describe("an image of what changed since the one before", () => {
