@@ -58,6 +58,16 @@ describe("mica", () => {
     );
   });
 
+  it("gives worker its addresses and certificates by short flags", async () => {
+    let seen: LoadedConfig | undefined;
+    const worker = async (loaded: LoadedConfig) => void (seen = loaded);
+    await run("worker --data-dir /data --listen [::1]:1 --listen-nbd [::1]:2", { worker });
+    assert.deepEqual(seen?.config.worker, { listen: "[::1]:1", listenNbd: "[::1]:2", tlsDir: "/data/tls" });
+    await run("worker --tls-dir /keys", { worker });
+    assert.equal(seen?.config.worker.tlsDir, "/keys");
+    assert.equal((await run("worker --listen nowhere", { worker })).code, 2);
+  });
+
   it("leaves a refusal with 1 and a defect with 70", async () => {
     const fail = (error: Error) => async () => Promise.reject(error);
     const refusal = await run("serve", { serve: fail(new AppError("pool_unavailable", "The pool is away.")) });

@@ -114,6 +114,9 @@ describe("loadConfig() refuses", () => {
     ["an unknown option of the file", () => withFile({ logLevl: "x" }), /logLevl in .*mica\.json is unknown: did you mean logLevel\?/],
     ["an unknown option in a section", () => withFile({ quotas: { cakes: 3 } }), /quotas\.cakes in .* is unknown/],
     ["an unknown key of a pool", () => withFile({ pools: [{ name: "a", path: "/a", roof: 1 }] }), /pools\[0\]\.roof is unknown/],
+    ["a pool of another host without a worker", () => withFile({ pools: [{ name: "a", driver: "worker" }] }), /pools: "a" has driver "worker" and needs a section "worker"/],
+    ["a worker without TLS", () => withFile({ pools: [{ name: "a", driver: "worker", worker: { url: "http://b:1", pool: "a", tlsDir: "/t" } }] }), /url is "http:\/\/b:1", but must be an https URL without a path/],
+    ["two pools that are one pool of a worker", () => withFile({ pools: ["a", "b"].map((name) => ({ name, driver: "worker", worker: { url: `https://h:1${name === "a" ? "" : "/"}`, pool: "x", tlsDir: "/t" } })) }), /two of them have the pool of a worker "https:\/\/h:1 x"/],
     ["a pool without a path", () => withFile({ pools: [{ name: "a" }] }), /pools: "a" has driver "file" and needs a path/],
     [
       "a driver that it does not have",

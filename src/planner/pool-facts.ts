@@ -72,7 +72,7 @@ export function capabilitiesOf({ name, driver, can, room, volumes, limits }: Poo
 }
 
 /** The names that volume types in the wild have for them. */
-const PROTOCOLS: Readonly<Record<string, string>> = { rbd: "ceph" };
+const PROTOCOLS: Readonly<Record<string, string>> = { rbd: "ceph", worker: "nbd" };
 
 /** What Cinder's driver filter calls the stats of a backend; `host` is the pool's, since each pool is a backend. */
 export function statsOf(facts: PoolFacts): Record<string, Value | undefined> {

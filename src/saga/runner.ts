@@ -27,7 +27,7 @@ const STUCK_PAUSE_MS = 60_000;
 const PROGRESS_WRITE_MS = 500;
 
 export interface RunnerLimits {
-  /** How long a worker may be silent before another takes its sagas. */
+  /** How long a process may be silent before another takes its sagas. */
   readonly leaseMs: number;
   /** How long ended operations are kept. */
   readonly retentionMs: number;
@@ -64,7 +64,7 @@ interface Running {
 
 /**
  * Runs sagas durably: `begin` records one in the caller's transaction, `run` works on it, and `recover` takes up
- * what a dead worker left. One worker at a time holds the lease of an operation.
+ * what a dead process left. One process at a time holds the lease of an operation.
  */
 export class SagaRunner {
   readonly #services: SagaServices;
@@ -113,7 +113,7 @@ export class SagaRunner {
   }
 
   /**
-   * Works on an operation that this worker has the lease of, to its end. Never rejects: the answer is how the
+   * Works on an operation that this process has the lease of, to its end. Never rejects: the answer is how the
    * operation stands then. `extras` reach the saga's context: streams and the like, which no other process can give.
    */
   run(id: OperationId, extras: object = {}): Promise<OperationTable> {
@@ -144,7 +144,7 @@ export class SagaRunner {
     return this.#running.get(id);
   }
 
-  /** Calls `changed` at every change of the operation, until the answer is called. Changes by other workers are not seen. */
+  /** Calls `changed` at every change of the operation, until the answer is called. Changes by other processes are not seen. */
   watch(id: string, changed: () => void): () => void {
     const watchers = this.#watchers.get(id) ?? new Set();
     this.#watchers.set(id, watchers.add(changed));
@@ -156,7 +156,7 @@ export class SagaRunner {
 
   /**
    * Starts the heartbeat: leases are renewed, abandoned operations taken up, old ones pruned. With `alone` (no other
-   * worker can be alive on this state) everything that is open is taken up at once, and the answer counts it.
+   * process can be alive on this state) everything that is open is taken up at once, and the answer counts it.
    */
   async start({ alone }: { alone: boolean }): Promise<number> {
     const taken = await this.#recover(alone);

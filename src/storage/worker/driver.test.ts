@@ -126,6 +126,16 @@ describe("WorkerDriver", () => {
   });
 });
 
+describe("mica worker", () => {
+  it("does not start without certificates, nor for a pool of yet another worker", async () => {
+    const { url, tlsDir } = worker;
+    const far = { name: "far", driver: "worker", worker: { url, pool: "p0", tlsDir } };
+    await assert.rejects(WorkerProcess.start({ pools: [far] }), /ended with 2:[\s\S]*Pool "far" is another worker's/);
+    const missing = { MICA_WORKER_TLS_DIR: join(root, "nowhere") };
+    await assert.rejects(WorkerProcess.start({ pools: [{ name: "p0", path: join(root, "own") }], env: missing }), /ended with 2:[\s\S]*Cannot read .*nowhere\/ca-cert\.pem, which TLS needs/);
+  });
+});
+
 async function strangerCertificates(): Promise<AsyncDisposable & { readonly dir: string }> {
   const dir = await mkdtemp(join(root, "stranger-"));
   await makeCertificates(dir);
