@@ -56,7 +56,7 @@ describe("on Ceph, a server", () => {
     await cloud.assertAuditClean();
   });
 
-  it("becomes an image by a direct snapshot: no bytes are moved, and the image outlives the server and its snapshot", async () => {
+  it("becomes an image by a direct snapshot, and is shelved: no bytes are moved, and the image outlives the server and its snapshot", async () => {
     const id = await cloud.createServer({ imageRef: await cloud.addImage() });
     await cloud.untilServer(id, "ACTIVE");
     await cloud.untilBooted(id);
@@ -71,6 +71,14 @@ describe("on Ceph, a server", () => {
     await cloud.assertAuditClean();
     const copy = await cloud.createServer({ imageRef: imageId });
     await cloud.untilServer(copy, "ACTIVE");
+    await cloud.untilBooted(copy);
+    assert.equal(await inGuest(hypervisor, copy, "cat /data/mine"), "before");
+    await cloud.act(copy, { shelve: null }, "SHELVED_OFFLOADED");
+    await cloud.act(copy, { unshelve: null }, "ACTIVE");
+    for (const saga of ["shelve-server", "unshelve-server"]) {
+      const moved = await planOf(copy, saga);
+      assert.deepEqual([moved.plan.strategy, moved.actual.bytesWritten], ["clone", 0], saga);
+    }
     await cloud.untilBooted(copy);
     assert.equal(await inGuest(hypervisor, copy, "cat /data/mine"), "before");
     await cloud.deleteServer(copy);

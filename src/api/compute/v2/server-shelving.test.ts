@@ -5,6 +5,8 @@ import { devicesOf } from "#/db/block-devices.ts";
 import { loadImage, removeImage, updateImage } from "#/db/images.ts";
 import type { Image } from "#/domain/image.ts";
 import { DAY_MS } from "#/lib/units.ts";
+import { deleteImage } from "#/saga/delete-image.ts";
+import { forgetImage } from "#/saga/forget-image.ts";
 import { ComputeWorld } from "./test-world.ts";
 
 async function act(world: ComputeWorld, id: string, body: object, { status = 202, minor = 104 } = {}): Promise<void> {
@@ -22,6 +24,17 @@ async function imagesNamed(world: ComputeWorld, name: string): Promise<(Image | 
   const { db } = world.base.context;
   const rows = await db.selectFrom("image").select("id").where("name", "=", name).execute();
   return Promise.all(rows.map(({ id }) => loadImage(db, id)));
+}
+
+/** As the Image API does it. */
+async function deleteImageNamed(world: ComputeWorld, name: string): Promise<void> {
+  const { db, runner } = world.base.context;
+  const [image] = await imagesNamed(world, name);
+  assert.ok(image);
+  const { id, diskId } = image;
+  const meta = { projectId: null, userId: null, requestId: "req-1", subject: { kind: "image", id } };
+  const deletion = await db.transaction().execute(async (trx) => runner.begin(trx, deleteImage, { imageId: id, diskId, keptDiskId: await forgetImage(trx, id) }, meta));
+  await runner.run(deletion);
 }
 
 /** Where servers stay on their host for as long. */
@@ -111,6 +124,13 @@ describe("a shelved server", () => {
     await act(world, id, { shelveOffload: null });
     assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
     await act(world, id, { unshelve: { availability_zone: "nova" } });
+    await act(world, id, { shelve: null });
+    await deleteImageNamed(world, "one-shelved");
+    await act(world, id, { shelveOffload: null });
+    const { server } = await world.expect(200, "GET", `/servers/${id}`);
+    assert.equal(server.status, "SHELVED", "its own disk is all there is");
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
     await act(world, id, { shelve: null });
     using offloader = new ShelvedOffloader(context);
     await offloader.offloadDue();
