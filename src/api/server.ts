@@ -56,6 +56,9 @@ declare module "fastify" {
 /** Far above the pauses of a slow disk or a sleepy network, and still an end for connections whose peer is gone. */
 const IDLE_TIMEOUT_MS = 10 * 60 * 1000;
 
+/** Who has not shown a certificate by then is sent away. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
 /** Uploads of disks have no such limit, so that the server's own (requestTimeout) cannot be used. */
 const JSON_TIMEOUT_MS = 30_000;
 
@@ -69,7 +72,7 @@ const PARAMETER_LENGTH_MAX = 3 * KiB;
 export function createServer(options: ServerOptions): Server {
   const { authenticate, log, jsonBytesMax = MiB, jsonTimeoutMs = JSON_TIMEOUT_MS, idleTimeoutMs = IDLE_TIMEOUT_MS, tls } = options;
   const app = Fastify({
-    ...(tls && { https: { ...tls, requestCert: true, rejectUnauthorized: true } }),
+    ...(tls && { https: { ...tls, requestCert: true, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_TIMEOUT_MS } }),
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "requestId" }), // logRequests() does it.
     genReqId: () => `req-${randomUUID()}`,
