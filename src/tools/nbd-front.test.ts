@@ -11,7 +11,7 @@ import { AppError } from "#/domain/errors.ts";
 import { silentLog } from "#/lib/log.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { HandshakeReader } from "#/tools/handshake-reader.ts";
-import { NbdFront } from "#/tools/nbd-front.ts";
+import { NbdFront, STRANGERS_MAX } from "#/tools/nbd-front.ts";
 import * as nbd from "#/tools/nbd-messages.ts";
 import { convert, info, map } from "#/tools/qemu-img.ts";
 import { openReader, openWriter } from "#/tools/qemu-nbd.ts";
@@ -34,7 +34,7 @@ interface World extends AsyncDisposable {
 }
 
 /** A front of the files in the folder, as `disks/NAME/read` and `disks/NAME/write`. */
-async function open(port = 0): Promise<World> {
+async function open(port = 0, limits: { handshakeMsMax?: number } = {}): Promise<World> {
   const asked: string[] = [];
   const find = async (name: string) => {
     asked.push(name);
@@ -42,7 +42,7 @@ async function open(port = 0): Promise<World> {
     if (!disk || !(await stat(file(disk)).catch(() => undefined))) return undefined;
     return { node: rawNode(disk), mode: mode as "read" | "write" };
   };
-  const front = await NbdFront.listen({ host: "127.0.0.1", port, tls, find, log: silentLog });
+  const front = await NbdFront.listen({ host: "127.0.0.1", port, tls, find, log: silentLog, ...limits });
   const node = (name: string, tlsDir = folder) => remoteNode({ host: "127.0.0.1", port: front.port, export: name, tlsDir });
   return { front, asked, node, [Symbol.asyncDispose]: () => front[Symbol.asyncDispose]() };
 }
@@ -252,6 +252,25 @@ describe("a client that does not keep to the protocol", () => {
     assert.equal((await info(world.node("disks/served/read"))).virtualSizeBytes, MiB);
     assert.ok(performance.now() - before < 3000);
     for (const socket of halves) socket.destroy();
+  });
+
+  it("has only so much time until it has shown its certificate, and there are only so many of its kind", async () => {
+    await using world = await open(0, { handshakeMsMax: 1500 });
+    await writeFile(file("served"), counted(MiB));
+    const before = performance.now();
+    const silent = Array.from({ length: STRANGERS_MAX }, (_, i) => {
+      const socket = connect(world.front.port, "127.0.0.1");
+      if (i % 2 === 0) socket.write(Buffer.concat([nbd.clientFlags(), nbd.option(nbd.NBD_OPT_STARTTLS)]));
+      return new Promise<void>((resolve) => socket.resume().on("error", () => {}).once("close", () => resolve()));
+    });
+    const oneMore = await new Promise<number>((resolve) => {
+      const socket = connect(world.front.port, "127.0.0.1");
+      socket.resume().on("error", () => {}).once("close", () => resolve(socket.bytesRead));
+    });
+    assert.ok(oneMore === 0 && performance.now() - before < 1400, "it is sent away at once");
+    await Promise.all(silent);
+    assert.ok(performance.now() - before < 6000);
+    assert.equal((await info(world.node("disks/served/read"))).virtualSizeBytes, MiB);
   });
 
   it("is answered option by option once it is inside, and gets a disk only by its name", async () => {

@@ -21,14 +21,16 @@ export interface NbdFrontOptions {
   readonly tls: TlsIdentity;
   readonly find: FindDisk;
   readonly log: Log;
+  /** What a client may take until it asks for TLS, and again for that. */
+  readonly handshakeMsMax?: number;
 }
 
-/** What a client may take until it asks for TLS, and again for that; then until its disk is open, which may be far away itself. */
 const HANDSHAKE_MS_MAX = 10 * SECOND_MS;
+/** Then, until its disk is open, which may be far away itself. */
 const OPENING_MS_MAX = MINUTE_MS;
 const OPTIONS_MAX = 64;
 /** Clients that have not shown a certificate yet, and all together: each disk of each guest is one. */
-const STRANGERS_MAX = 64;
+export const STRANGERS_MAX = 64;
 const CONNECTIONS_MAX = 4096;
 /** After so long without a word the other side is asked whether it is there: a host that went away leaves its disks locked. */
 const KEEP_ALIVE_MS = 15 * SECOND_MS;
@@ -42,6 +44,7 @@ const REASON_LENGTH_MAX = 1000;
 export class NbdFront implements AsyncDisposable {
   readonly port: number;
   readonly #options: NbdFrontOptions;
+  readonly #handshakeMsMax: number;
   readonly #server: Server;
   /** Never listens: it gets connections that have asked for TLS. */
   readonly #tls: TlsServer;
@@ -52,9 +55,10 @@ export class NbdFront implements AsyncDisposable {
 
   private constructor(options: NbdFrontOptions, server: Server) {
     this.#options = options;
+    this.#handshakeMsMax = options.handshakeMsMax ?? HANDSHAKE_MS_MAX;
     this.#server = server;
     this.port = (server.address() as AddressInfo).port;
-    this.#tls = createTlsServer({ ...options.tls, requestCert: true, rejectUnauthorized: true, handshakeTimeout: HANDSHAKE_MS_MAX });
+    this.#tls = createTlsServer({ ...options.tls, requestCert: true, rejectUnauthorized: true, handshakeTimeout: this.#handshakeMsMax });
     this.#tls.on("secureConnection", (socket) => this.#watch(socket, this.#openDisk(socket)));
     this.#tls.on("tlsClientError", (error, socket) => this.#refused(socket, error));
     server.on("connection", (socket) => this.#watch(socket, this.#greet(socket)));
@@ -99,13 +103,15 @@ export class NbdFront implements AsyncDisposable {
     if (this.#strangers.size >= STRANGERS_MAX) return void socket.destroy();
     this.#strangers.add(socket);
     socket.once("close", () => this.#strangers.delete(socket));
-    const wantsTls = await within(HANDSHAKE_MS_MAX, socket, () => untilTls(socket));
+    const wantsTls = await within(this.#handshakeMsMax, socket, () => untilTls(socket));
     if (wantsTls) this.#tls.emit("connection", socket);
     else socket.destroy();
   }
 
-  #refused({ remoteAddress }: TLSSocket, { message }: Error): void {
-    this.#options.log.info({ from: remoteAddress, because: message }, "a connection over NBD was refused");
+  /** Also one that has taken too long, which nobody else would end. */
+  #refused(socket: TLSSocket, { message }: Error): void {
+    this.#options.log.info({ from: socket.remoteAddress, because: message }, "a connection over NBD was refused");
+    socket.destroy();
   }
 
   async #openDisk(socket: TLSSocket): Promise<void> {
