@@ -8,7 +8,7 @@ import { MiB } from "#/lib/units.ts";
 import { createVolume } from "#/saga/create-volume.ts";
 import { MemoryJournal } from "#/saga/engine/contract.ts";
 import { runSaga } from "#/saga/engine/saga.ts";
-import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import { freezeDisk, prepareFreeze, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import type { Lineage, NewDisk, StoredRef } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
 import { SagaWorld, someContent } from "../../test/support/saga-world.ts";
@@ -43,6 +43,22 @@ describe("freezeDisk()", () => {
     assert.deepEqual(disks.map(({ id, parent_id }) => ({ id, parent_id })), [{ id: source, parent_id: null }]);
     await world.assertAuditClean();
   });
+
+  for (const clone of ["dependent", "independent"] as const) {
+    it(`that was prepared is taken back, and leaves nothing, or takes place (${clone} clones)`, async () => {
+      await using world = await SagaWorld.open({ driver: new MemoryDriver({ clone }) });
+      const source = diskId(await world.addVolume({}, content));
+      const frozen = diskId(randomUUID());
+      const holder = { kind: "ancestor", id: frozen } as const;
+      await prepareFreeze(world.services, source, frozen, holder);
+      await unfreezeDisk(world.services, source, frozen);
+      assert.deepEqual([await findDisk(world.db, frozen), (await findDisk(world.db, source))?.parent], [undefined, undefined]);
+      await world.assertAuditClean();
+      for (const freeze of [prepareFreeze, prepareFreeze, freezeDisk, freezeDisk]) await freeze(world.services, source, frozen, holder);
+      assert.equal((await findDisk(world.db, frozen))?.state, "ready");
+      for (const id of [source, frozen]) assert.deepEqual(await world.content(id, MiB), content);
+    });
+  }
 
   it("keeps the bytes that the volume stands on when the storage had frozen it, and its answer was lost", async () => {
     await using world = await SagaWorld.open({ driver: new Failing("after") });

@@ -20,11 +20,16 @@ export async function freezeDisk(services: Services, source: DiskId, target: Dis
   await using _ = await services.locks.take(source);
   const live = await getDisk(db, source);
   const pool = pools.get(live.pool);
-  if (!(await findDisk(db, target))) await refuseWhileOpen(services, live); // One that was begun is brought to its end.
-  await recordFreeze(services, live, { target, holder, lineage: lineageOf(pool.can, live, target) });
+  await recordFreeze(services, live, { target, holder });
   await pool.snapshot(live, { id: target, format: live.format, virtualSizeBytes: live.virtualSizeBytes });
   await db.transaction().execute((trx) => setDiskReady(trx, target));
   return await getDisk(db, target);
+}
+
+/** Does what comes first of `freezeDisk`, for one that has to be quick then. Taken back by `unfreezeDisk` too. */
+export async function prepareFreeze(services: Services, source: DiskId, target: DiskId, holder: Holder): Promise<void> {
+  await using _ = await services.locks.take(source);
+  await recordFreeze(services, await getDisk(services.db, source), { target, holder });
 }
 
 /** Who will read through whom. */
@@ -33,9 +38,13 @@ function lineageOf({ clone, snapshotReadsSource }: Capabilities, live: Disk, tar
   return snapshotReadsSource ? { target: live.id } : { target: live.parent, source: target };
 }
 
-async function recordFreeze({ db, clock }: Services, live: Disk, { target, holder, lineage }: { target: DiskId; holder: Holder; lineage: Lineage }): Promise<void> {
+/** One that was begun is brought to its end. */
+async function recordFreeze(services: Services, live: Disk, { target, holder }: { target: DiskId; holder: Holder }): Promise<void> {
+  const { db, clock, pools } = services;
+  if (await findDisk(db, target)) return;
+  await refuseWhileOpen(services, live);
+  const lineage = lineageOf(pools.get(live.pool).can, live, target);
   await db.transaction().execute(async (trx) => {
-    if (await findDisk(trx, target)) return;
     await insertDisk(trx, { ...live, id: target, parent: lineage.target, holder }, { reservedBytes: 0, nowMs: clock.nowMs() });
     if (lineage.source) await setDiskParent(trx, live.id, lineage.source);
   });

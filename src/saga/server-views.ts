@@ -9,7 +9,7 @@ import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
 import { prepareBackup } from "#/saga/capture-base.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import { freezeDisk, prepareFreeze, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { viewOf } from "#/transfer/guest-view.ts";
 import type { Source } from "#/transfer/source.ts";
 import { captureFolder, makeCaptureFolder, makeMirror, mirrorNode } from "#/vm/capture-folder.ts";
@@ -52,6 +52,7 @@ export async function prepareViews(context: Context, methods: Methods, signal: A
   if (has(methods, "cold")) await hypervisor.save(params.serverId, { signal });
   const shown = by(params, methods, "backup_job");
   const openBackup = shown.length > 0 ? await prepareBackup(context, shown, signal) : undefined;
+  await freezeAll(context, methods, prepareFreeze);
   return (signal) => openViews(context, methods, { openBackup, signal });
 }
 
@@ -59,9 +60,13 @@ async function openViews(context: Context, methods: Methods, { openBackup, signa
   const { hypervisor, params } = context;
   for (const disk of by(params, methods, "live_mirror")) await hypervisor.endMirror(params.serverId, disk.target, { signal });
   await openBackup?.(signal);
-  for (const disk of params.disks) {
+  await freezeAll(context, methods, freezeDisk);
+}
+
+async function freezeAll(context: Context, methods: Methods, freeze: typeof freezeDisk | typeof prepareFreeze): Promise<void> {
+  for (const disk of context.params.disks) {
     const frozen = frozenAs(context, disk, methods);
-    if (frozen) await freezeDisk(context, await liveDisk(context, disk), frozen.id, frozen.holder);
+    if (frozen) await freeze(context, await liveDisk(context, disk), frozen.id, frozen.holder);
   }
 }
 
