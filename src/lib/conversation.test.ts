@@ -44,6 +44,12 @@ describe("Conversation", () => {
     for (const side of [here, other]) side[Symbol.dispose]();
   });
 
+  it("takes the other side for gone when it is silent for too long", async () => {
+    const [input, output] = [new PassThrough(), new PassThrough()];
+    using here = new Conversation({ input, output, silenceMsMax: 20 });
+    await assert.rejects(here.next(), /silent for 0\.02 s/);
+  });
+
   for (const [what, bytes] of Object.entries({
     "a kind that there is not": head(7, 0),
     "more data than may be": head(1, DATA_BYTES_MAX + 1),

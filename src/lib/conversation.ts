@@ -37,14 +37,16 @@ export class Conversation implements Disposable {
   readonly #input: Readable;
   readonly #queue: ByteQueue;
   readonly #output: Writable;
+  readonly #silenceMsMax: number;
   readonly #signsOfLife: NodeJS.Timeout;
   /** Ends the writes under way: a stream that is closed does not always say so to each. */
   readonly #writes = new Set<(reason: Error) => void>();
 
-  constructor({ input, output }: { readonly input: Readable; readonly output: Writable }) {
+  constructor({ input, output, silenceMsMax = SILENCE_MS_MAX }: { readonly input: Readable; readonly output: Writable; readonly silenceMsMax?: number }) {
     this.#input = input;
     this.#queue = new ByteQueue(input);
     this.#output = output;
+    this.#silenceMsMax = silenceMsMax;
     output.on("error", () => {}); // Whoever writes hears of it.
     output.once("close", () => this.#writes.forEach((giveUp) => giveUp(new Error("it is gone"))));
     this.#signsOfLife = setInterval(() => this.#signOfLife(), SIGN_OF_LIFE_MS).unref();
@@ -124,7 +126,7 @@ export class Conversation implements Disposable {
 
   async #limited<Result>(work: Promise<Result>): Promise<Result> {
     const silent = Promise.withResolvers<never>();
-    const timer = setTimeout(() => silent.reject(new Error(`it was silent for ${SILENCE_MS_MAX / SECOND_MS} s`)), SILENCE_MS_MAX);
+    const timer = setTimeout(() => silent.reject(new Error(`it was silent for ${this.#silenceMsMax / SECOND_MS} s`)), this.#silenceMsMax);
     try {
       return await Promise.race([work, silent.promise]);
     } finally {
