@@ -87,6 +87,16 @@ describe("createImage", () => {
     assert.equal((await world.expect(200, "GET", `/servers/${strict}`)).server["OS-EXT-STS:task_state"], null);
   });
 
+  it("is refused where the only method that the operator allows is not open", async () => {
+    const properties = { os_require_quiesce: "yes", hw_qemu_guest_agent: "yes" };
+    for (const [captureMethod, because] of [["pool_snapshot", /only pool_snapshot, which is not possible in its pool/], ["cold", /only cold, which does not freeze file systems/]] as const) {
+      await using world = await ComputeWorld.open();
+      Object.assign(world.base.context.config.servers, { captureMethod });
+      const id = await world.makeServer({ imageRef: await world.base.makeImage({ properties }) });
+      assert.match(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { createImage: { name: "copy" } } }), because);
+    }
+  });
+
   for (const [action, state] of [["pause", "paused"], ["suspend", "suspended"]] as const) {
     it(`is refused of a ${state} server whose file systems must be frozen`, async () => {
       await using world = await ComputeWorld.open();
