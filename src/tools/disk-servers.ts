@@ -7,6 +7,8 @@ import { type DiskServer, serveDisk } from "#/tools/qemu-nbd.ts";
 export interface ServedDisk {
   readonly node: BlockNode;
   readonly mode: "read" | "write";
+  /** `writeback` is for clients that give up all they wrote when a connection is lost. Without it each write is on stable storage before it is answered. */
+  readonly cache?: "writeback";
 }
 
 interface Shared {
@@ -53,7 +55,7 @@ export class DiskServers implements AsyncDisposable {
 
   #begin(key: string, name: string, disk: ServedDisk): Shared {
     // The one before may have it locked still.
-    const server = this.released(diskOf(name)).then(() => serveDisk(disk.node, disk.mode, name));
+    const server = this.released(diskOf(name)).then(() => serveDisk(disk.node, { ...disk, name }));
     const shared = { name, server, users: 0 };
     this.#shared.set(key, shared);
     return shared;

@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import fc from "fast-check";
-import { type BlockNode, remoteNode } from "#/domain/block-node.ts";
+import { type BlockNode, overlayNode, remoteNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { silentLog } from "#/lib/log.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { HandshakeReader } from "#/tools/handshake-reader.ts";
 import { NbdFront, STRANGERS_MAX } from "#/tools/nbd-front.ts";
 import * as nbd from "#/tools/nbd-messages.ts";
-import { convert, info, map } from "#/tools/qemu-img.ts";
+import { convert, createOverlay, info, map } from "#/tools/qemu-img.ts";
 import { openReader, openWriter } from "#/tools/qemu-nbd.ts";
 import { makeCertificates } from "#/tools/test-certificates.ts";
 import { readTlsFolder } from "#/tools/tls-folder.ts";
@@ -50,10 +50,10 @@ async function open(port = 0, limits: { handshakeMsMax?: number } = {}): Promise
 /** Every byte differs from its neighbours. */
 const counted = (sizeBytes: number) => Buffer.alloc(sizeBytes).map((_, i) => (i * 7 + (i >> 8)) & 255);
 
-const serversOfDisks = async (): Promise<string[]> => {
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+const pidsOfDiskServers = async (): Promise<number[]> => {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")));
-  return lines.filter((line) => line.startsWith("qemu-nbd") && line.includes("--shared") && line.includes(folder));
+  return pids.filter((_, i) => lines[i]?.startsWith("qemu-nbd") && lines[i].includes("--shared") && lines[i].includes(folder));
 };
 
 describe("a disk over NBD with TLS", () => {
@@ -133,12 +133,12 @@ describe("a disk over NBD with TLS", () => {
     await using world = await open();
     await writeFile(file("shared"), counted(MiB));
     const readers = await Promise.all([1, 2, 3].map(() => openReader(world.node("disks/shared/read"))));
-    assert.equal((await serversOfDisks()).length, 1);
+    assert.equal((await pidsOfDiskServers()).length, 1);
     await readers[0]?.[Symbol.asyncDispose]();
     await readers[1]?.read(Buffer.alloc(KiB), 0);
     for (const reader of readers.slice(1)) await reader[Symbol.asyncDispose]();
     await world.front.released("disks/shared");
-    assert.deepEqual(await serversOfDisks(), []);
+    assert.deepEqual(await pidsOfDiskServers(), []);
   });
 
   it("is let go of before the next one opens it: writers in turn do not lock each other out", async () => {
@@ -150,6 +150,24 @@ describe("a disk over NBD with TLS", () => {
       await writer.flush();
     }
     assert.deepEqual([...(await readFile(file("turns"))).subarray(0, 9 * KiB)].filter((_, i) => i % KiB === 0), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  });
+
+  it("keeps what it has answered when the server of an overlay is killed, though nobody flushed", async () => {
+    await writeFile(file("base"), Buffer.alloc(4 * MiB));
+    await createOverlay({ filename: file("overlay"), virtualSizeBytes: 4 * MiB, backingFilename: "base", backingFormat: "raw" });
+    const node = overlayNode(file("overlay"), rawNode("base"));
+    await using front = await NbdFront.listen({ host: "127.0.0.1", port: 0, tls, find: async () => ({ node, mode: "write" }), log: silentLog });
+    const writer = await openWriter(remoteNode({ host: "127.0.0.1", port: front.port, export: "a/overlay/write", tlsDir: folder }));
+    await writer.write(Buffer.alloc(64 * KiB, 1), MiB);
+    for (const pid of await pidsOfDiskServers()) process.kill(pid, "SIGKILL");
+    await writer.write(Buffer.alloc(64 * KiB, 2), 2 * MiB);
+    await writer.flush();
+    await writer[Symbol.asyncDispose]();
+    await front.released("a/overlay");
+    const seen = Buffer.alloc(4 * MiB);
+    await using reader = await openReader(node);
+    await reader.read(seen, 0);
+    assert.deepEqual([seen[MiB], seen[2 * MiB], seen[3 * MiB]], [1, 2, 0]);
   });
 
   it("is connected again when its server was killed and is back, and no write is lost", async () => {
@@ -234,7 +252,7 @@ describe("a client that does not keep to the protocol", () => {
     await reader.read(seen, 0);
     assert.ok(seen.equals(counted(KiB)));
     await using _another = await openReader(world.node("disks/kept/read"));
-    assert.equal((await serversOfDisks()).length, 1);
+    assert.equal((await pidsOfDiskServers()).length, 1);
   });
 
   it("may stop in the middle of a message, at any byte, and keeps nobody else from being served", async () => {

@@ -57,11 +57,11 @@ export interface DiskServer extends AsyncDisposable {
 
 /**
  * A confined qemu-nbd that shows the disk under a name to all who connect, and ends when it is disposed of and they have left. It is ready, and has the disk open.
- * Errors: as `run()`.
+ * Its clients may live on when it is killed, and would never write again what it had answered and not kept: so it writes through, also the metadata of an overlay. Errors: as `run()`.
  */
-export async function serveDisk(node: BlockNode, mode: "read" | "write", name: string): Promise<DiskServer> {
+export async function serveDisk(node: BlockNode, { mode, name, cache = "writethrough" }: Required<Pick<Serving, "mode" | "name">> & Pick<Serving, "cache">): Promise<DiskServer> {
   await using undo = new AsyncDisposableStack();
-  const server = undo.use(await serve(node, { mode, name, limits: SHARED_LIMITS }));
+  const server = undo.use(await serve(node, { mode, name, cache, limits: SHARED_LIMITS }));
   undo.use(await server.connect()); // While we are connected ourselves, it does not end between two others.
   const resources = undo.move();
   return { path: server.path, [Symbol.asyncDispose]: () => resources.disposeAsync() };
@@ -93,6 +93,7 @@ interface Serving {
   readonly mode: "read" | "write";
   /** Under which any number of clients find the disk; without it, there is one. */
   readonly name?: string | undefined;
+  readonly cache?: "writethrough" | "writeback" | undefined;
   readonly limits?: typeof SERVE_LIMITS | undefined;
 }
 
@@ -100,11 +101,11 @@ interface Serving {
  * A qemu-nbd that serves the node on a socket in a folder of its own. It ends by itself when its client leaves, which gives
  * back what it holds of a disk; killed, it would leave a lock of half a minute on an image in Ceph.
  */
-async function serve(node: BlockNode, { mode, name, limits = SERVE_LIMITS }: Serving) {
+async function serve(node: BlockNode, { mode, name, cache, limits = SERVE_LIMITS }: Serving) {
   const folder = await mkdtemp(join(tmpdir(), "mica-nbd-"));
   const socket = join(folder, "socket");
   const stop = new AbortController();
-  const ended = run("qemu-nbd", serveArguments(node, { mode, name }, socket), {
+  const ended = run("qemu-nbd", serveArguments(node, { mode, name, cache }, socket), {
     timeoutMs: limits.timeoutMs,
     signal: stop.signal,
     confine: { ...limits, ...reachOf([node]), writable: [folder, ...(mode === "write" ? changedFiles(node) : [])] },
@@ -140,9 +141,10 @@ async function explain(error: unknown, ended: Promise<unknown>): Promise<never> 
 }
 
 /** Without `unmap`, zeroes would take space, and as much time as data (block/rbd.c: RBD_WRITE_ZEROES_FLAG_THICK_PROVISION). */
-export function serveArguments(node: BlockNode, { mode, name }: Omit<Serving, "limits">, socket: string): string[] {
+export function serveArguments(node: BlockNode, { mode, name, cache = "writeback" }: Omit<Serving, "limits">, socket: string): string[] {
   const shared = name === undefined ? [] : ["--shared=0", `--export-name=${name}`]; // 0 is any number.
-  return [...objectArguments([node]), mode === "read" ? "--read-only" : "--discard=unmap", ...shared, "--socket", socket, jsonFilename(node)];
+  const access = mode === "read" ? ["--read-only"] : ["--discard=unmap", `--cache=${cache}`];
+  return [...objectArguments([node]), ...access, ...shared, "--socket", socket, jsonFilename(node)];
 }
 
 async function connectWhenReady(socket: string, name: string | undefined, stopped: AbortSignal): Promise<NbdClient> {

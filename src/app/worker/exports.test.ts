@@ -36,7 +36,7 @@ describe("Exports", () => {
     const disk = newDisk(MiB);
     const node = { driver: "file", filename: "/dev/null" } as const;
     const shown = exports.showFilling(pool, disk, node);
-    assert.deepEqual(await exports.find(shown.name), { node, mode: "write" });
+    assert.deepEqual(await exports.find(shown.name), { node, mode: "write", cache: "writeback" });
     assert.equal(await exports.find(`${shown.disk}/write`), undefined);
     shown[Symbol.dispose]();
     assert.equal(await exports.find(shown.name), undefined);

@@ -10,6 +10,7 @@ import type { Pools } from "#/storage/pools.ts";
 export interface Export {
   readonly node: BlockNode;
   readonly mode: "read" | "write";
+  readonly cache?: "writeback";
 }
 
 /**
@@ -28,7 +29,7 @@ export class Exports {
   /** Undefined for a name that stands for nothing here; errors are those of the pool's `open()`. */
   async find(name: string): Promise<Export | undefined> {
     const filling = this.#filling.get(name);
-    if (filling) return { node: filling, mode: "write" };
+    if (filling) return { node: filling, mode: "write", cache: "writeback" }; // Where the connection is lost, all of it is.
     const [, poolName = "", id = "", format = "", mode = ""] = NAME.exec(name) ?? [];
     const pool = this.#pools.find(poolName);
     return pool && open(pool, id, format as DiskFormat, mode as Export["mode"]);
