@@ -109,7 +109,7 @@ describe("a guest with a volume of a pool on another host", () => {
     await cloud.assertAuditClean();
   });
 
-  it("has it captured while it writes on: a snapshot, and an image", async () => {
+  it("has it captured while it has it open: a snapshot, and an image", async () => {
     const { snapshot } = await mica.json("POST", "/volume/v3/snapshots", { body: { snapshot: { volume_id: volumeId, force: true } } });
     await mica.until(async () => (await mica.json("GET", `/volume/v3/snapshots/${snapshot.id}`)).snapshot, ({ status }) => status === "available");
     assert.equal(await uploaded(volumeId, 64 * KiB, 8), "00000001");
