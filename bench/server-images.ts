@@ -190,7 +190,7 @@ async function createImage(mica: MicaProcess, serverId: string): Promise<{ activ
 }
 
 /** Writes that are on stable storage before the next, and the uptime in hundredths of a second after each, in memory. */
-const WRITE = "setsid sh -c 'while :; do echo x | dd of=/data/x conv=fsync 2>/dev/null; read -r now _ </proc/uptime; echo $now >>/tmp/writes; done' >/dev/null 2>/dev/null </dev/null & echo begun";
+const WRITE = ": >/tmp/writes; setsid sh -c 'while :; do echo x | dd of=/data/x conv=fsync 2>/dev/null; read -r now _ </proc/uptime; echo $now >>/tmp/writes; done' >/dev/null 2>/dev/null </dev/null & echo begun";
 
 async function writeCount({ driver, serverId }: Guest): Promise<number> {
   return Number(await inGuest(driver, serverId, "wc -l </tmp/writes"));
