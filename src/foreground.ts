@@ -1,15 +1,29 @@
 /** What the commands that run until a signal ends them have in common. */
+import { mkdir } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { type Logger, pino } from "pino";
 import type { Server } from "#/api/server.ts";
 import type { Config } from "#/config/schema.ts";
+import { lockDataFolder } from "#/db/data-lock.ts";
 import { AppError } from "#/domain/errors.ts";
+import { removeDesertedFolders } from "#/lib/temporary-folder.ts";
 import { terminalLog } from "#/lib/terminal-log.ts";
+import { limitConversions } from "#/tools/qemu-img.ts";
 
 /** Lines for a person where a person looks, JSON elsewhere; always on stderr. */
 export function openLog({ logLevel }: Pick<Config, "logLevel">): Logger {
   const stream = process.stderr.isTTY ? terminalLog(process.stderr) : process.stderr;
   return pino({ level: logLevel, base: null }, stream);
+}
+
+/** The data folder is this process's alone until the end of `stack`, tools have their limits, and what killed processes have left elsewhere goes. Errors: `conflict`. */
+export async function takeHost(stack: AsyncDisposableStack, { dataDir, tools }: Pick<Config, "dataDir" | "tools">): Promise<void> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  stack.use(lockDataFolder(join(dataDir, "mica.lock")));
+  const { timeLimitMs, addressSpaceBytesMax, cpuSecondsMax } = tools;
+  limitConversions({ timeoutMs: timeLimitMs, addressSpaceBytes: addressSpaceBytesMax, cpuSeconds: cpuSecondsMax });
+  await removeDesertedFolders();
 }
 
 /** `HOST:PORT`, as the configuration has checked it; an IPv6 host loses its brackets. */

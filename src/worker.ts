@@ -10,15 +10,13 @@ import { Exports } from "#/app/worker/exports.ts";
 import { WorkerService } from "#/app/worker/service.ts";
 import type { LoadedConfig } from "#/config/load.ts";
 import type { Config } from "#/config/schema.ts";
-import { lockDataFolder } from "#/db/data-lock.ts";
 import { AppError } from "#/domain/errors.ts";
-import { cannotListen, hostAndPort, listen, openLog, untilSignal } from "#/foreground.ts";
+import { cannotListen, hostAndPort, listen, openLog, takeHost, untilSignal } from "#/foreground.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { openPool } from "#/storage/open-pool.ts";
 import type { Pool } from "#/storage/pool.ts";
 import { Pools } from "#/storage/pools.ts";
 import { NbdFront } from "#/tools/nbd-front.ts";
-import { limitConversions } from "#/tools/qemu-img.ts";
 import { readTlsFolder } from "#/tools/tls-folder.ts";
 
 /** How long calls may take to come to rest at the end. */
@@ -31,11 +29,8 @@ export async function work({ config, warnings }: LoadedConfig): Promise<void> {
   for (const warning of warnings) log.warn(warning);
   refuseDetours(config);
   const tls = await readTlsFolder(config.worker.tlsDir, "server");
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
   await using stack = new AsyncDisposableStack();
-  stack.use(lockDataFolder(join(config.dataDir, "mica.lock")));
-  const { timeLimitMs, addressSpaceBytesMax, cpuSecondsMax } = config.tools;
-  limitConversions({ timeoutMs: timeLimitMs, addressSpaceBytes: addressSpaceBytesMax, cpuSeconds: cpuSecondsMax });
+  await takeHost(stack, config);
 
   const pools = stack.use(new Pools(await Promise.all(config.pools.map((pool) => openOwn(pool, config, log)))));
   const exports = new Exports(pools);

@@ -1,10 +1,10 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
+import { makeTemporaryFolder } from "#/lib/temporary-folder.ts";
 import { HOUR_MS, SECOND_MS } from "#/lib/units.ts";
 import { objectArguments } from "#/tools/qemu-img.ts";
 import { type RunOptions, run } from "#/tools/run.ts";
@@ -28,7 +28,7 @@ const WATCH_MS = 5;
  * of the daemon's, so that it goes with it, also when both of us are killed. Needs /dev/fuse and the right to mount, as root has it; `tool_failed` says what is missing.
  */
 export async function openFileView(node: BlockNode, { signal }: Pick<RunOptions, "signal"> = {}): Promise<FileView> {
-  const folder = await mkdtemp(join(tmpdir(), "mica-view-"));
+  const folder = await makeTemporaryFolder("view");
   await using undo = new AsyncDisposableStack();
   undo.defer(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, "disk");

@@ -1,10 +1,10 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
+import { makeTemporaryFolder } from "#/lib/temporary-folder.ts";
 import { GiB, HOUR_MS, SECOND_MS } from "#/lib/units.ts";
 import { NbdClient } from "#/tools/nbd.ts";
 import { changedFiles, jsonFilename, objectArguments, reachOf } from "#/tools/qemu-img.ts";
@@ -102,7 +102,7 @@ interface Serving {
  * back what it holds of a disk; killed, it would leave a lock of half a minute on an image in Ceph.
  */
 async function serve(node: BlockNode, { mode, name, cache, limits = SERVE_LIMITS }: Serving) {
-  const folder = await mkdtemp(join(tmpdir(), "mica-nbd-"));
+  const folder = await makeTemporaryFolder("nbd");
   const socket = join(folder, "socket");
   const stop = new AbortController();
   const ended = run("qemu-nbd", serveArguments(node, { mode, name, cache }, socket), {

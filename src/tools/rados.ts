@@ -1,6 +1,6 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { makeTemporaryFolder } from "#/lib/temporary-folder.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { accessArguments, type RbdAccess } from "#/tools/rbd.ts";
 import { run } from "#/tools/run.ts";
@@ -23,7 +23,7 @@ export async function readOmapValue(access: RbdAccess, place: RadosPlace, name: 
 
 /** What it prints is no text. */
 async function intoFile(access: RbdAccess, { pool, namespace }: RadosPlace, call: (path: string) => string[]): Promise<Buffer> {
-  const folder = await mkdtemp(join(tmpdir(), "mica-rados-"));
+  const folder = await makeTemporaryFolder("rados");
   try {
     const path = join(folder, "value");
     const where = ["--pool", pool, ...(namespace ? ["--namespace", namespace] : [])];

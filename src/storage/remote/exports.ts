@@ -1,23 +1,11 @@
 import { randomUUID } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BlockNode, formatNode } from "#/domain/block-node.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
+import { makeTemporaryFolder } from "#/lib/temporary-folder.ts";
 import { ChunkReader, type RemoteBytes } from "#/storage/remote/chunks.ts";
 import { type NbdExport, NbdServer } from "#/tools/nbd-server.ts";
-
-/** A folder for a socket has the number of its process in its name. */
-const PREFIX = "mica-remote-";
-
-/** Removes the folders of processes that were killed: a socket without its process is of no use to anybody. */
-async function removeDeserted(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
-    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(join(tmpdir(), name), { recursive: true, force: true });
-  }
-}
 
 export type OpenRemote = () => Promise<RemoteBytes>;
 
@@ -55,8 +43,7 @@ export class RemoteExports implements AsyncDisposable {
   }
 
   async #listen(): Promise<NbdServer> {
-    await removeDeserted();
-    this.#folder = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`)); // Only we may enter it.
+    this.#folder = await makeTemporaryFolder("remote");
     return NbdServer.listen(join(this.#folder, "nbd"), (name) => this.#find(name), this.#onError);
   }
 
