@@ -48,6 +48,13 @@ export const SERVERS_SCHEMA = Type.Object({
     default: true,
     description: "Whether a server whose user does not say has a config drive: there is no metadata service, so cloud-init finds keys and user data nowhere else. Nova's `force_config_drive`.",
   }),
+  network: text({
+    default: "user",
+    pattern: "^(user|(network|bridge):[A-Za-z0-9._-]{1,64})$",
+    says: "user, network:NAME or bridge:NAME",
+    description:
+      "What the network card of servers is connected to (`networks: auto`): user is QEMU's own user-mode network, by which a guest reaches out and nobody reaches in; else a network of libvirt's, or a bridge of this host's, which gives out addresses by itself. For guests from their next start on.",
+  }),
   snapshotImageFormat: Type.Enum([...SNAPSHOT_FORMATS], {
     default: "source",
     description:

@@ -40,6 +40,8 @@ export interface ServerLimits {
   readonly preallocateImages: "none" | "space";
   /** Whether file systems in overlays and devices are grown with their disks too. */
   readonly resizeFsUsingBlockDevice: boolean;
+  /** `user`, or a kind and a name: `bridge:br0`. */
+  readonly network: string;
   readonly maxConcurrentSnapshots: number;
   readonly freezeMsMax: number;
   readonly mirrorStallMsMax: number;

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { devicesOf } from "#/db/block-devices.ts";
 import type { Database } from "#/db/database.ts";
 import { getDisk } from "#/db/disks.ts";
@@ -8,16 +7,18 @@ import { type BlockNode, fileNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { bootOf } from "#/saga/boot-files.ts";
+import { guestNic } from "#/saga/guest-nic.ts";
+import type { SagaServices } from "#/saga/context.ts";
 import { isOn, type ServerFlavor } from "#/domain/server.ts";
 import { MiB } from "#/lib/units.ts";
 import type { Pools } from "#/storage/pools.ts";
-import type { GuestDisk, GuestNic, GuestSpec } from "#/vm/guest.ts";
+import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
 import type { ServerFolder } from "#/vm/server-folder.ts";
 
 type Services = { readonly db: Database; readonly pools: Pools };
 
 /** The server's hardware, as its records say: its flavor, its disks where they lie, and what its image asks for (Nova's image properties). */
-export async function guestSpec(services: Services, server: ServerTable, folder: ServerFolder): Promise<GuestSpec> {
+export async function guestSpec({ limits, ...services }: Services & Pick<SagaServices, "limits">, server: ServerTable, folder: ServerFolder): Promise<GuestSpec> {
   const flavor: ServerFlavor = JSON.parse(server.flavor);
   const properties: Record<string, string> = JSON.parse(server.image_properties);
   const devices = await devicesOf(services.db, server.id);
@@ -30,7 +31,7 @@ export async function guestSpec(services: Services, server: ServerTable, folder:
     vcpuCount: flavor.vcpus,
     boot: await bootOf(services, properties, folder, disks.find(({ bootOrder }) => bootOrder === 1)?.target ?? "vda"),
     disks: server.config_drive ? [...disks, configDrive(folder, properties, disks)] : disks,
-    nics: server.network === "none" ? [] : [userNic(server.id, properties)],
+    nics: server.network === "none" ? [] : [guestNic(limits.servers.network, server.id, properties["hw_vif_model"])],
     consoleLogPath: folder.consoleLogPath,
     guestAgent: isOn(properties["hw_qemu_guest_agent"]),
     rng: properties["hw_rng_model"] !== undefined,
@@ -86,14 +87,4 @@ function configDrive(folder: ServerFolder, properties: Readonly<Record<string, s
   const bus = (properties["hw_cdrom_bus"] as GuestDisk["bus"] | undefined) ?? (isQ35 ? "sata" : "ide");
   const target = freeTarget(bus, new Set(disks.map((disk) => disk.target)));
   return { target, bus, device: "cdrom", node: fileNode(folder.configDrivePath, "raw"), readOnly: true, cache: "writeback" };
-}
-
-function userNic(serverId: string, properties: Readonly<Record<string, string>>): GuestNic {
-  return { kind: "user", mac: macOf(serverId), model: properties["hw_vif_model"] };
-}
-
-/** The same for each start of the server: guests remember their network by it. With OpenStack's own prefix. */
-function macOf(serverId: string): string {
-  const hash = createHash("sha256").update(serverId).digest();
-  return ["fa", "16", "3e", ...[0, 1, 2].map((at) => hash.toString("hex", at, at + 1))].join(":");
 }

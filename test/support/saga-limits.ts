@@ -6,7 +6,7 @@ import { SECOND_MS } from "#/lib/units.ts";
 export function sagaLimits(dir: string, { stagingBytesMax }: { stagingBytesMax: number }): SagaLimits {
   return {
     staging: { dir, sizeBytesMax: stagingBytesMax },
-    servers: { dir: join(dir, "servers"), volumeWaitMsMax: 60 * SECOND_MS, keepVolumesOfFailed: false, preallocateImages: "none", resizeFsUsingBlockDevice: false, maxConcurrentSnapshots: 5, freezeMsMax: 10 * SECOND_MS, mirrorStallMsMax: 10 * SECOND_MS },
+    servers: { dir: join(dir, "servers"), network: "user", volumeWaitMsMax: 60 * SECOND_MS, keepVolumesOfFailed: false, preallocateImages: "none", resizeFsUsingBlockDevice: false, maxConcurrentSnapshots: 5, freezeMsMax: 10 * SECOND_MS, mirrorStallMsMax: 10 * SECOND_MS },
     hypervisor: { shutdownGraceMs: 100 },
   };
 }
