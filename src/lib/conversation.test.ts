@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { PassThrough } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 import { describe, it } from "node:test";
 import { Conversation, DATA_BYTES_MAX, messageBytes } from "#/lib/conversation.ts";
 
@@ -48,6 +48,14 @@ describe("Conversation", () => {
     const [input, output] = [new PassThrough(), new PassThrough()];
     using here = new Conversation({ input, output, silenceMsMax: 20 });
     await assert.rejects(here.next(), /silent for 0\.02 s/);
+  });
+
+  it("waits no longer for a silent side to take what is being sent", async () => {
+    const output = new Writable({ write: () => {} }); // Its window is full, and stays so.
+    using here = new Conversation({ input: new PassThrough(), output, silenceMsMax: 20 });
+    const sending = assert.rejects(here.sendData(Buffer.alloc(4096), 0), /it is gone/);
+    await assert.rejects(here.next(), /silent for 0\.02 s/);
+    await sending;
   });
 
   for (const [what, bytes] of Object.entries({

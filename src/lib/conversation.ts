@@ -126,7 +126,10 @@ export class Conversation implements Disposable {
 
   async #limited<Result>(work: Promise<Result>): Promise<Result> {
     const silent = Promise.withResolvers<never>();
-    const timer = setTimeout(() => silent.reject(new Error(`it was silent for ${this.#silenceMsMax / SECOND_MS} s`)), this.#silenceMsMax);
+    const timer = setTimeout(() => {
+      silent.reject(new Error(`it was silent for ${this.#silenceMsMax / SECOND_MS} s`));
+      this[Symbol.dispose](); // Else what is being sent to it would wait for the network to notice: a quarter of an hour.
+    }, this.#silenceMsMax);
     try {
       return await Promise.race([work, silent.promise]);
     } finally {
