@@ -15,6 +15,7 @@ interface Shared {
   readonly name: string;
   readonly server: Promise<DiskServer>;
   users: number;
+  readonly connections: Set<Socket>;
 }
 
 /**
@@ -35,7 +36,11 @@ export class DiskServers implements AsyncDisposable {
     try {
       const socket = connect({ path: (await shared.server).path });
       await once(socket, "connect");
-      socket.once("close", () => this.#leave(key, shared));
+      shared.connections.add(socket);
+      socket.once("close", () => {
+        shared.connections.delete(socket);
+        this.#leave(key, shared);
+      });
       return socket;
     } catch (error) {
       this.#leave(key, shared);
@@ -48,6 +53,13 @@ export class DiskServers implements AsyncDisposable {
     await Promise.all([...this.#ending].filter(([, name]) => diskOf(name) === disk).map(([end]) => end));
   }
 
+  /** Sends away all who are connected with the disk, and waits until no program has it open any more. */
+  async close(disk: string): Promise<void> {
+    const open = [...this.#shared.values()].filter(({ name }) => diskOf(name) === disk);
+    await Promise.all(open.flatMap(({ connections }) => [...connections].map(leave)));
+    await this.released(disk);
+  }
+
   /** Whoever is still connected must have been sent away. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#ending.keys());
@@ -56,7 +68,7 @@ export class DiskServers implements AsyncDisposable {
   #begin(key: string, name: string, disk: ServedDisk): Shared {
     // The one before may have it locked still.
     const server = this.released(diskOf(name)).then(() => serveDisk(disk.node, { ...disk, name }));
-    const shared = { name, server, users: 0 };
+    const shared = { name, server, users: 0, connections: new Set<Socket>() };
     this.#shared.set(key, shared);
     return shared;
   }
@@ -71,6 +83,10 @@ export class DiskServers implements AsyncDisposable {
       .finally(() => this.#ending.delete(end));
     this.#ending.set(end, shared.name);
   }
+}
+
+function leave(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once("close", () => resolve()).destroy());
 }
 
 function diskOf(name: string): string {

@@ -78,6 +78,11 @@ export class NbdFront implements AsyncDisposable {
     await this.#disks.released(disk);
   }
 
+  /** Sends away all who have the disk open, and waits until no program has. What they were told is written is kept. */
+  async close(disk: string): Promise<void> {
+    await this.#disks.close(disk);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();

@@ -9,6 +9,8 @@ export interface NbdServer {
   readonly port: number;
   /** Resolves when a disk is not held any more after its last user has left: until then it may be locked. `disk` is the name of its exports, up to the last slash. */
   released(disk: string): Promise<void>;
+  /** Sends away all who have the disk open, and resolves when no program has. */
+  close(disk: string): Promise<void>;
 }
 
 /** One call of a worker, with all that it needs. */

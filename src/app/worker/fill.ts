@@ -12,10 +12,12 @@ export async function fill({ pool, parameters, conversation, cancelled, options,
   await pool.fill(
     target,
     async (node, bytesPerSecondMax) => {
-      using shown = exports.showFilling(pool, target, node);
-      await conversation.say({ fill: shown.name, ...(bytesPerSecondMax && { bytesPerSecondMax }) });
-      const isFilled = await heard;
-      await nbd.released(shown.disk);
+      const shown = exports.showFilling(pool, target, node);
+      const isFilled = await conversation
+        .say({ fill: shown.name, ...(bytesPerSecondMax && { bytesPerSecondMax }) })
+        .then(() => heard)
+        .finally(() => shown[Symbol.dispose]());
+      await nbd.close(shown.disk); // That its writer has left may be heard later than that the disk is full; what it was told is written may not be stored yet.
       if (!isFilled) throw new AppError("cancelled", "whoever filled it gave it up");
     },
     options,

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { get, type RequestOptions } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import type { BlockNode } from "#/domain/block-node.ts";
 import type { AppError } from "#/domain/errors.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { assertContent, dense, listed, newDisk, putNew, rejectsWith } from "#/storage/contract/bench.ts";
@@ -12,6 +13,7 @@ import { storageDriverContract } from "#/storage/contract.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
 import { WorkerConnection } from "#/storage/worker/connection.ts";
 import { WorkerDriver } from "#/storage/worker/driver.ts";
+import { openWriter } from "#/tools/qemu-nbd.ts";
 import { makeCertificates } from "#/tools/test-certificates.ts";
 import { readTlsFolder } from "#/tools/tls-folder.ts";
 import { WorkerProcess } from "../../../test/support/worker-process.ts";
@@ -107,6 +109,18 @@ describe("WorkerDriver", () => {
     }
   });
 
+  it("takes no disk for filled that a program of the worker still has open", async () => {
+    await using far = await openFar();
+    const [disk, bytes] = [newDisk(MiB), dense(MiB, 1)];
+    await using stack = new AsyncDisposableStack();
+    await far.fill(disk, async (node) => {
+      const writer = stack.use(await openWriter(withoutReturn(node)));
+      await writer.write(bytes, 0);
+    });
+    assert.deepEqual(await programsWith(`${disk.id}/fill/`), []);
+    await assertContent(far, disk, bytes);
+  });
+
   it("says that the pool is away when the worker is killed, and goes on when it is back", async () => {
     await using far = await openFar();
     const bytes = dense(4 * MiB, 1);
@@ -140,6 +154,19 @@ async function strangerCertificates(): Promise<AsyncDisposable & { readonly dir:
   const dir = await mkdtemp(join(root, "stranger-"));
   await makeCertificates(dir);
   return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true }) };
+}
+
+/** Whoever is sent away stays away. */
+function withoutReturn(node: BlockNode): BlockNode {
+  assert.ok("file" in node && node.driver === "raw" && node.file.driver === "nbd");
+  return { ...node, file: { ...node.file, "reconnect-delay": 0 } };
+}
+
+/** The processes with these words in their arguments. */
+async function programsWith(words: string): Promise<string[]> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")));
+  return pids.filter((_, i) => lines[i]?.includes("--export-name=") && lines[i].includes(words));
 }
 
 /** The status of the worker's first answer to whoever shows these. */
