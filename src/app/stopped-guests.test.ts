@@ -14,11 +14,12 @@ async function stoppable() {
   const serverId = await world.addRunning(someContent());
   const { config } = loadConfig({ env: {}, flags: { dataDir: "/nowhere" } });
   const { services, runner } = world.sagas;
-  const place = { away: false, asked: 0 };
+  const place = { away: false, asked: 0, beforeAnswer: async () => {} };
   for (const pool of services.pools) {
     const { capacity } = pool;
     pool.capacity = async () => {
       place.asked += 1;
+      await place.beforeAnswer();
       if (place.away) throw new AppError("pool_unavailable", "its host does not answer");
       return capacity.call(pool);
     };
@@ -65,6 +66,17 @@ describe("StoppedGuests", () => {
     await world.sagas.services.hypervisor.pause(serverId);
     await updateServer(world.db, serverId, { task_state: null });
     await delay(2000);
+    assert.equal(state(), "paused");
+  });
+
+  it("leaves a guest alone to which something was begun while its pools were asked", async () => {
+    const { world, serverId, place, open, state } = await stoppable();
+    await using _ = world;
+    using __ = open();
+    place.beforeAnswer = () => updateServer(world.db, serverId, { task_state: "image_snapshot" });
+    world.host.failDisk(serverId, "vda");
+    await until(() => place.asked > 0);
+    await delay(300);
     assert.equal(state(), "paused");
   });
 });

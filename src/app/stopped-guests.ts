@@ -47,8 +47,7 @@ export class StoppedGuests implements Disposable {
     try {
       for (let pauseMs = PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
         await delay(pauseMs, undefined, { signal: this.#ended.signal, ref: false });
-        const guest = await this.#context.hypervisor.stat(id);
-        if (!guest || !isStopped(guest)) return;
+        if (!(await this.#isWaiting(id))) return;
         await this.#letGoOn(id).catch((err: unknown) => this.#context.log.debug({ err, server: id }, "the guest cannot go on yet"));
       }
     } finally {
@@ -56,13 +55,23 @@ export class StoppedGuests implements Disposable {
     }
   }
 
-  /** Not while something is being done to the server, which may have stopped its guest itself. */
+  /** Not while something is being done to the server, which may have stopped its guest itself; it may have begun while the pools were asked. */
   async #letGoOn(id: string): Promise<void> {
-    const { db, hypervisor, log } = this.#context;
-    const server = await findServer(db, id);
-    if (!server || server.task_state !== null || !(await this.#isStorageThere(id))) return;
+    const { hypervisor, log } = this.#context;
+    if (!(await this.#isLeftAlone(id)) || !(await this.#isStorageThere(id))) return;
+    if (!(await this.#isWaiting(id)) || !(await this.#isLeftAlone(id))) return;
     log.info({ server: id }, "the guest goes on: its storage answers");
     await hypervisor.resume(id);
+  }
+
+  async #isWaiting(id: string): Promise<boolean> {
+    const guest = await this.#context.hypervisor.stat(id);
+    return guest !== undefined && isStopped(guest);
+  }
+
+  async #isLeftAlone(id: string): Promise<boolean> {
+    const server = await findServer(this.#context.db, id);
+    return server?.task_state === null;
   }
 
   async #isStorageThere(serverId: string): Promise<boolean> {
