@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { refuseWithoutWay } from "#/app/capture-method.ts";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import { insertServerImage, newServerImage } from "#/app/new-server-image.ts";
@@ -119,7 +120,7 @@ export class ServerImages {
     const form = volume ? undefined : serverImageForm(config, image);
     const increments = volume ? {} : await incrementsOf(this.#context, device);
     const ways = await this.#parts.materialise.planCapture({ subject: { kind: "server", id: server.id }, disk: diskId(disk), form, ...increments, ...how });
-    if (ways.length === 0) throw new AppError("conflict", whyNoWay(device, how));
+    refuseWithoutWay(ways, device, how);
     const becomes = volume ? ({ kind: "snapshot", id: randomUUID() } as const) : ({ kind: "image", id: image.id } as const);
     return { device, volume, disk: { target: device.target, deviceId: device.id, volumeId: device.volume_id, ways, becomes, viewId: randomUUID() } };
   }
@@ -200,12 +201,6 @@ export class ServerImages {
 function wantsAllDisks({ mica_disks: disks }: KeyValuePairs): boolean {
   if (disks !== undefined && disks !== "all") throw new AppError("bad_request", `The metadata's mica_disks is "${disks}", and can be: all.`);
   return disks === "all";
-}
-
-/** Any guest can be stopped and read: it is the operator's choice that is not possible, or not gentle enough. */
-function whyNoWay({ target }: BlockDeviceTable, { only, requiresQuiesce }: Pick<CaptureFacts, "only" | "requiresQuiesce">): string {
-  const cannot = only === "cold" && requiresQuiesce ? "does not freeze file systems, which the image's os_require_quiesce asks for" : "is not possible in its pool";
-  return `Disk ${target} cannot be captured: servers.captureMethod allows only ${only}, which ${cannot}.`;
 }
 
 function withMapping(image: Image, root: BlockDeviceTable, mapped: readonly MappedDevice[]): Image {

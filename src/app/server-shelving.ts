@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { refuseWithoutWay } from "#/app/capture-method.ts";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import { insertServerImage, newServerImage } from "#/app/new-server-image.ts";
@@ -94,6 +95,7 @@ export class ServerShelving {
 
   async #planImage(server: ServerTable, root: BlockDeviceTable, image: Image): Promise<CapturedDisk> {
     const { config } = this.#context;
+    const only = onlyMethod(config.servers);
     if (!root.disk_id) throw new AppError("conflict", `Disk ${root.target} of server ${server.id} has no bytes.`);
     const ways = await this.#parts.materialise.planCapture({
       subject: { kind: "server", id: server.id },
@@ -102,8 +104,9 @@ export class ServerShelving {
       mayReadThrough: true,
       remembers: false,
       guest: GUEST_OF[server.vm_state] ?? "off",
-      only: onlyMethod(config.servers),
+      only,
     });
+    refuseWithoutWay(ways, root, { only });
     return { target: root.target, deviceId: root.id, volumeId: null, ways, becomes: { kind: "image", id: image.id }, viewId: randomUUID() };
   }
 

@@ -144,6 +144,16 @@ describe("a shelved server", () => {
     await world.base.assertAuditClean();
   });
 
+  it("stays as it is where it is paused, and the only method that the operator allows is not open", async () => {
+    await using world = await ComputeWorld.open();
+    Object.assign(world.base.context.config.servers, { captureMethod: "pool_snapshot" });
+    const id = await world.makeServer();
+    await act(world, id, { pause: null });
+    assert.match(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { shelve: null } }), /only pool_snapshot, which is not possible in its pool/);
+    assert.equal(await statusOf(world, id), "PAUSED");
+    assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+  });
+
   it("is brought back again and again without reading through ever more disks", async () => {
     await using world = await ComputeWorld.open();
     const { db, pools } = world.base.context;
