@@ -15,9 +15,10 @@ export interface TlsIdentity {
  * and `server-key.pem`, or those of the client. Errors: `config_invalid`, with the file that cannot be read.
  */
 export async function readTlsFolder(dir: string, end: "server" | "client"): Promise<TlsIdentity> {
-  const names = ["ca-cert.pem", `${end}-cert.pem`, `${end}-key.pem`] as const;
-  const [ca, cert, key] = await Promise.all(names.map((name) => readPem(join(dir, name))));
-  return { ca, cert, key, minVersion: "TLSv1.2" } as TlsIdentity;
+  const ca = await readPem(join(dir, "ca-cert.pem")); // One after the other: of several that are missing, the first is named.
+  const cert = await readPem(join(dir, `${end}-cert.pem`));
+  const key = await readPem(join(dir, `${end}-key.pem`));
+  return { ca, cert, key, minVersion: "TLSv1.2" };
 }
 
 async function readPem(path: string): Promise<Buffer> {
