@@ -79,4 +79,23 @@ describe("StoppedGuests", () => {
     await delay(300);
     assert.equal(state(), "paused");
   });
+
+  it("misses no guest that is stopped again in the moment in which it was seen running", async () => {
+    const { world, serverId, open, state } = await stoppable();
+    await using _ = world;
+    const { hypervisor } = world.sagas.services;
+    const { stat } = hypervisor;
+    let seenRunning = 0;
+    hypervisor.stat = async (id) => {
+      const guest = await stat.call(hypervisor, id);
+      if (guest?.state !== "running" || ++seenRunning > 1) return guest;
+      world.host.failDisk(serverId, "vda");
+      await delay(10); // The event overtakes the answer.
+      return guest;
+    };
+    using __ = open();
+    world.host.failDisk(serverId, "vda");
+    await until(() => seenRunning === 2);
+    assert.equal(state(), "running");
+  });
 });

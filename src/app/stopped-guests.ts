@@ -44,14 +44,12 @@ export class StoppedGuests implements Disposable {
   async #bringBack(id: string): Promise<void> {
     if (this.#waiting.has(id)) return;
     this.#waiting.add(id);
-    try {
-      for (let pauseMs = PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
-        await delay(pauseMs, undefined, { signal: this.#ended.signal, ref: false });
-        if (!(await this.#isWaiting(id))) return;
-        await this.#letGoOn(id).catch((err: unknown) => this.#context.log.debug({ err, server: id }, "the guest cannot go on yet"));
-      }
-    } finally {
-      this.#waiting.delete(id);
+    for (let pauseMs = PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
+      await delay(pauseMs, undefined, { signal: this.#ended.signal, ref: false });
+      this.#waiting.delete(id); // Whoever hears from here on that it was stopped may know more than we are told: they take over.
+      if (!(await this.#isWaiting(id)) || this.#waiting.has(id)) return;
+      this.#waiting.add(id);
+      await this.#letGoOn(id).catch((err: unknown) => this.#context.log.debug({ err, server: id }, "the guest cannot go on yet"));
     }
   }
 
