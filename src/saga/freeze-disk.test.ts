@@ -8,6 +8,7 @@ import { MiB } from "#/lib/units.ts";
 import { createVolume } from "#/saga/create-volume.ts";
 import { MemoryJournal } from "#/saga/engine/contract.ts";
 import { runSaga } from "#/saga/engine/saga.ts";
+import { flattenDisk } from "#/saga/flatten-disk.ts";
 import { freezeDisk, prepareFreeze, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import type { Lineage, NewDisk, StoredRef } from "#/storage/driver.ts";
 import { MemoryDriver } from "#/storage/memory/driver.ts";
@@ -59,6 +60,19 @@ describe("freezeDisk()", () => {
       for (const id of [source, frozen]) assert.deepEqual(await world.content(id, MiB), content);
     });
   }
+
+  it("that was prepared knows who reads through whom, also where the disk was flattened before it took place", async () => {
+    await using world = await SagaWorld.open({ driver: new MemoryDriver({ clone: "dependent" }) });
+    const source = diskId(await world.addVolume({}, content));
+    const [below, frozen] = [diskId(randomUUID()), diskId(randomUUID())];
+    await freezeDisk(world.services, source, below, { kind: "ancestor", id: below });
+    const holder = { kind: "image", id: frozen } as const;
+    await prepareFreeze(world.services, source, frozen, holder);
+    assert.equal((await runSaga(flattenDisk, world.context({ diskId: source }), new MemoryJournal())).ended, "done");
+    await freezeDisk(world.services, source, frozen, holder);
+    assert.deepEqual([(await findDisk(world.db, source))?.parent, (await findDisk(world.db, frozen))?.parent], [frozen, undefined]);
+    for (const id of [source, frozen]) assert.deepEqual(await world.content(id, MiB), content);
+  });
 
   it("keeps the bytes that the volume stands on when the storage had frozen it, and its answer was lost", async () => {
     await using world = await SagaWorld.open({ driver: new Failing("after") });

@@ -26,10 +26,15 @@ export async function freezeDisk(services: Services, source: DiskId, target: Dis
   return await getDisk(db, target);
 }
 
-/** Does what comes first of `freezeDisk`, for one that has to be quick then. Taken back by `unfreezeDisk` too. */
+/**
+ * Does what comes first of `freezeDisk`, for one that has to be quick then. Taken back by `unfreezeDisk` too. Where the source comes to stand on the target nothing is done: no guest runs that
+ * waits for it, and whatever else is done to the source in between would find a parent that has no bytes yet.
+ */
 export async function prepareFreeze(services: Services, source: DiskId, target: DiskId, holder: Holder): Promise<void> {
   await using _ = await services.locks.take(source);
-  await recordFreeze(services, await getDisk(services.db, source), { target, holder });
+  const live = await getDisk(services.db, source);
+  if (lineageOf(services.pools.get(live.pool).can, live, target).source) return;
+  await recordFreeze(services, live, { target, holder });
 }
 
 /** Who will read through whom. */
