@@ -38,7 +38,7 @@ export class WorkerConnection implements Disposable {
   async facts(): Promise<WorkerFacts> {
     const asked = this.#request("/worker/v1", { method: "GET" });
     asked.end();
-    const facts = JSON.parse(await this.#text(await this.#answered(asked))) as WorkerFacts;
+    const facts = await this.#factsIn(await this.#answered(asked));
     if (facts.protocol === WORKER_PROTOCOL) return facts;
     throw new AppError("pool_unavailable", `the worker at ${this.host} is Mica ${facts.version}, which speaks version ${facts.protocol} of the protocol, and this one ${WORKER_PROTOCOL}: update the older`);
   }
@@ -46,8 +46,9 @@ export class WorkerConnection implements Disposable {
   /** Begins a call on a pool. Errors: `pool_unavailable`, `cancelled`. */
   async call(pool: string, method: string, parameters: object, signal?: AbortSignal): Promise<WorkerCall> {
     throwIfCancelled(signal);
+    const first = messageBytes({ ...parameters });
     const asked = this.#request(`/worker/v1/pools/${pool}/${method}`, { method: "POST", headers: { "content-type": CONVERSATION_TYPE } });
-    asked.write(messageBytes({ ...parameters }));
+    asked.write(first);
     const answer = await this.#answered(asked);
     return new WorkerCall(new Conversation({ input: answer, output: asked }), { host: this.host, signal });
   }
@@ -78,7 +79,24 @@ export class WorkerConnection implements Disposable {
     throw new AppError("pool_unavailable", `the worker at ${this.host} refused with ${answer.statusCode}: ${because.slice(0, 500)}`);
   }
 
+  async #factsIn(answer: IncomingMessage): Promise<WorkerFacts> {
+    try {
+      return JSON.parse(await this.#text(answer)) as WorkerFacts;
+    } catch (cause) {
+      throw new AppError("pool_unavailable", `the worker at ${this.host} does not say what it is: ${(cause as Error).message}`, { cause });
+    }
+  }
+
   async #text(answer: IncomingMessage): Promise<string> {
+    const timer = setTimeout(() => answer.destroy(new Error(`no end within ${ANSWER_MS_MAX / SECOND_MS} s`)), ANSWER_MS_MAX);
+    try {
+      return await this.#all(answer);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #all(answer: IncomingMessage): Promise<string> {
     let text = "";
     for await (const chunk of answer.setEncoding("utf8")) {
       text += chunk;

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { get, type RequestOptions } from "node:https";
+import type { ServerResponse } from "node:http";
+import { createServer, get, type RequestOptions } from "node:https";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -84,6 +87,30 @@ describe("WorkerDriver", () => {
     await rejectsWith("pool_unavailable", () => ask("constructor", {}));
   });
 
+  it("asks for dedup of more disks than a message can name", async () => {
+    await using far = await openFar();
+    const order = Array.from({ length: 30_000 }, () => newDisk(1).id);
+    if (far.can.dedup) await far.dedup({ order });
+    else await rejectsWith("not_supported", () => far.dedup({ order }));
+  });
+
+  it("does not wait for a worker that stops in the middle of saying what it is, and trusts none that says something else", async (t) => {
+    const begun = Promise.withResolvers<void>();
+    const answers = ["nonsense", undefined].values();
+    await using other = await listenTls((answer) => {
+      const text = answers.next().value;
+      if (text !== undefined) return void answer.end(text);
+      answer.write("{");
+      begun.resolve();
+    });
+    using connection = new WorkerConnection(other.url, await readTlsFolder(worker.tlsDir, "client"));
+    await rejectsWith("pool_unavailable", () => connection.facts());
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const asked = rejectsWith("pool_unavailable", () => connection.facts());
+    await begun.promise;
+    for (const ended = asked.then(() => true); (await Promise.race([ended, new Promise((resolve) => setImmediate(resolve, false))])) !== true; ) t.mock.timers.tick(1000);
+  });
+
   it("leaves nothing of a disk whose sender goes away", async () => {
     const far = await openFar();
     await using other = await WorkerDriver.open({ url: worker.url, pool: lastPool, tlsDir: worker.tlsDir });
@@ -154,6 +181,17 @@ async function strangerCertificates(): Promise<AsyncDisposable & { readonly dir:
   const dir = await mkdtemp(join(root, "stranger-"));
   await makeCertificates(dir);
   return { dir, [Symbol.asyncDispose]: () => rm(dir, { recursive: true }) };
+}
+
+/** A server with the worker's own certificate. */
+async function listenTls(answer: (reply: ServerResponse) => void): Promise<AsyncDisposable & { readonly url: string }> {
+  const server = createServer({ ...(await readTlsFolder(worker.tlsDir, "server")) }, (_, reply) => answer(reply));
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  const close = async () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}`, [Symbol.asyncDispose]: close };
 }
 
 /** Whoever is sent away stays away. */

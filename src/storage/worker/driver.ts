@@ -30,6 +30,8 @@ import { readTlsFolder } from "#/tools/tls-folder.ts";
 
 /** Data comes in parts of at most this size, into buffers in turn. */
 const BUFFER_BYTES = 256 * KiB;
+/** Ids of 39 bytes each, in a message of at most 1 MiB. */
+const ORDER_LENGTH_MAX = 25_000;
 
 /**
  * A pool of another host, which its worker serves: each method is a call there, over HTTPS, and disks are opened over NBD with
@@ -152,8 +154,9 @@ export class WorkerDriver implements StorageDriver {
     return disk.format === "raw" || disk.format === "iso" ? shown : formatNode(shown, disk.format);
   }
 
+  /** Of a very long order the end is left out: those come last, unordered. */
   async dedup({ order, onDone, ...options }: DedupOptions = {}): Promise<void> {
-    await this.#ask("dedup", { ...(order && { order }) }, options, ({ done }) => done && onDone?.(done as Deduped));
+    await this.#ask("dedup", { ...(order && { order: order.slice(0, ORDER_LENGTH_MAX) }) }, options, ({ done }) => done && onDone?.(done as Deduped));
   }
 
   async measureSpace(options?: WorkOptions): Promise<SharedSpace> {
