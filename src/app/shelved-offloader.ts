@@ -16,7 +16,9 @@ export class ShelvedOffloader implements Disposable {
     this.#context = context;
     const { shelvedOffloadMs } = context.config.servers;
     if (shelvedOffloadMs < 0) return;
-    this.#timer = setInterval(() => void this.offloadDue(), Math.min(MINUTE_MS, Math.max(SECOND_MS, shelvedOffloadMs))).unref();
+    // With 0 they leave as they are shelved: there are only those of another setting.
+    const periodMs = shelvedOffloadMs === 0 ? MINUTE_MS : Math.min(MINUTE_MS, Math.max(SECOND_MS, shelvedOffloadMs));
+    this.#timer = setInterval(() => void this.offloadDue(), periodMs).unref();
   }
 
   /** Begins with those that are due now, and answers when they have ended. One that cannot leave is tried again next time. */

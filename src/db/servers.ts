@@ -24,12 +24,13 @@ export async function changeServerIn(
   return trx.updateTable("server").set(changes).where("id", "=", id).where("vm_state", "in", from).where("task_state", "is", null).returningAll().executeTakeFirst();
 }
 
-/** Servers that are shelved on their host since before then, by their history, and whose disk is in an image. */
+/** Servers that are shelved on their host since before then, by their history, and whose disk is in an image that can be used. */
 export async function shelvedLongerThan(db: Database, sinceMs: number): Promise<ServerTable[]> {
   return db
     .selectFrom("server")
     .selectAll("server")
     .innerJoin("image", "image.id", "server.shelved_image_id")
+    .where("image.status", "=", "active")
     .where("vm_state", "=", "shelved")
     .where("task_state", "is", null)
     .where(({ not, exists, selectFrom }) =>

@@ -42,14 +42,14 @@ export async function takeOffHost({ hypervisor, limits, params }: Context, { sig
 }
 
 /**
- * The server's own disk goes, since the image has all of it; run the answer once that is committed. Its other disks are in no image, and stay as they are. `conflict` where the image is gone:
- * then the disk is all there is.
+ * The server's own disk goes, since the image has all of it; run the answer once that is committed. Its other disks are in no image, and stay as they are. `conflict` where the image is gone,
+ * or may not be read: then the disk is all there is.
  */
 export async function dropRoot(context: Context, trx: Database, imageId: string | null): Promise<OperationId | undefined> {
   const root = (await devicesOf(trx, context.params.serverId)).find(({ boot_index }) => boot_index === 0);
   if (!root?.disk_id) return undefined;
   const image = imageId === null ? undefined : await findImage(trx, imageId);
-  if (!image?.disk_id) throw new AppError("conflict", `The server cannot leave its host: image ${imageId}, which has its disk, was deleted.`);
+  if (!image?.disk_id || image.status !== "active") throw new AppError("conflict", `The server cannot leave its host: image ${imageId}, which has its disk, ${image ? `is ${image.status}` : "was deleted"}.`);
   await updateDevice(trx, root.id, { disk_id: null });
   return beginDrop(context, trx, diskId(root.disk_id));
 }

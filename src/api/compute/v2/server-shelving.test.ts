@@ -4,7 +4,7 @@ import { ShelvedOffloader } from "#/app/shelved-offloader.ts";
 import { devicesOf } from "#/db/block-devices.ts";
 import { loadImage, removeImage, updateImage } from "#/db/images.ts";
 import type { Image } from "#/domain/image.ts";
-import { DAY_MS } from "#/lib/units.ts";
+import { DAY_MS, MINUTE_MS } from "#/lib/units.ts";
 import { deleteImage } from "#/saga/delete-image.ts";
 import { forgetImage } from "#/saga/forget-image.ts";
 import { ComputeWorld } from "./test-world.ts";
@@ -152,6 +152,30 @@ describe("a shelved server", () => {
     assert.match(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { shelve: null } }), /only pool_snapshot, which is not possible in its pool/);
     assert.equal(await statusOf(world, id), "PAUSED");
     assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
+  });
+
+  it("stays on its host while its image may not be used", async () => {
+    await using world = await worldOf(DAY_MS);
+    const { context } = world.base;
+    const id = await world.makeServer();
+    await act(world, id, { shelve: null });
+    const [image] = await imagesNamed(world, "one-shelved");
+    await updateImage(context.db, image?.id ?? "", { status: "deactivated" });
+    using inADay = new ShelvedOffloader({ ...context, clock: { nowMs: () => context.clock.nowMs() + DAY_MS } });
+    await inADay.offloadDue();
+    assert.equal((await world.expect(200, "GET", `/servers/${id}`)).server.fault, undefined, "nothing was tried");
+    await act(world, id, { shelveOffload: null });
+    const { server } = await world.expect(200, "GET", `/servers/${id}`);
+    assert.deepEqual([server.status, (await devicesOf(context.db, id))[0]?.disk_id === null], ["SHELVED", false]);
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+  });
+
+  it("is looked for each minute only where none is to be found", async (t) => {
+    await using world = await worldOf(0);
+    const { mock } = t.mock.method(globalThis, "setInterval");
+    using _ = new ShelvedOffloader(world.base.context);
+    assert.deepEqual(mock.calls.map(({ arguments: [, periodMs] }) => periodMs), [MINUTE_MS]);
   });
 
   it("is brought back again and again without reading through ever more disks", async () => {
