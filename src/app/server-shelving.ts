@@ -59,9 +59,9 @@ export class ServerShelving {
     });
   }
 
-  /** Takes a shelved server off its host, which keeps it no longer. 409 where it is not on one. */
+  /** Takes a shelved server off its host, which keeps it no longer; for admins, as in Nova. 409 where it is not on one. */
   async offload(caller: Caller, id: string): Promise<void> {
-    requireRole(caller, "member", "shelve servers");
+    requireRole(caller, "admin", "take shelved servers off their hosts");
     await startAction(this.#context, this.#parts.servers, { caller, id, action: "shelveOffload" }, (trx, server) =>
       this.#context.runner.begin(trx, offloadServer, { serverId: id }, operationOf(caller, server)),
     );

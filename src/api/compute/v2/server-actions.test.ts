@@ -43,9 +43,11 @@ describe("actions on servers", () => {
     await world.refusal(400, "POST", path, { body: {} });
     assert.match(await world.refusal(400, "POST", path, { as: world.admin, body: { migrate: null } }), /^No valid host was found/);
     await world.refusal(404, "POST", "/servers/none/action", { body: { migrate: null } });
-    assert.match(await world.refusal(409, "POST", path, { body: { shelveOffload: null } }), /^Cannot 'shelveOffload' instance/);
+    assert.match(await world.refusal(409, "POST", path, { as: world.admin, body: { shelveOffload: null } }), /^Cannot 'shelveOffload' instance/);
     await world.refusal(400, "POST", path, { minor: 90, body: { unshelve: { host: "moon" } } });
-    await world.refusal(400, "POST", path, { body: { unshelve: { host: "moon" } } });
+    await world.refusal(400, "POST", path, { as: world.admin, body: { unshelve: { host: "moon" } } });
+    assert.match(await world.refusal(403, "POST", path, { body: { unshelve: { host: "moon" } } }), /choose the host of a server/);
+    assert.match(await world.refusal(403, "POST", path, { body: { shelveOffload: null } }), /take shelved servers off their hosts/);
     assert.match(await world.refusal(400, "POST", path, { body: { unshelve: { availability_zone: "moon" } } }), /zone is not available/);
   });
 

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import Type from "typebox";
 import { parserOf } from "#/api/parse.ts";
+import { requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { idIn, MetadataPairs, Name, Nothing, strict } from "./fields.ts";
 import { userDataIn } from "./new-server.ts";
@@ -98,6 +99,7 @@ export const CHANGES: Readonly<Record<string, Action>> = {
   }),
   unshelve: async ({ api, request, serverId }, argument) => {
     const { availability_zone: zone, host } = parseUnshelve(request.microversion, argument);
+    if (host !== undefined) requireRole(request.caller, "admin", "choose the host of a server");
     const zones = await api.hosts.zones(request.caller);
     if (zone && !zones.has(zone)) throw new AppError("bad_request", "The requested availability zone is not available");
     if (host !== undefined && host !== hostname()) throw new AppError("bad_request", `Compute host ${host} could not be found.`);

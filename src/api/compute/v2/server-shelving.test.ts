@@ -9,8 +9,8 @@ import { deleteImage } from "#/saga/delete-image.ts";
 import { forgetImage } from "#/saga/forget-image.ts";
 import { ComputeWorld } from "./test-world.ts";
 
-async function act(world: ComputeWorld, id: string, body: object, { status = 202, minor = 104 } = {}): Promise<void> {
-  await world.expect(status, "POST", `/servers/${id}/action`, { body, minor });
+async function act(world: ComputeWorld, id: string, body: object, { status = 202, as = world.alice } = {}): Promise<void> {
+  await world.expect(status, "POST", `/servers/${id}/action`, { as, body });
   await world.base.settle();
 }
 
@@ -61,7 +61,7 @@ describe("a shelved server", () => {
     const away = await devicesOf(world.base.context.db, id);
     assert.deepEqual(away.map(({ disk_id }) => disk_id), [null, before[1]?.disk_id]);
     await act(world, id, { "os-start": null }, { status: 409 });
-    await act(world, id, { shelveOffload: null }, { status: 409 });
+    await act(world, id, { shelveOffload: null }, { status: 409, as: world.admin });
     await act(world, id, { unshelve: null });
     assert.equal(await statusOf(world, id), "ACTIVE");
     assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
@@ -121,12 +121,12 @@ describe("a shelved server", () => {
     assert.equal(await statusOf(world, id), "ACTIVE");
     assert.deepEqual(await imagesNamed(world, "one-shelved"), []);
     await act(world, id, { shelve: null });
-    await act(world, id, { shelveOffload: null });
+    await act(world, id, { shelveOffload: null }, { as: world.admin });
     assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
     await act(world, id, { unshelve: { availability_zone: "nova" } });
     await act(world, id, { shelve: null });
     await deleteImageNamed(world, "one-shelved");
-    await act(world, id, { shelveOffload: null });
+    await act(world, id, { shelveOffload: null }, { as: world.admin });
     const { server } = await world.expect(200, "GET", `/servers/${id}`);
     assert.equal(server.status, "SHELVED", "its own disk is all there is");
     await act(world, id, { unshelve: null });
@@ -164,7 +164,7 @@ describe("a shelved server", () => {
     using inADay = new ShelvedOffloader({ ...context, clock: { nowMs: () => context.clock.nowMs() + DAY_MS } });
     await inADay.offloadDue();
     assert.equal((await world.expect(200, "GET", `/servers/${id}`)).server.fault, undefined, "nothing was tried");
-    await act(world, id, { shelveOffload: null });
+    await act(world, id, { shelveOffload: null }, { as: world.admin });
     const { server } = await world.expect(200, "GET", `/servers/${id}`);
     assert.deepEqual([server.status, (await devicesOf(context.db, id))[0]?.disk_id === null], ["SHELVED", false]);
     await act(world, id, { unshelve: null });
