@@ -16,6 +16,10 @@ interface Shared {
   readonly server: Promise<DiskServer>;
   users: number;
   readonly connections: Set<Socket>;
+  /** Whoever comes is sent away. */
+  isClosing: boolean;
+  /** The last of its users has left. */
+  readonly left: PromiseWithResolvers<void>;
 }
 
 /**
@@ -41,6 +45,7 @@ export class DiskServers implements AsyncDisposable {
         shared.connections.delete(socket);
         this.#leave(key, shared);
       });
+      if (shared.isClosing) socket.destroy();
       return socket;
     } catch (error) {
       this.#leave(key, shared);
@@ -53,10 +58,14 @@ export class DiskServers implements AsyncDisposable {
     await Promise.all([...this.#ending].filter(([, name]) => diskOf(name) === disk).map(([end]) => end));
   }
 
-  /** Sends away all who are connected with the disk, and waits until no program has it open any more. */
+  /** Sends away all who are connected with the disk, or about to be, and waits until no program has it open any more. */
   async close(disk: string): Promise<void> {
     const open = [...this.#shared.values()].filter(({ name }) => diskOf(name) === disk);
-    await Promise.all(open.flatMap(({ connections }) => [...connections].map(leave)));
+    for (const shared of open) {
+      shared.isClosing = true;
+      for (const connection of shared.connections) connection.destroy();
+    }
+    await Promise.all(open.map(({ left }) => left.promise));
     await this.released(disk);
   }
 
@@ -68,7 +77,7 @@ export class DiskServers implements AsyncDisposable {
   #begin(key: string, name: string, disk: ServedDisk): Shared {
     // The one before may have it locked still.
     const server = this.released(diskOf(name)).then(() => serveDisk(disk.node, { ...disk, name }));
-    const shared = { name, server, users: 0, connections: new Set<Socket>() };
+    const shared = { name, server, users: 0, connections: new Set<Socket>(), isClosing: false, left: Promise.withResolvers<void>() };
     this.#shared.set(key, shared);
     return shared;
   }
@@ -82,11 +91,8 @@ export class DiskServers implements AsyncDisposable {
       .catch(() => {}) // Who wanted to connect has heard why.
       .finally(() => this.#ending.delete(end));
     this.#ending.set(end, shared.name);
+    shared.left.resolve();
   }
-}
-
-function leave(socket: Socket): Promise<void> {
-  return new Promise((resolve) => socket.once("close", () => resolve()).destroy());
 }
 
 function diskOf(name: string): string {
