@@ -13,8 +13,9 @@ export function workerLocation({ host, pool, id }: WorkerDisk): string {
 
 /** Undefined for a location of another kind. */
 export function parseWorkerLocation(location: string): WorkerDisk | undefined {
-  const [host, pool, id, ...more] = location.startsWith(SCHEME) ? location.slice(SCHEME.length).split("/") : [];
-  return host && pool && id && more.length === 0 ? { host, pool, id: diskId(id) } : undefined;
+  const [, host, pool, id] = LOCATION.exec(location) ?? [];
+  return host && pool && id ? { host, pool, id: diskId(id) } : undefined;
 }
 
 const SCHEME = "mica-worker://";
+const LOCATION = new RegExp(`^${SCHEME}([^/]+)/([^/]+)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$`);
