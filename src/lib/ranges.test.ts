@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { joined, union } from "#/lib/ranges.ts";
+import { joined, listedUpTo, union } from "#/lib/ranges.ts";
 
 type Range = { start: number; end: number };
 
@@ -23,6 +23,19 @@ function assertApart(ranges: readonly Range[]): void {
 }
 
 describe("ranges", () => {
+  it("listedUpTo() lists them all, or none, and asks for no more than it takes to know", async () => {
+    let asked = 0;
+    const three = async function* () {
+      for (const start of [0, 2, 4]) {
+        asked++;
+        yield { start, end: start + 1 };
+      }
+    };
+    assert.deepEqual((await listedUpTo(3, three()))?.map(({ start }) => start), [0, 2, 4]);
+    asked = 0;
+    assert.deepEqual([await listedUpTo(1, three()), asked], [undefined, 2]);
+  });
+
   it("joined() names the same bytes, in ranges that do not touch", async () => {
     await fc.assert(
       fc.asyncProperty(ordered, async (ranges) => {

@@ -17,6 +17,13 @@ export async function* joined(ranges: AsyncIterable<Range>): AsyncGenerator<Rang
   if (last) yield last;
 }
 
+/** All of them, for what needs them at once; undefined where there are more than `countMax`, whose memory nobody has promised. */
+export async function listedUpTo(countMax: number, ranges: AsyncIterable<Range>): Promise<Range[] | undefined> {
+  const list: Range[] = [];
+  for await (const range of ranges) if (list.push(range) > countMax) return undefined;
+  return list;
+}
+
 /** What is in one or in both of two lists of ranges, each in order. */
 export async function* union(one: AsyncIterable<Range>, other: AsyncIterable<Range>): AsyncGenerator<Range> {
   yield* joined(inOrder(one, other));
