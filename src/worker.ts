@@ -1,6 +1,6 @@
 /** What `mica worker` is made of: pools of this host, for processes of Mica on others. It has no records, and so no operations of its own. */
-import { existsSync, writeFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { createServer } from "#/api/server.ts";
@@ -59,12 +59,23 @@ async function openOwn(config: Config["pools"][number], { dataDir }: Config, log
   const note = join(folder, config.name);
   const pool = await openPool(config, { log, isNew: async () => !existsSync(note) });
   await mkdir(folder, { recursive: true });
-  const noteWhenUp = () => {
-    if (pool.down) setTimeout(noteWhenUp, SECOND_MS).unref();
-    else writeFileSync(note, "");
+  const noteWhenUp = async (): Promise<void> => {
+    if (!pool.down && (await noted(note, log))) return;
+    setTimeout(() => void noteWhenUp(), SECOND_MS).unref();
   };
-  noteWhenUp();
+  await noteWhenUp();
   return pool;
+}
+
+/** A full or missing data folder ends nobody's work. */
+async function noted(path: string, log: Logger): Promise<boolean> {
+  try {
+    await writeFile(path, "");
+    return true;
+  } catch (err) {
+    log.warn({ err }, "that a pool was opened cannot be noted yet");
+    return false;
+  }
 }
 
 /** All routes here are for those whose certificates have let them in. */

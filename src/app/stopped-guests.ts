@@ -44,21 +44,21 @@ export class StoppedGuests implements Disposable {
   async #bringBack(id: string): Promise<void> {
     if (this.#waiting.has(id)) return;
     this.#waiting.add(id);
-    for (let pauseMs = PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
+    for (let [pauseMs, attempt] = [PAUSE_MS, 1]; ; attempt++, pauseMs = Math.min(2 * pauseMs, PAUSE_MS_MAX)) {
       await delay(pauseMs, undefined, { signal: this.#ended.signal, ref: false });
       this.#waiting.delete(id); // Whoever hears from here on that it was stopped may know more than we are told: they take over.
       if (!(await this.#isWaiting(id)) || this.#waiting.has(id)) return;
       this.#waiting.add(id);
-      await this.#letGoOn(id).catch((err: unknown) => this.#context.log.debug({ err, server: id }, "the guest cannot go on yet"));
+      await this.#letGoOn(id, attempt === 1 ? "info" : "debug").catch((err: unknown) => this.#context.log.debug({ err, server: id }, "the guest cannot go on yet"));
     }
   }
 
   /** Not while something is being done to the server, which may have stopped its guest itself; it may have begun while the pools were asked. */
-  async #letGoOn(id: string): Promise<void> {
+  async #letGoOn(id: string, level: "info" | "debug"): Promise<void> {
     const { hypervisor, log } = this.#context;
     if (!(await this.#isLeftAlone(id)) || !(await this.#isStorageThere(id))) return;
     if (!(await this.#isWaiting(id)) || !(await this.#isLeftAlone(id))) return;
-    log.info({ server: id }, "the guest goes on: its storage answers");
+    log[level]({ server: id }, "the guest goes on: its storage answers"); // Said once: where a pool is full it stops again and again.
     await hypervisor.resume(id);
   }
 

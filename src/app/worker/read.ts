@@ -1,6 +1,6 @@
+import Type from "typebox";
 import { type Asked, untilCancelled } from "#/app/worker/asked.ts";
 import { checked, Range, Source } from "#/app/worker/calls.ts";
-import Type from "typebox";
 import { type Conversation, DATA_BYTES_MAX } from "#/lib/conversation.ts";
 import { ZEROES } from "#/lib/zeroes.ts";
 

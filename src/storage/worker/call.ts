@@ -100,6 +100,6 @@ export class WorkerCall implements Disposable {
 /** An error that the worker tells of. */
 export function errorOf(said: unknown): AppError {
   const { code, message } = (said ?? {}) as { readonly code?: unknown; readonly message?: unknown };
-  const known = typeof code === "string" && code in ERRORS ? (code as ErrorCode) : "internal";
+  const known = typeof code === "string" && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : "internal";
   return new AppError(known, String(message));
 }
