@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { updateImage } from "#/db/images.ts";
+import { updateServer } from "#/db/servers.ts";
 import { AppError } from "#/domain/errors.ts";
 import { MiB } from "#/lib/units.ts";
 import { sagaContract } from "#/saga/engine/contract.ts";
@@ -59,8 +60,19 @@ describe("unshelveServer", () => {
     assert.equal((await world.run(unshelveServer, params)).state, "undone");
     await assertStillShelved(world, params);
     world.host.hooks.before = () => {};
+    await updateServer(world.db, params.serverId, { task_state: "unshelving" });
     assert.equal((await world.run(unshelveServer, params)).state, "done");
     await assertBack(world, params);
+  });
+
+  it("leaves a server as it is that was shelved again, where only what it had said is repeated after a kill", async () => {
+    await using world = await ServerWorld.open();
+    const params = await unshelving(world, root, "shelved");
+    await updateServer(world.db, params.serverId, { task_state: null });
+    const publish = unshelveServer.steps.find(({ name }) => name === "publish");
+    await publish?.run(world.context(params), { signal: new AbortController().signal, progress: () => {} });
+    assert.equal((await world.server(params.serverId))?.shelved_image_id, params.imageId);
+    assert.equal((await world.sagas.image(params.imageId))?.status, "active");
   });
 
   it("leaves an image that its owner protects", async () => {

@@ -91,7 +91,8 @@ async function publish(context: Context): Promise<void> {
   const { db, runner } = context;
   const deletion = await db.transaction().execute(async (trx) => {
     const within = { ...context, db: trx };
-    const { shelved_image_id } = await serverOf(within);
+    const { shelved_image_id, task_state } = await serverOf(within);
+    if (task_state !== "unshelving") return undefined; // Said already, before a kill: the server may have been shelved again since, with another image.
     await settleServer(within, { vm_state: "active", power_state: POWER_STATES.running, previous_vm_state: null, shelved_image_id: null });
     return beginDropShelved(context, trx, shelved_image_id);
   });
