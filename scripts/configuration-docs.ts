@@ -1,3 +1,4 @@
+import { WORKER_FLAGS } from "#/cli/local.ts";
 import { allowedWords } from "#/config/allowed.ts";
 import { OPTIONS, type Option, type OptionSchema } from "#/config/options.ts";
 import { markdownTable } from "./markdown-table.ts";
@@ -59,8 +60,9 @@ function poolTable(of: OptionSchema | undefined, properties: readonly (readonly 
 }
 
 function optionRow({ key, env, flag, schema }: Option): string[] {
-  const names = [env, ...(flag ? [flag] : [])].map((name) => `\`${name}\``).join("<br>");
-  return [`\`${key}\``, names, ...schemaCells(schema)];
+  const names = [env, ...(flag ? [flag] : [])].map((name) => `\`${name}\``);
+  const short = Object.keys(WORKER_FLAGS).find((name) => WORKER_FLAGS[name] === key && name !== flag);
+  return [`\`${key}\``, [...names, ...(short ? [`\`mica worker ${short}\``] : [])].join("<br>"), ...schemaCells(schema)];
 }
 
 function schemaCells(schema: OptionSchema, isRequired = true): string[] {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readFileSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { OPTIONS, type OptionSchema } from "#/config/options.ts";
 import { POOL_ROLES, POOL_SCHEMA } from "#/config/schema.ts";
@@ -31,9 +31,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   planner: ["storage (types)"],
   saga: ["saga/engine", "storage", "vm", "transfer", "db", "format", "planner (types)"],
   "saga/engine": [],
-  storage: ["tools", "transfer", "format", "config (types)"],
+  storage: ["tools", "format", "config (types)"],
   tools: [],
-  transfer: ["format", "tools", "storage (types)"],
+  transfer: ["format", "tools", "storage"],
   vm: ["tools", "config (types)"],
 };
 
@@ -57,6 +57,10 @@ const paths = (found: readonly Source[]) => found.map(({ path }) => path);
 describe("layers", () => {
   it("each folder imports only what MAY_IMPORT lets it", () => {
     assert.deepEqual(production.flatMap(forbiddenImports), [], "Move the code to the layer it belongs to, or decide anew in MAY_IMPORT.");
+  });
+
+  it("no files of src/ import each other in a circle, not even types", () => {
+    assert.deepEqual(circles(new Map(sources.map(({ path, text }) => [path, filesImportedBy(path, text)]))), [], "Put what they share into a file of its own.");
   });
 
   it("each folder of src/ has its line in MAY_IMPORT", () => {
@@ -100,6 +104,26 @@ function importsOf(text: string): { target: string; typesOnly: boolean }[] {
     ...text.matchAll(/()()\bimport\("#\/([^"]+)"\)/g),
   ];
   return statements.map(([, type, names = "", target = ""]) => ({ target: layerOf(target), typesOnly: Boolean(type) || onlyTypes(names) }));
+}
+
+function filesImportedBy(path: string, text: string): string[] {
+  const names = [...text.matchAll(/^(?:import|export)\s[^;"]*?from "(#\/|\.\.?\/)([^"]+)"/gm)];
+  return names.map(([, root = "", name = ""]) => (root === "#/" ? `src/${name}` : join(dirname(path), root, name)));
+}
+
+/** The first file of each circle, with the way round: "a → b → a". */
+function circles(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const found: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]) => {
+    const met = way.indexOf(path);
+    if (met !== -1) found.push([...way.slice(met), path].join(" → "));
+    if (met !== -1 || done.has(path)) return;
+    for (const imported of imports.get(path) ?? []) visit(imported, [...way, path]);
+    done.add(path);
+  };
+  for (const path of imports.keys()) visit(path, []);
+  return found;
 }
 
 /** `{ type A, type B }`. */

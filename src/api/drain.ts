@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
+import type { FastifyInstance } from "fastify";
 import { SECOND_MS } from "#/lib/units.ts";
-import type { Server } from "./server.ts";
 
 /** Many clients read the answer only when they have sent all; so long that is cheaper than a second attempt. */
 const DRAIN_MS_MAX = 5 * SECOND_MS;
@@ -9,7 +9,7 @@ const DRAIN_MS_MAX = 5 * SECOND_MS;
  * Reads and forgets what is left of a body after its request was answered, so that the client gets to the answer; where it goes
  * on for long, the connection is closed. Without that a refused terabyte would be read to its end.
  */
-export function drainRefusedBodies(app: Server): void {
+export function drainRefusedBodies(app: FastifyInstance): void {
   app.addHook("onResponse", async ({ raw }) => drain(raw, DRAIN_MS_MAX));
 }
 

@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { FastifyReply, FastifyRequest } from "fastify";
-import type { Server } from "./server.ts";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -13,7 +12,7 @@ declare module "fastify" {
  * A client that sends `Expect: 100-continue` (curl does, for what is not small) waits for our word before the body. So it is said
  * only when the body is wanted: what is refused by its headers costs no transfer. RFC 9110 §10.1.1.
  */
-export function continueLate(app: Server): void {
+export function continueLate(app: FastifyInstance): void {
   app.server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     app.server.emit("request", request, response);
   });

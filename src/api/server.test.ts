@@ -76,6 +76,15 @@ describe("createServer()", () => {
     assert.deepEqual(answer.json(), { limit: 5 });
   });
 
+  for (const text of ["1.5", "true", "", "0x10", "1e3"]) {
+    it(`takes "${text}" for no whole number`, async () => {
+      await using app = await startServer();
+      const answer = await app.inject({ method: "POST", url: `/volume/volumes?limit=${text}`, payload: { volume: { size: 1 } }, headers: { "x-auth-token": "ann" } });
+      assert.equal(answer.statusCode, 400);
+      assert.match(answer.body, /Invalid query: limit must be integer/);
+    });
+  }
+
   for (const type of ["application/json", "application/octet-stream"]) {
     it(`takes an empty body of the type ${type} as none`, async () => {
       await using app = await startServer();

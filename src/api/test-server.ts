@@ -3,11 +3,12 @@ import { pino } from "pino";
 import { bootstrapIdentity } from "#/app/identity/bootstrap.ts";
 import { Identity } from "#/app/identity/identity.ts";
 import { Passwords } from "#/app/identity/passwords.ts";
-import { type Database, openDatabase } from "#/db/database.ts";
+import type { Database } from "#/db/database.ts";
 import { type Clock, systemClock } from "#/lib/clock.ts";
 import { HOUR_MS } from "#/lib/units.ts";
 import { registerIdentity } from "./identity/v3/routes.ts";
 import { createServer, type Server } from "./server.ts";
+import { openMemoryDatabase } from "../../test/support/memory-database.ts";
 
 /** The administrator's password of every test server. */
 export const ADMIN_PASSWORD = "secret of the tests";
@@ -47,7 +48,7 @@ export class TestServer {
 
   static async start(options: TestServerOptions = {}): Promise<TestServer> {
     const { clock = systemClock, tokenLifetimeMs = HOUR_MS } = options;
-    const db = options.db ?? (await openDatabase(":memory:"));
+    const db = options.db ?? (await openMemoryDatabase());
     const passwords = new Passwords({ N: 2, r: 1, p: 1 }); // As cheap as can be: the tests are not about guessing.
     await bootstrapIdentity(db, { clock, adminPassword: ADMIN_PASSWORD, passwords });
     const identity = await Identity.open({ db, clock, tokenLifetimeMs, passwords });

@@ -15,11 +15,19 @@ export const compileValidator: FastifySchemaCompiler<TSchema> = ({ schema, httpP
   return (received: unknown) => {
     const validator = (compiled ??= Compile(schema));
     if (validator.Check(received)) return { value: received }; // Most often; to convert costs more than to check.
-    const value = httpPart === "body" ? received : Value.Convert(schema, received);
+    const value = httpPart === "body" ? received : converted(schema, received);
     if (validator.Check(value)) return { value };
     return { error: new AppError("bad_request", validationMessage(validator.Errors(value), httpPart ?? "body")) };
   };
 };
+
+/** Text is a whole number where it is written as one: to TypeBox "1.5", "true" and "" are some too. */
+function converted(schema: TSchema, received: unknown): unknown {
+  const before = Object.entries(received ?? {});
+  const value = Value.Convert(schema, received);
+  const isWrong = ([name, text]: [string, unknown]) => Number.isInteger((value as Record<string, unknown>)[name]) && !/^[-+]?[0-9]+$/.test(String(text).trim());
+  return { ...(value as object), ...Object.fromEntries(before.filter(isWrong)) };
+}
 
 /** The first of the most deeply nested complaints: inside a union it is the one about the alternative that was meant. */
 export function validationMessage(errors: readonly TLocalizedValidationError[], httpPart: string): string {

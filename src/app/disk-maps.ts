@@ -98,6 +98,7 @@ export class DiskMaps {
     if (kind === "image") {
       const image = await findVisibleImage(db, caller, id);
       requireDownload(caller, image);
+      if (image.status === "active" && image.diskId === null) throw new AppError("conflict", `The image ${id} has no disk of its own: it stands for snapshots of volumes, which have maps.`);
       return image.diskId ?? undefined;
     }
     const { disk_id: found } = await (kind === "volume" ? this.#volumes : this.#snapshots).find(db, caller, id);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { loadConfig } from "#/config/load.ts";
 import { updateServer } from "#/db/servers.ts";
 import { GuestWatcher } from "#/app/guest-watcher.ts";
@@ -37,8 +38,28 @@ describe("GuestWatcher", () => {
     await using _ = world;
     using __ = watcher;
     await updateServer(world.db, serverId, { task_state: "rebooting" });
-    await watcher.follow(serverId, "shutoff");
+    await world.sagas.services.hypervisor.destroy(serverId);
+    await watcher.follow(serverId);
     assert.equal((await world.server(serverId))?.vm_state, "active");
+  });
+
+  it("looks again when that is done: its guest may have ended behind it", async () => {
+    const { world, serverId, watcher } = await watched();
+    await using _ = world;
+    using __ = watcher;
+    await updateServer(world.db, serverId, { task_state: "rebooting_hard" });
+    world.host.crash(serverId);
+    await delay(100);
+    await updateServer(world.db, serverId, { task_state: null }); // As one does that has seen the guest start.
+    await until(async () => (await world.server(serverId))?.vm_state === "stopped");
+  });
+
+  it("is not misled by what is over when it is told, as a list of all guests may be", async () => {
+    const { world, serverId, watcher } = await watched();
+    await using _ = world;
+    using __ = watcher;
+    await watcher.follow(serverId, "paused");
+    await world.assertState(serverId, "active");
   });
 
   it("looks at all of them when the hypervisor is back", async () => {
@@ -56,7 +77,8 @@ describe("GuestWatcher", () => {
     await using _ = world;
     using __ = watcher;
     await updateServer(world.db, serverId, { vm_state: "rescued" });
-    await watcher.follow(serverId, "shutoff");
+    await world.sagas.services.hypervisor.destroy(serverId);
+    await watcher.follow(serverId);
     const server = await world.server(serverId);
     assert.deepEqual([server?.vm_state, server?.power_state], ["rescued", 4]);
   });

@@ -1,11 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { AppContext } from "#/app/context.ts";
+import { baseForm } from "#/app/server-image-form.ts";
 import type { Database } from "#/db/database.ts";
 import { insertImageMember } from "#/db/image-members.ts";
-import { insertImage, loadImage } from "#/db/images.ts";
+import { insertImage } from "#/db/images.ts";
 import type { KeyValuePairs } from "#/db/key-values.ts";
 import type { BlockDeviceTable, ServerTable } from "#/db/server-tables.ts";
 import type { Caller } from "#/domain/caller.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
 import { imageId } from "#/domain/ids.ts";
 import { type Image, NO_DATA, requirePropertyCount } from "#/domain/image.ts";
 import { minDiskGibOf, snapshotProperties } from "#/domain/server-capture.ts";
@@ -18,21 +20,21 @@ interface Wanted {
   readonly diskFormat: "raw" | "qcow2" | "vmdk" | "vdi";
 }
 
-/** An image of a server as it begins, `queued`: with what it inherits from what the server was made of, and the caller's. Not recorded yet. */
-export async function newServerImage({ db, config, clock, hypervisor }: AppContext, caller: Caller, server: ServerTable, { name, root, own, diskFormat }: Wanted): Promise<Image> {
-  const base = server.image_id ? await loadImage(db, server.image_id) : undefined;
+/** An image of a server as it begins: with what it inherits from what the server was made of, and the caller's. Not recorded yet. `forbidden` beyond the quota of properties. `saving`, so that nobody else gives it bytes, or other formats, while the server waits for its turn. */
+export async function newServerImage({ config, clock, hypervisor }: AppContext, caller: Caller, server: ServerTable, { name, root, own, diskFormat }: Wanted): Promise<Image> {
+  const base = baseForm(server);
   const properties: KeyValuePairs = JSON.parse(server.image_properties);
   const captured = {
     id: server.id,
     projectId: server.project_id,
-    userId: server.user_id,
+    userId: caller.userId,
     imageId: server.image_id,
     properties,
     rootSizeBytes: root.size_bytes,
     architecture: properties["architecture"] ?? (await hypervisor.facts()).architecture,
   };
   const all = { ...snapshotProperties(captured, config.servers.nonInheritableImageProperties), ...own };
-  requirePropertyCount(all);
+  refuseTooMany(all);
   const nowMs = clock.nowMs();
   const isAmi = base?.diskFormat === "ami";
   return {
@@ -48,12 +50,25 @@ export async function newServerImage({ db, config, clock, hypervisor }: AppConte
     isHidden: false,
     ...NO_DATA,
     tags: [],
-    status: "queued",
+    status: "saving",
     diskId: null,
     createdAtMs: nowMs,
     updatedAtMs: nowMs,
     properties: all,
   };
+}
+
+function refuseTooMany(properties: KeyValuePairs): void {
+  try {
+    requirePropertyCount(properties);
+  } catch (error) {
+    throw asForbidden(error);
+  }
+}
+
+/** Nova has no 413: beyond a quota of volumes or of images is forbidden too. */
+export function asForbidden(error: unknown): unknown {
+  return asAppError(error)?.code === "quota_exceeded" ? new AppError("forbidden", (error as Error).message, { cause: error }) : error;
 }
 
 /** Records it. One that somebody made of another project's server is that project's to use too. */

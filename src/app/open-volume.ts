@@ -8,11 +8,11 @@ import { findServer } from "#/db/servers.ts";
 import type { VolumeTable } from "#/db/tables.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
-import { quiesceWishes } from "#/domain/server-capture.ts";
+import { notFrozen, quiesceWishes, whyNoFreeze } from "#/domain/server-capture.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { CaptureServer } from "#/saga/capture-server.ts";
-import type { CapturedDisk } from "#/saga/server-views.ts";
+import type { CapturedDisk } from "#/saga/captured-disk.ts";
 import type { GuestStat } from "#/vm/driver.ts";
 
 /** A volume that a guest has open, which may write to it at any moment. */
@@ -41,9 +41,11 @@ export interface VolumeCapture {
 
 type Where = Pick<CaptureRequest, "form" | "store" | "pool">;
 
-/** Plans it under its guest, which is never stopped for a volume. */
+/** Plans it under its guest, which is never stopped for a volume. `conflict` where there is no way, or its file systems must be frozen and surely cannot be. */
 export async function planOpenVolume({ config }: Pick<AppContext, "config">, materialise: Pick<Materialise, "planCapture">, { device, guest, wishes }: OpenVolume, { volume, where }: { volume: VolumeTable; where: Where }): Promise<VolumeCapture> {
   if (!volume.disk_id) throw new AppError("conflict", `Volume ${volume.id} has no bytes.`);
+  const unfrozen = wishes.requiresQuiesce ? whyNoFreeze(guest, wishes) : undefined;
+  if (unfrozen !== undefined) throw notFrozen(unfrozen);
   const only = onlyMethod(config.servers);
   const facts = { subject: { kind: "volume", id: volume.id }, disk: diskId(volume.disk_id), guest, only: only === "cold" ? undefined : only } as const;
   const ways = (await materialise.planCapture({ ...facts, ...where })).filter(({ capture }) => capture?.method !== "cold");

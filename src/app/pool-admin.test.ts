@@ -10,7 +10,7 @@ import { openPools, poolOpener } from "#/app/open-pools.ts";
 import { PoolAdmin } from "#/app/pool-admin.ts";
 import { PoolStates } from "#/app/pool-states.ts";
 import { loadConfig } from "#/config/load.ts";
-import { type Database, openDatabase } from "#/db/database.ts";
+import type { Database } from "#/db/database.ts";
 import { insertDisk } from "#/db/disks.ts";
 import type { Caller } from "#/domain/caller.ts";
 import { diskId, operationId, poolName, projectId, userId } from "#/domain/ids.ts";
@@ -21,6 +21,7 @@ import { MiB } from "#/lib/units.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
+import { openMemoryDatabase } from "../../test/support/memory-database.ts";
 
 const MEMBER: Caller = { userId: userId("u"), userName: "u", projectId: projectId("p"), roles: new Set(["member", "reader"]), requestId: "req-1", isService: false };
 const ADMIN: Caller = { ...MEMBER, roles: new Set(["admin", "member", "reader"]) };
@@ -44,7 +45,7 @@ class World implements AsyncDisposable {
   }
 
   static async open(db?: Database, pools: readonly object[] = [{ name: "local", path: join(root, randomUUID()) }]): Promise<World> {
-    const state = db ?? (await openDatabase(":memory:"));
+    const state = db ?? (await openMemoryDatabase());
     const log = pino({ level: "silent" });
     const { config } = loadConfig({ env: { MICA_POOLS: JSON.stringify(pools) }, flags: { dataDir: join(root, "data") } });
     const open = poolOpener({ db: state, log });

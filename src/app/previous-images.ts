@@ -6,7 +6,7 @@ import { findImage } from "#/db/images.ts";
 import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { diskId } from "#/domain/ids.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
-import type { Since } from "#/planner/previous-image.ts";
+import type { Since } from "#/planner/facts.ts";
 import { forgetBase } from "#/saga/kept-instant.ts";
 
 type Context = Pick<AppContext, "db" | "config">;

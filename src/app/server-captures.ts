@@ -2,13 +2,12 @@ import type { AppContext } from "#/app/context.ts";
 import { imageFormOf } from "#/app/image-form.ts";
 import type { Materialise } from "#/app/materialise.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
-import { capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
+import { baseForm, capturedDevices, serverImageForm, serverImageFormat } from "#/app/server-image-form.ts";
 import { type LastCapture, LastCaptures } from "#/app/last-captures.ts";
 import { incrementsOf } from "#/app/previous-images.ts";
 import type { Servers } from "#/app/servers.ts";
 import { planUpload } from "#/app/upload-plans.ts";
 import { devicesOf } from "#/db/block-devices.ts";
-import { loadImage } from "#/db/images.ts";
 import type { BlockDeviceTable, ServerTable } from "#/db/server-tables.ts";
 import type { VolumeTable } from "#/db/tables.ts";
 import { findVolume } from "#/db/volumes.ts";
@@ -164,9 +163,8 @@ export class ServerCaptures {
     );
   }
 
-  async #formatOf({ image_id }: ServerTable, root: BlockDeviceTable) {
-    const base = image_id ? await loadImage(this.#context.db, image_id) : undefined;
-    return base?.diskFormat === "ami" ? "ami" : serverImageFormat(this.#context, root);
+  async #formatOf(server: ServerTable, root: BlockDeviceTable) {
+    return baseForm(server)?.diskFormat === "ami" ? "ami" : serverImageFormat(this.#context, root);
   }
 }
 

@@ -4,6 +4,7 @@ import { findVisibleImage } from "#/app/find-image.ts";
 import type { Flavors } from "#/app/flavors.ts";
 import type { Keypairs } from "#/app/keypairs.ts";
 import type { Materialise } from "#/app/materialise.ts";
+import { newPassword } from "#/app/new-password.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import { recordDone } from "#/app/server-history.ts";
 import { operationOf, startAction } from "#/app/server-operations.ts";
@@ -21,6 +22,7 @@ import type { Image } from "#/domain/image.ts";
 import { giveBack, serverQuota } from "#/domain/quota.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
 import { refusedInState, SERVER_ACTIONS, type ServerAction, type ServerFlavor } from "#/domain/server.ts";
+import { imageFormOf } from "#/domain/server-capture.ts";
 import { refuseServerImage } from "#/domain/server-image.ts";
 import { GiB } from "#/lib/units.ts";
 import { rebuildServer } from "#/saga/rebuild-server.ts";
@@ -32,6 +34,8 @@ import { unrescueServer } from "#/saga/unrescue-server.ts";
 export interface RebuildRequest {
   readonly imageId: string;
   readonly name?: string | undefined;
+  /** Undefined: made. */
+  readonly adminPassword?: string | undefined;
   readonly description?: string | null | undefined;
   readonly hostname?: string | undefined;
   readonly metadata?: KeyValuePairs | undefined;
@@ -60,8 +64,8 @@ export class ServerChanges {
     this.#parts = parts;
   }
 
-  /** Makes the root disk anew from an image. 400 where the image does not fit, or before 2.93 the server boots from a volume of another image. */
-  async rebuild(caller: Caller, id: string, request: RebuildRequest): Promise<void> {
+  /** Makes the root disk anew from an image. 400 where the image does not fit, or before 2.93 the server boots from a volume of another image. The administrator's password, where it may be told. */
+  async rebuild(caller: Caller, id: string, request: RebuildRequest): Promise<string | undefined> {
     requireRole(caller, "member", "rebuild servers");
     const { db } = this.#context;
     const before = await this.#parts.servers.findUnlocked(db, caller, id);
@@ -80,12 +84,12 @@ export class ServerChanges {
       plan,
       newDiskId: randomUUID(),
       oldDiskId,
-      before: { imageId: before.image_id, properties: before.image_properties },
-      after: { imageId: image.id, properties: JSON.stringify(image.properties) },
+      before: { imageId: before.image_id, properties: before.image_properties, form: before.image_form },
+      after: { imageId: image.id, properties: JSON.stringify(image.properties), form: JSON.stringify(imageFormOf(image)) },
       vmState: before.vm_state,
     };
     const changes = await this.#identityChanges(caller, request);
-    await this.#start(caller, id, "rebuild", async (trx, server) => {
+    return this.#startWithPassword(caller, id, { action: "rebuild", asked: request.adminPassword }, async (trx, server) => {
       if (await isOtherwise(trx, server, { ...params, root })) throw new AppError("conflict", `Instance ${id}, or the volume that it boots from, is being changed.`);
       await updateServer(trx, id, changes);
       if (request.metadata) await serverMetadata.replace(trx, id, request.metadata);
@@ -127,15 +131,15 @@ export class ServerChanges {
     });
   }
 
-  /** Boots from a disk of an image: the given one, else the server's own. */
-  async rescue(caller: Caller, id: string, imageId?: string): Promise<void> {
+  /** Boots from a disk of an image: the given one, else the server's own. The administrator's password meanwhile, where it may be told. */
+  async rescue(caller: Caller, id: string, { imageId, adminPassword }: { readonly imageId?: string | undefined; readonly adminPassword?: string | undefined } = {}): Promise<string | undefined> {
     requireRole(caller, "member", "rescue servers");
     const before = await this.#parts.servers.findUnlocked(this.#context.db, caller, id);
     const chosen = imageId ?? before.image_id;
     if (!chosen) throw new AppError("bad_request", "The server boots from a volume and has no image of its own: name one with rescue_image_ref.");
     const image = await this.#image(caller, chosen);
     const plan = await this.#planRoot(image, 0);
-    await this.#start(caller, id, "rescue", (trx, server) =>
+    return this.#startWithPassword(caller, id, { action: "rescue", asked: adminPassword }, (trx, server) =>
       this.#context.runner.begin(trx, rescueServer, { serverId: id, imageId: image.id, deviceId: randomUUID(), plan, vmState: server.vm_state }, { ...operationOf(caller, server), plan }),
     );
   }
@@ -147,6 +151,13 @@ export class ServerChanges {
 
   async #start(caller: Caller, id: string, action: ServerAction, begin: (trx: Database, server: ServerTable) => Promise<OperationId>): Promise<void> {
     await startAction(this.#context, this.#parts.servers, { caller, id, action }, begin);
+  }
+
+  /** The config drive that is made next tells the password, which is nowhere else. */
+  async #startWithPassword(caller: Caller, id: string, { action, asked }: { action: ServerAction; asked: string | undefined }, begin: (trx: Database, server: ServerTable) => Promise<OperationId>) {
+    const password = asked ?? newPassword();
+    await startAction(this.#context, this.#parts.servers, { caller, id, action }, begin, { password });
+    return this.#context.config.servers.enableInstancePassword ? password : undefined;
   }
 
   async #changeFlavor(

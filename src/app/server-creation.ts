@@ -5,6 +5,7 @@ import type { AppContext } from "#/app/context.ts";
 import { findVisibleImage } from "#/app/find-image.ts";
 import type { Flavors } from "#/app/flavors.ts";
 import type { Keypairs } from "#/app/keypairs.ts";
+import { newPassword } from "#/app/new-password.ts";
 import type { Quotas } from "#/app/quotas.ts";
 import type { DecidedDevice, ServerDevices } from "#/app/server-devices.ts";
 import { recordStart } from "#/app/server-history.ts";
@@ -25,6 +26,7 @@ import type { Image } from "#/domain/image.ts";
 import type { Keypair } from "#/domain/keypair.ts";
 import { serverQuota } from "#/domain/quota.ts";
 import { POWER_STATES, type ServerFlavor } from "#/domain/server.ts";
+import { imageFormOf } from "#/domain/server-capture.ts";
 import type { SchedulerHints } from "#/domain/server-group.ts";
 import { refuseServerImage } from "#/domain/server-image.ts";
 import { createServer } from "#/saga/create-server.ts";
@@ -37,6 +39,8 @@ export interface NewServer {
   readonly imageId?: string | undefined;
   readonly flavorId: string;
   readonly keyName?: string | undefined;
+  /** Undefined: made. */
+  readonly adminPassword?: string | undefined;
   /** In base64. */
   readonly userData?: string | undefined;
   /** Contents in base64. */
@@ -46,6 +50,8 @@ export interface NewServer {
   readonly configDrive?: boolean | undefined;
   readonly availabilityZone?: string | undefined;
   readonly devices: readonly BlockDeviceRequest[];
+  /** Names of devices that the image brings, and the servers are not to have. */
+  readonly leftOut: readonly string[];
   readonly hints: SchedulerHints;
   readonly network: "auto" | "none";
   readonly diskConfig: "AUTO" | "MANUAL";
@@ -87,18 +93,20 @@ export class ServerCreation {
   /**
    * Records the servers with their disks, takes quotas, and starts to make them; they are `building` when this returns. 400 for
    * what does not fit together, 403 beyond a quota, `pool_full` where no pool has room, `hypervisor_unavailable` with the reason. Of several, as many as the quota allows, from `countMin` up.
+   * The password of their administrator is told here only, where that is not switched off.
    */
-  async create(caller: Caller, request: NewServer): Promise<{ servers: Server[]; reservationId: string }> {
+  async create(caller: Caller, request: NewServer): Promise<{ servers: Server[]; reservationId: string; adminPassword: string | undefined }> {
     requireRole(caller, "member", "create servers");
     const decided = await this.#decide(caller, request);
     const reservationId = `r-${randomUUID().replaceAll("-", "").slice(0, 8)}`;
-    const { db, runner } = this.#context;
+    const { config, db, runner } = this.#context;
     const { servers, operations } = await db.transaction().execute(async (trx) => {
       const count = await this.#takeQuota(trx, caller, decided);
       return this.#record(trx, caller, decided, { count, reservationId });
     });
-    for (const operation of operations) void runner.run(operation);
-    return { servers, reservationId };
+    const password = request.adminPassword ?? newPassword();
+    for (const operation of operations) void runner.run(operation, { password });
+    return { servers, reservationId, adminPassword: config.servers.enableInstancePassword ? password : undefined };
   }
 
   async #decide(caller: Caller, request: NewServer): Promise<Decided> {
@@ -107,7 +115,7 @@ export class ServerCreation {
     const flavor = await this.#flavor(caller, request.flavorId);
     const image = request.imageId === undefined ? undefined : await this.#image(caller, request.imageId);
     const keypair = request.keyName === undefined ? undefined : await this.#keypair(caller, request.keyName);
-    const { devices, imageProperties } = await this.#parts.devices.decide(caller, { image, flavor, asked: request.devices });
+    const { devices, imageProperties } = await this.#parts.devices.decide(caller, { image, flavor, asked: request.devices, leftOut: request.leftOut });
     const localRoot = devices.some(({ request: { source, destination } }) => source === "image" && destination === "local");
     if (image) refuseServerImage(image, flavor, { localRoot });
     if (localRoot && flavor.diskGib === 0) refuseZeroDisk(caller);
@@ -159,6 +167,7 @@ export class ServerCreation {
       progress: 0,
       image_id: image?.id ?? null,
       image_properties: JSON.stringify(imageProperties),
+      image_form: image ? JSON.stringify(imageFormOf(image)) : null,
       flavor: JSON.stringify(kept),
       previous_flavor: null,
       key_name: keypair?.name ?? null,
@@ -166,7 +175,6 @@ export class ServerCreation {
       user_data: request.userData ?? null,
       personality: request.personality.length > 0 ? JSON.stringify(request.personality) : null,
       config_drive: Number(request.configDrive ?? config.servers.configDrive),
-      admin_password_hash: null,
       availability_zone: zone,
       host: hostname(),
       reservation_id: reservationId,

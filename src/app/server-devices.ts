@@ -17,6 +17,7 @@ import type { Image } from "#/domain/image.ts";
 import { invalidDevice } from "#/domain/server.ts";
 import { busOf, flavorDevices, mappedDevices, refuseLittleMemory } from "#/domain/server-image.ts";
 import { invalidVolume } from "#/domain/volume.ts";
+import { inheritedProperties } from "#/domain/volume-source.ts";
 import { volumeTypeNotFound } from "#/domain/volume-type.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { Plan } from "#/planner/plan.ts";
@@ -50,6 +51,8 @@ interface Wanted {
   readonly image: Image | undefined;
   readonly flavor: Flavor;
   readonly asked: readonly BlockDeviceRequest[];
+  /** Names of devices that the image brings, and the server is not to have. */
+  readonly leftOut: readonly string[];
 }
 
 interface ServerDevicesParts {
@@ -69,9 +72,9 @@ export class ServerDevices {
   }
 
   /** Errors: 400 for what does not make a server, in Nova's words; 403 beyond a limit; `pool_full`. */
-  async decide(caller: Caller, { image, flavor, asked }: Wanted): Promise<{ devices: DecidedDevice[]; imageProperties: KeyValuePairs }> {
+  async decide(caller: Caller, { image, flavor, asked, leftOut }: Wanted): Promise<{ devices: DecidedDevice[]; imageProperties: KeyValuePairs }> {
     const { servers } = this.#context.config;
-    const requested = withImage(image, asked);
+    const requested = withImage(image, asked, leftOut);
     checkBlockDevices(requested, image?.id, { localMax: servers.localDevicesMax, ephemeralGib: flavor.ephemeralGib, swapMib: flavor.swapMib });
     const all = [...requested, ...flavorDevices(flavor, requested)].toSorted(byBootIndex);
     refuseTooMany(all.length, servers.attachedDevicesMax);
@@ -115,7 +118,7 @@ export class ServerDevices {
     throw invalidVolume(`volume ${made.volumeId} status must be 'available', and somebody else took it just now.`);
   }
 
-  async #source(caller: Caller, request: BlockDeviceRequest, { image, flavor }: Omit<Wanted, "asked">): Promise<DeviceSource> {
+  async #source(caller: Caller, request: BlockDeviceRequest, { image, flavor }: Pick<Wanted, "image" | "flavor">): Promise<DeviceSource> {
     if (request.destination === "local") return this.#localDisk(request, { image, flavor });
     if (request.source === "volume") return this.#existingVolume(caller, request);
     const { sourceId, sizeGib, volumeType } = request;
@@ -126,7 +129,7 @@ export class ServerDevices {
     return { made: { kind: "volume", prepared }, sizeBytes: prepared.sizeGib * GiB, imageMetadata: prepared.source.imageMetadata };
   }
 
-  async #localDisk(request: BlockDeviceRequest & { readonly sizeBytes?: number }, { image, flavor }: Omit<Wanted, "asked">): Promise<DeviceSource> {
+  async #localDisk(request: BlockDeviceRequest & { readonly sizeBytes?: number }, { image, flavor }: Pick<Wanted, "image" | "flavor">): Promise<DeviceSource> {
     const { imagesType, useCowImages } = this.#context.config.servers;
     const source = request.source === "image" && image ? ({ kind: "image", id: image.id } as const) : ({ kind: "blank" } as const);
     const sizeBytes = request.sizeBytes ?? localSizeBytes(request, flavor);
@@ -149,20 +152,20 @@ export class ServerDevices {
   }
 }
 
-/** What the server's hardware follows from: the properties of its image, else those that its boot volume has of one. 400 where that image wants more memory. */
+/** What the server's hardware follows from: the properties of its image, else those that its boot volume has of one, without the facts of that image's record (nova/utils.py `get_image_metadata_from_volume`). 400 where that image wants more memory. */
 function bootProperties(image: Image | undefined, flavor: Flavor, devices: readonly (DeviceSource & { request: BlockDeviceRequest })[]): KeyValuePairs {
   const metadata = devices.find(({ request }) => request.bootIndex === 0)?.imageMetadata ?? {};
   refuseLittleMemory(flavor, Math.max(image?.minRamMib ?? 0, Number(metadata["min_ram"]) || 0));
-  return image?.properties ?? metadata;
+  return image?.properties ?? inheritedProperties(metadata);
 }
 
 /**
  * The image is the root disk, unless the request has another to boot from; one that stands for volumes brings these. What the request names
- * wins, but for the image itself, which clients put in as the root. nova/compute/api.py `_check_and_transform_bdm`.
+ * wins, also where it says that there is to be no such device, but for the image itself, which clients put in as the root. nova/compute/api.py `_check_and_transform_bdm`.
  */
-function withImage(image: Image | undefined, asked: readonly BlockDeviceRequest[]): BlockDeviceRequest[] {
+function withImage(image: Image | undefined, asked: readonly BlockDeviceRequest[], leftOut: readonly string[]): BlockDeviceRequest[] {
   if (!image) return [...asked];
-  const names = new Set(asked.flatMap(({ deviceName }) => (deviceName ? targetOf(deviceName) : [])));
+  const names = new Set([...asked.flatMap(({ deviceName }) => deviceName ?? []), ...leftOut].map(targetOf));
   const mapped = mappedDevices(image.properties).filter(({ deviceName }) => !deviceName || !names.has(targetOf(deviceName)));
   const bringsRoot = mapped.some(({ bootIndex }) => bootIndex === 0);
   const devices = [...mapped, ...(bringsRoot ? asked.filter(({ source, bootIndex }) => source !== "image" || bootIndex !== 0) : asked)];

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { refuseWithoutWay } from "#/app/capture-method.ts";
 import type { AppContext } from "#/app/context.ts";
 import type { Materialise } from "#/app/materialise.ts";
-import { insertServerImage, newServerImage } from "#/app/new-server-image.ts";
+import { asForbidden, insertServerImage, newServerImage } from "#/app/new-server-image.ts";
 import { onlyMethod, standingOf } from "#/app/open-volume.ts";
 import { incrementsOf } from "#/app/previous-images.ts";
 import type { Quotas } from "#/app/quotas.ts";
@@ -20,28 +20,29 @@ import type { VolumeTable } from "#/db/tables.ts";
 import { volumeTypeNames } from "#/db/volume-types.ts";
 import { findVolume, lockVolumeIn } from "#/db/volumes.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
+import { derivedName } from "#/domain/derived-name.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { snapshotQuota } from "#/domain/quota.ts";
 import { refusedInState, refuseUnlessIn, SERVER_ACTIONS, type ServerAction } from "#/domain/server.ts";
-import { type MappedDevice, mappingOf, quiesceWishes, whyBeyondQuiesce } from "#/domain/server-capture.ts";
+import { type MappedDevice, mappingOf, notFrozen, quiesceWishes, whyNoFreeze } from "#/domain/server-capture.ts";
 import { orList, VOLUME_TRANSITIONS } from "#/domain/volume.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
-import type { CapturedDisk } from "#/saga/server-views.ts";
+import type { CapturedDisk } from "#/saga/captured-disk.ts";
 import type { GuestStat } from "#/vm/driver.ts";
 
 export interface ServerImageRequest {
   readonly name: string;
-  /** Go over what the image inherits. */
+  /** Go over what the image inherits; what says that it is a backup goes over them. */
   readonly metadata: KeyValuePairs;
   /** Of each type (`daily`, `weekly`), as many of the newest as `rotation` says are kept. */
   readonly backup?: { readonly type: string; readonly rotation: number } | undefined;
 }
 
 interface ServerImagesParts {
-  readonly servers: Pick<Servers, "findUnlocked">;
+  readonly servers: Pick<Servers, "find">;
   readonly quotas: Pick<Quotas, "take">;
   readonly materialise: Pick<Materialise, "planCapture">;
 }
@@ -70,13 +71,14 @@ export class ServerImages {
   }
 
   /**
-   * Records an image, `queued`, and starts to fill it from the server's disk; of one that boots from a volume, takes snapshots of its volumes instead, which the image stands for.
-   * 409 where the server's state, or a required freeze, is against it; 403 beyond the quota of snapshots. The image's id.
+   * Records an image, `saving`, and starts to fill it from the server's disk; of one that boots from a volume, takes snapshots of its volumes instead, which the image stands for.
+   * Also of a server that is locked: that is against changes of the server, which this is none of (nova/compute/api.py `snapshot`, `backup`).
+   * 409 where the server's state, or a required freeze, is against it; 403 beyond the quota of snapshots, or of properties. The image's id.
    */
   async create(caller: Caller, id: string, request: ServerImageRequest): Promise<string> {
     requireRole(caller, "member", "make images of servers");
     const { db } = this.#context;
-    const server = await this.#parts.servers.findUnlocked(db, caller, id);
+    const server = await this.#parts.servers.find(db, caller, id);
     refuseUnlessIn(server, request.backup ? "createBackup" : "createImage");
     const { image, disks, params } = await this.#decide(caller, server, request);
     const operationId = await db.transaction().execute(async (trx) => {
@@ -100,7 +102,7 @@ export class ServerImages {
     const root = devices.find(({ boot_index }) => boot_index === 0);
     if (!root) throw refusedInState("createImage", server);
     if (request.backup && root.volume_id !== null) throw new AppError("bad_request", `Backup is not supported for volume-backed instances.`);
-    const own = { ...(request.backup && { image_type: "backup", backup_type: request.backup.type }), ...request.metadata };
+    const own = { ...request.metadata, ...(request.backup && { image_type: "backup", backup_type: request.backup.type }) };
     const image = await newServerImage(this.#context, caller, server, { name: request.name, root, own, diskFormat: await serverImageFormat(this.#context, root) });
     const how = { guest: standingOf(guest), only: onlyMethod(this.#context.config.servers), requiresQuiesce: wishes.requiresQuiesce };
     const all = wantsAllDisks(request.metadata);
@@ -148,7 +150,7 @@ export class ServerImages {
 
   async #lock(trx: Database, caller: Caller, id: string, action: ServerAction): Promise<void> {
     const { clock } = this.#context;
-    const server = await this.#parts.servers.findUnlocked(trx, caller, id);
+    const server = await this.#parts.servers.find(trx, caller, id);
     const { from, task } = SERVER_ACTIONS[action];
     if (!(await changeServerIn(trx, id, { from, changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
     await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
@@ -166,7 +168,7 @@ export class ServerImages {
       volume_id: volume.id,
       project_id: volume.project_id,
       user_id: caller.userId,
-      name: `snapshot for ${image.name}`,
+      name: derivedName(image.name ?? "", { before: "snapshot for " }),
       description: "",
       status: "creating",
       size_bytes: volume.size_bytes,
@@ -177,15 +179,14 @@ export class ServerImages {
     });
   }
 
-  /** A freeze that is sure to fail is refused at once (nova/exception.py InstanceQuiesceFailed). */
+  /** A freeze that is sure to fail is refused at once. */
   async #refuseWithoutFreeze({ id }: ServerTable, guest: GuestStat | undefined, hasAgent: boolean): Promise<void> {
     const standing = standingOf(guest);
-    const refusal = standing === "running" ? await this.#whyNoAgent(id, hasAgent) : whyBeyondQuiesce(standing);
-    if (refusal !== undefined) throw new AppError("conflict", `Failed to quiesce instance: ${refusal}`);
+    const refusal = whyNoFreeze(standing, { hasAgent }) ?? (standing === "running" ? await this.#whyNoAnswer(id) : undefined);
+    if (refusal !== undefined) throw notFrozen(refusal);
   }
 
-  async #whyNoAgent(id: string, hasAgent: boolean): Promise<string | undefined> {
-    if (!hasAgent) return "QEMU guest agent is not enabled: the image's hw_qemu_guest_agent does not say yes";
+  async #whyNoAnswer(id: string): Promise<string | undefined> {
     const { hypervisor, config } = this.#context;
     try {
       await hypervisor.agent(id, { execute: "guest-ping" }, { timeoutMs: config.servers.freezeMsMax });
@@ -205,9 +206,4 @@ function wantsAllDisks({ mica_disks: disks }: KeyValuePairs): boolean {
 
 function withMapping(image: Image, root: BlockDeviceTable, mapped: readonly MappedDevice[]): Image {
   return { ...image, properties: { ...image.properties, bdm_v2: "True", block_device_mapping: mappingOf(mapped), root_device_name: `/dev/${root.target}` } };
-}
-
-/** Nova has no 413: a quota of volumes that is exceeded is forbidden too. */
-function asForbidden(error: unknown): unknown {
-  return asAppError(error)?.code === "quota_exceeded" ? new AppError("forbidden", (error as Error).message, { cause: error }) : error;
 }

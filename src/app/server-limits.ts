@@ -28,11 +28,18 @@ export class ServerLimits {
       ["injected_file_path_bytes", longest(personality.map(({ path }) => Buffer.byteLength(path))), "Personality file path exceeds maximum length"],
       ["injected_file_content_bytes", longest(personality.map(({ contents }) => Buffer.byteLength(contents, "base64"))), "Personality file content exceeds maximum size"],
     ];
-    for (const [resource, amount, complaint] of checks) {
-      if (amount === 0) continue;
-      const limit = await this.#quotas.limit(this.#context.db, caller.projectId, resource);
-      if (limit !== UNLIMITED && amount > limit) throw new AppError("server_quota_exceeded", `${complaint} ${limit}`);
-    }
+    for (const [resource, amount, complaint] of checks) await this.#refuseBeyond(caller, resource, { amount, complaint });
+  }
+
+  /** The same of what an image of a server is given, which had the limit of servers before 2.39 (nova/api/openstack/common.py `check_img_metadata_properties_quota`). */
+  async refuseImageMetadata(caller: Caller, metadata: Limited["metadata"]): Promise<void> {
+    await this.#refuseBeyond(caller, "metadata_items", { amount: Object.keys(metadata).length, complaint: "Image metadata limit exceeded: the limit is" });
+  }
+
+  async #refuseBeyond({ projectId }: Caller, resource: ComputeQuotaResource, { amount, complaint }: { amount: number; complaint: string }): Promise<void> {
+    if (amount === 0) return;
+    const limit = await this.#quotas.limit(this.#context.db, projectId, resource);
+    if (limit !== UNLIMITED && amount > limit) throw new AppError("server_quota_exceeded", `${complaint} ${limit}`);
   }
 }
 

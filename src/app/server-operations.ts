@@ -77,12 +77,13 @@ export function operationOf(caller: Caller, server: ServerTable) {
   return { projectId: server.project_id, userId: caller.userId, requestId: caller.requestId, subject: { kind: "server", id: server.id } };
 }
 
-/** Marks the server as being changed, where its state allows it, and runs what `begin` records. `begin` sees it as it was. 409 where it cannot be now, or somebody has locked it. */
+/** Marks the server as being changed, where its state allows it, and runs what `begin` records. `begin` sees it as it was; `extras` are what the saga is given beside its parameters, by this process alone. 409 where it cannot be now, or somebody has locked it. */
 export async function startAction(
   { db, clock, runner }: Pick<AppContext, "db" | "clock" | "runner">,
   servers: Pick<Servers, "findUnlocked">,
   { caller, id, action }: { readonly caller: Caller; readonly id: string; readonly action: ServerAction },
   begin: (trx: Database, server: ServerTable) => Promise<OperationId>,
+  extras: object = {},
 ): Promise<void> {
   const operationId = await db.transaction().execute(async (trx) => {
     const server = await servers.findUnlocked(trx, caller, id);
@@ -91,5 +92,5 @@ export async function startAction(
     await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
     return begin(trx, server);
   });
-  void runner.run(operationId);
+  void runner.run(operationId, extras);
 }

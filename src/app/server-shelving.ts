@@ -11,13 +11,14 @@ import { devicesOf } from "#/db/block-devices.ts";
 import { findImage } from "#/db/images.ts";
 import type { BlockDeviceTable, ServerTable } from "#/db/server-tables.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
+import { derivedName } from "#/domain/derived-name.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import type { Image } from "#/domain/image.ts";
 import { refusedInState, refuseUnlessIn, statusOf, type VmState } from "#/domain/server.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import { offloadServer } from "#/saga/offload-server.ts";
-import type { CapturedDisk } from "#/saga/server-views.ts";
+import type { CapturedDisk } from "#/saga/captured-disk.ts";
 import { type ShelveServer, shelveServer } from "#/saga/shelve-server.ts";
 import { type RootAnew, unshelveServer } from "#/saga/unshelve-server.ts";
 
@@ -88,7 +89,7 @@ export class ServerShelving {
     // The guest is going away, and has no file systems to freeze: it has shut down, or cannot be asked.
     const params = { serverId: server.id, vmState: server.vm_state, shelves: true, hasAgent: false, requiresQuiesce: false, runs };
     if (root.volume_id !== null) return { params: { ...params, imageId: null, disks: [], offloads: true } };
-    const image = await newServerImage(this.#context, caller, server, { name: `${server.name}-shelved`, root, own: {}, diskFormat: shelvedImageFormat(config) });
+    const image = await newServerImage(this.#context, caller, server, { name: derivedName(server.name, { after: "-shelved" }), root, own: {}, diskFormat: shelvedImageFormat(config) });
     const disk = await this.#planImage(server, root, image);
     return { image, params: { ...params, imageId: image.id, disks: [disk], offloads: config.servers.shelvedOffloadMs === 0 } };
   }

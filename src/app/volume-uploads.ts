@@ -76,7 +76,7 @@ export class VolumeUploads {
   }
 
   /**
-   * Records an image, `queued`, and starts to fill it from the volume, which is `uploading` meanwhile. 400 where the volume's status,
+   * Records an image, `saving`, so that nobody else gives it bytes, and starts to fill it from the volume, which is `uploading` meanwhile. 400 where the volume's status,
    * the formats or the configuration are against it: nothing is recorded then.
    */
   async toImage(caller: Caller, id: string, request: ImageOfVolume): Promise<StartedUpload> {
@@ -195,7 +195,7 @@ export class VolumeUploads {
       isProtected,
       isHidden: false,
       tags: [],
-      status: "queued",
+      status: "saving",
       diskId: null,
       createdAtMs: nowMs,
       updatedAtMs: nowMs,

@@ -33,14 +33,26 @@ export function addServeCommand(program: Command, handlers: Handlers): void {
 export function addWorkerCommand(program: Command, handlers: Handlers): void {
   const command = program.command("worker").description("serve the pools of this host to Mica on other hosts, until SIGTERM or Ctrl-C");
   command.option("--config <file>", "the configuration file; else MICA_CONFIG, else mica.json in the data folder");
-  for (const [flag, key] of Object.entries(WORKER_FLAGS)) command.addOption(new Option(`${flag} <value>`, optionOf(key).schema.description ?? ""));
+  for (const [flag, key] of Object.entries(WORKER_FLAGS)) command.addOption(new Option(`${flag} <value>`, WORKER_WORDS[flag] ?? helpOf(optionOf(key))));
   command.action(async ({ config, ...flags }: Flags) => {
     const keys = Object.entries(WORKER_FLAGS).map(([flag, key]) => [key, flags[new Option(flag).attributeName()]] as const);
     await handlers.worker(loadConfig({ flags: { config, ...Object.fromEntries(keys) } }));
   });
 }
 
-const WORKER_FLAGS = { "--data-dir": "dataDir", "--listen": "worker.listen", "--listen-nbd": "worker.listenNbd", "--tls-dir": "worker.tlsDir", "--log-level": "logLevel" } as const;
+/** The short flags of `mica worker`, and the options that they are. */
+export const WORKER_FLAGS: Readonly<Record<string, string>> = { "--data-dir": "dataDir", "--listen": "worker.listen", "--listen-nbd": "worker.listenNbd", "--tls-dir": "worker.tlsDir", "--log-level": "logLevel" };
+
+/** What options are to a worker, where that is other than to `mica serve`. */
+const WORKER_WORDS: Readonly<Record<string, string>> = {
+  "--data-dir": "What the worker notes of its pools, and its certificates, unless --tls-dir says where those are.",
+  "--log-level": "info has one line per request.",
+};
+
+/** The documents' words, without their marks. */
+function helpOf({ schema }: (typeof OPTIONS)[number]): string {
+  return schema.description?.replaceAll("`", "") ?? "";
+}
 
 function optionOf(key: string): (typeof OPTIONS)[number] {
   const option = OPTIONS.find((candidate) => candidate.key === key);
@@ -88,8 +100,8 @@ export function addAuditCommand(program: Command, { terminal, exitWith }: Comman
 /** Every option of the configuration as a flag; the everyday ones first. */
 function withConfigOptions(command: Command): Command {
   command.option("--config <file>", "the configuration file; else MICA_CONFIG, else mica.json in the data folder");
-  for (const { flag, schema } of OPTIONS) {
-    if (flag) command.addOption(new Option(`${flag} <value>`, schema.description ?? ""));
+  for (const option of OPTIONS) {
+    if (option.flag) command.addOption(new Option(`${option.flag} <value>`, helpOf(option)));
   }
   return command;
 }

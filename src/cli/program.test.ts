@@ -58,6 +58,13 @@ describe("mica", () => {
     );
   });
 
+  it("shows what the options of worker are to a worker, without the marks of documents", async () => {
+    const { code, out } = await run("worker --help");
+    assert.equal(code, 0);
+    assert.match(out, /--listen <value> +Where mica worker takes calls/);
+    assert.doesNotMatch(out, /`|own flag|database|operation/);
+  });
+
   it("gives worker its addresses and certificates by short flags", async () => {
     let seen: LoadedConfig | undefined;
     const worker = async (loaded: LoadedConfig) => void (seen = loaded);

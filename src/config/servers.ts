@@ -48,6 +48,11 @@ export const SERVERS_SCHEMA = Type.Object({
     default: true,
     description: "Whether a server whose user does not say has a config drive: there is no metadata service, so cloud-init finds keys and user data nowhere else. Nova's `force_config_drive`.",
   }),
+  enableInstancePassword: Type.Boolean({
+    default: true,
+    description:
+      "Whether who creates, rebuilds or rescues a server is answered the password (`adminPass`) that its config drive tells the guest, for cloudbase-init and the like to set. It is kept in the server's folder alone. Nova's `[api] enable_instance_password`.",
+  }),
   network: text({
     default: "user",
     pattern: "^(user|(network|bridge):[A-Za-z0-9._-]{1,64})$",
@@ -61,7 +66,7 @@ export const SERVERS_SCHEMA = Type.Object({
       "The disk format of images of servers: source is as the disk is kept, qcow2 where it is an overlay on a cached image and raw elsewhere (always for LVM and RBD). Nova's `[libvirt] snapshot_image_format`.",
   }),
   snapshotCompression: Type.Boolean({ default: false, description: "Whether the clusters of qcow2 images of servers are compressed. Nova's `[libvirt] snapshot_compression`." }),
-  maxConcurrentSnapshots: whole(5, 1, { description: "How many servers are made images of at once; the others wait. Nova's `max_concurrent_snapshots`." }),
+  maxConcurrentSnapshots: whole(5, 0, { description: "How many servers are made images of at once; the others wait. 0 is without a limit. Nova's `max_concurrent_snapshots`." }),
   incrementalImages: Type.Boolean({
     default: true,
     description:

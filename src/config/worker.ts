@@ -11,11 +11,11 @@ const address = (fallback: string, description: string) =>
 
 /** What only `mica worker` reads. */
 export const WORKER_SCHEMA = Type.Object({
-  listen: address("0.0.0.0:6423", "Where `mica worker` takes calls, by HTTPS: all addresses, since who has no certificate of its authority is refused. Its own flag is `--listen`."),
-  listenNbd: address("0.0.0.0:10809", "Where it shows disks, by NBD over TLS; 10809 is NBD's own port. Its own flag is `--listen-nbd`."),
+  listen: address("0.0.0.0:6423", "Where `mica worker` takes calls, by HTTPS: all addresses, since who has no certificate of its authority is refused."),
+  listenNbd: address("0.0.0.0:10809", "Where it shows disks, by NBD over TLS; 10809 is NBD's own port."),
   tlsDir: text({
     path: true,
     derived: "`<dataDir>/tls`",
-    description: "A folder with `ca-cert.pem`, `server-cert.pem` and `server-key.pem`, as QEMU calls them. Its own flag is `--tls-dir`.",
+    description: "A folder with `ca-cert.pem`, `server-cert.pem` and `server-key.pem`, as QEMU calls them.",
   }),
 });

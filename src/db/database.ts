@@ -1,3 +1,4 @@
+import type { DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
 import { Migrator } from "kysely/migration";
 import * as core from "./migrations/0001-core.ts";
@@ -9,6 +10,8 @@ import * as serverGroups from "./migrations/0006-server-groups.ts";
 import * as imageSnapshots from "./migrations/0007-image-snapshots.ts";
 import * as captureBases from "./migrations/0008-capture-bases.ts";
 import * as keptInstants from "./migrations/0009-kept-instants.ts";
+import * as noPasswordHashes from "./migrations/0010-no-password-hashes.ts";
+import * as imageForms from "./migrations/0011-image-forms.ts";
 import { openSqlite, sqliteDialect } from "./sqlite.ts";
 import type { Tables } from "./tables.ts";
 
@@ -25,6 +28,8 @@ const MIGRATIONS = {
   "0007-image-snapshots": imageSnapshots,
   "0008-capture-bases": captureBases,
   "0009-kept-instants": keptInstants,
+  "0010-no-password-hashes": noPasswordHashes,
+  "0011-image-forms": imageForms,
 };
 
 /**
@@ -32,10 +37,15 @@ const MIGRATIONS = {
  * Throws where the file is of a newer version, or is no database.
  */
 export async function openDatabase(path: string): Promise<Database> {
-  const db = new Kysely<Tables>({ dialect: sqliteDialect(openSqlite(path)) });
+  return upToDate(openSqlite(path));
+}
+
+/** The same of one that is open. */
+export async function upToDate(database: DatabaseSync): Promise<Database> {
+  const db = new Kysely<Tables>({ dialect: sqliteDialect(database) });
   const migrator = new Migrator({ db, provider: { getMigrations: async () => MIGRATIONS } });
   const { error } = await migrator.migrateToLatest();
-  if (error) throw new Error(`Cannot bring the database ${path} up to date`, { cause: error });
+  if (error) throw new Error(`Cannot bring the database ${database.location() ?? ":memory:"} up to date`, { cause: error });
   return db;
 }
 

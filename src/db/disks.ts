@@ -88,8 +88,8 @@ export async function setDiskSize(trx: Database, id: DiskId, virtualSizeBytes: n
   await addUsage(trx, poolName(row.pool), { provisioned: virtualSizeBytes - row.virtual_size_bytes, reserved: 0 });
 }
 
-export async function hasChildren(db: Database, id: DiskId): Promise<boolean> {
-  return (await db.selectFrom("disk").select("id").where("parent_id", "=", id).limit(1).executeTakeFirst()) !== undefined;
+export async function hasChildren(db: Database, id: DiskId, { butFor = id }: { readonly butFor?: DiskId } = {}): Promise<boolean> {
+  return (await db.selectFrom("disk").select("id").where("parent_id", "=", id).where("id", "!=", butFor).limit(1).executeTakeFirst()) !== undefined;
 }
 
 export async function disksOf(db: Database, holder: Holder): Promise<Disk[]> {

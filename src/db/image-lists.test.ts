@@ -5,10 +5,11 @@ import { CompiledQuery } from "kysely";
 import { type Image, MEMBER_STATUSES, NO_DATA, VISIBILITIES } from "#/domain/image.ts";
 import { IMAGE_SORT_KEYS, type ImageListing, type ImageSort, totalOrder } from "#/domain/image-listing.ts";
 import { imageId } from "#/domain/ids.ts";
-import { type Database, openDatabase } from "./database.ts";
+import type { Database } from "./database.ts";
 import { imagePageQuery, listImages } from "./image-lists.ts";
 import { insertImageMember } from "./image-members.ts";
 import { findImage, insertImage } from "./images.ts";
+import { openMemoryDatabase } from "../../test/support/memory-database.ts";
 
 const VIEWER = "viewer-project";
 
@@ -16,7 +17,7 @@ describe("listImages()", () => {
   it("pages through exactly what a model shows, in its order, whatever the filter and sort", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(someImage, { maxLength: 30 }), someListing, async (seeds, listing) => {
-        await using db = await openDatabase(":memory:");
+        await using db = await openMemoryDatabase();
         const images = seeds.map(toImage);
         for (const image of images) await insertImage(db, image);
         const shares = seeds.flatMap(({ share }, index) => (share ? [{ image: images[index] as Image, status: share }] : []));
@@ -33,7 +34,7 @@ describe("listImages()", () => {
   for (const isAdmin of [false, true]) {
     for (const key of IMAGE_SORT_KEYS) {
       it(`walks indexes only, sorted by ${key}${isAdmin ? " for an administrator" : ""}`, async () => {
-        await using db = await openDatabase(":memory:");
+        await using db = await openMemoryDatabase();
         const image = toImage({ ...PLAIN, visibility: "public" }, 1);
         await insertImage(db, image);
         const listing = { ...LISTING, viewer: { projectId: VIEWER, isAdmin }, sort: [{ key, direction: "asc" } as const] };

@@ -33,6 +33,8 @@ export interface ServerTable {
   image_id: string | null;
   /** JSON: the properties of the image that it boots from, or of its boot volume's. */
   image_properties: string;
+  /** JSON: of the image that it was made of, what its own images take over (`ImageForm`). Null where it was booted from a volume. */
+  image_form: string | null;
   /** JSON: the flavor as it was when the server got it. */
   flavor: string;
   /** Of a resized server that is not confirmed yet. */
@@ -44,7 +46,6 @@ export interface ServerTable {
   /** JSON: files that its user put into it, up to microversion 2.56. */
   personality: string | null;
   config_drive: number;
-  admin_password_hash: string | null;
   availability_zone: string;
   host: string;
   reservation_id: string;

@@ -1,4 +1,4 @@
-import type { VmState } from "#/domain/server.ts";
+import type { TaskState, VmState } from "#/domain/server.ts";
 import type { Database } from "./database.ts";
 import type { BlockDeviceTable, ServerActionTable, ServerTable } from "./server-tables.ts";
 
@@ -13,6 +13,15 @@ export async function findServer(db: Database, id: string): Promise<ServerTable 
 
 export async function updateServer(db: Database, id: string, changes: Partial<ServerTable>): Promise<void> {
   await db.updateTable("server").set(changes).where("id", "=", id).execute();
+}
+
+/** The same, with what is being done to the server now; null: nothing. One that is being deleted stays so, unless the changes say otherwise. */
+export async function updateTask(db: Database, id: string, task: TaskState | null, changes: Partial<ServerTable> = {}): Promise<void> {
+  await db
+    .updateTable("server")
+    .set((eb) => ({ task_state: eb.case().when("task_state", "=", "deleting").then(eb.ref("task_state")).else(eb.val(task)).end(), ...changes }))
+    .where("id", "=", id)
+    .execute();
 }
 
 /** Changes the server only while it is in one of the states and nothing is being done to it; the changed row, or undefined where it is not so. */

@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { sql } from "kysely";
-import { type Database, openDatabase } from "./database.ts";
+import type { Database } from "./database.ts";
 import { volumeMetadata } from "./key-values.ts";
 import { type PageRequest, pageOf } from "./page.ts";
 import { allOf, recordConditions, type VolumeFilter } from "./volume-lists.ts";
+import { openMemoryDatabase } from "../../test/support/memory-database.ts";
 
 const NO_FILTER: VolumeFilter = { equal: {}, contains: {}, times: [] };
 const ofProject: VolumeFilter = { ...NO_FILTER, projectId: "p" };
@@ -33,7 +34,7 @@ describe("a page of volumes", () => {
     for (const columns of sorts) {
       for (const descending of [true, false]) {
         it(`${scope} by ${columns[0]} ${descending ? "downwards" : "upwards"} walks along an index, from the marker on`, async () => {
-          await using db = await openDatabase(":memory:");
+          await using db = await openMemoryDatabase();
           const sort = [...columns, "id"].map((column) => ({ column, descending }));
           for (const page of [
             { sort, limit: 25 },
@@ -55,7 +56,7 @@ describe("a page of volumes", () => {
     ["name", { ...ofProject, equal: { name: "a" } }],
   ] as const) {
     it(`of a project by ${name}, newest first, walks along an index`, async () => {
-      await using db = await openDatabase(":memory:");
+      await using db = await openMemoryDatabase();
       const sort = ["created_at", "id"].map((column) => ({ column, descending: true }));
       const plan = await explain(db, filter, { sort, limit: 25, marker });
       assert.equal(plan.length, 1, plan.join("; "));
@@ -69,7 +70,7 @@ describe("a page of volumes", () => {
   }
 
   it("with metadata looks the pair up in its index", async () => {
-    await using db = await openDatabase(":memory:");
+    await using db = await openMemoryDatabase();
     const sort = ["created_at", "id"].map((column) => ({ column, descending: true }));
     const owners = volumeMetadata.ownersOf(db, "colour", "red");
     const query = pageOf(db.selectFrom("volume").selectAll().where("project_id", "=", "p").where(sql<boolean>`id in ${owners}`), {

@@ -12,6 +12,8 @@ export interface ServerFacts {
   readonly userData?: Uint8Array | undefined;
   /** Disks with tags, for the guest to find them by (Compute API 2.32). */
   readonly devices: readonly TaggedDevice[];
+  /** Of the guest's administrator: cloudbase-init sets it, and whoever reads `admin_pass`. Empty is none. */
+  readonly adminPassword?: string | undefined;
   /** Files to be put into the guest (up to Compute API 2.56), by their paths. */
   readonly personality: readonly { readonly path: string; readonly contents: Uint8Array }[];
 }
@@ -42,7 +44,7 @@ export function configDriveFiles(server: ServerFacts): Map<string, Uint8Array> {
   return files;
 }
 
-function metaData({ id, name, hostname, projectId, availabilityZone, launchIndex, metadata, key, devices, personality }: ServerFacts): object {
+function metaData({ id, name, hostname, projectId, availabilityZone, launchIndex, metadata, key, devices, personality, adminPassword }: ServerFacts): object {
   return {
     uuid: id,
     name,
@@ -51,6 +53,7 @@ function metaData({ id, name, hostname, projectId, availabilityZone, launchIndex
     availability_zone: availabilityZone,
     launch_index: launchIndex,
     meta: metadata,
+    ...(adminPassword && { admin_pass: adminPassword }),
     ...(key && { public_keys: { [key.name]: key.data }, keys: [{ name: key.name, type: key.data.startsWith("-----BEGIN CERTIFICATE") ? "x509" : "ssh", data: key.data }] }),
     devices: devices.map(({ tag, serial, path, bus }) => ({ type: "disk", bus, serial, path, tags: [tag] })),
     ...(personality.length > 0 && { files: personality.map(({ path }, index) => ({ path, content_path: `/content/${contentName(index)}` })) }),

@@ -1,4 +1,5 @@
 import { GiB } from "#/lib/units.ts";
+import { AppError } from "./errors.ts";
 import type { Image } from "./image.ts";
 import { isOn } from "./server.ts";
 
@@ -6,6 +7,7 @@ import { isOn } from "./server.ts";
 export interface CapturedServer {
   readonly id: string;
   readonly projectId: string;
+  /** Of who asked for the image. */
   readonly userId: string;
   /** Of the image that it was made of, which may be gone. */
   readonly imageId: string | null;
@@ -35,6 +37,13 @@ export function snapshotProperties(server: CapturedServer, notInherited: readonl
   };
 }
 
+/** What an image of a server takes over of the image that the server was made of, which may be deleted by then. Nova keeps it in the instance's system metadata (`image_min_ram` and its neighbours). */
+export type ImageForm = Pick<Image, "diskFormat" | "containerFormat" | "minDiskGib" | "minRamMib">;
+
+export function imageFormOf({ diskFormat, containerFormat, minDiskGib, minRamMib }: ImageForm): ImageForm {
+  return { diskFormat, containerFormat, minDiskGib, minRamMib };
+}
+
 /** The smallest disk, in GiB, that a server of the image can have. */
 export function minDiskGibOf({ rootSizeBytes }: CapturedServer, base: Pick<Image, "minDiskGib"> | undefined): number {
   return Math.max(base?.minDiskGib ?? 0, Math.ceil(rootSizeBytes / GiB));
@@ -44,6 +53,15 @@ export function minDiskGibOf({ rootSizeBytes }: CapturedServer, base: Pick<Image
 export function quiesceWishes(properties: Readonly<Record<string, string>>): { readonly hasAgent: boolean; readonly requiresQuiesce: boolean } {
   return { hasAgent: isOn(properties["hw_qemu_guest_agent"]), requiresQuiesce: isOn(properties["os_require_quiesce"]) };
 }
+
+/** Why nothing of the guest can be frozen, as far as that is known without its agent. Undefined where there is one to ask, or nothing to freeze. */
+export function whyNoFreeze(guest: Parameters<typeof whyBeyondQuiesce>[0], { hasAgent }: { readonly hasAgent: boolean }): string | undefined {
+  if (guest !== "running") return whyBeyondQuiesce(guest);
+  return hasAgent ? undefined : "QEMU guest agent is not enabled: the image's hw_qemu_guest_agent does not say yes";
+}
+
+/** 409 in Nova's words (exception.InstanceQuiesceFailed). */
+export const notFrozen = (reason: string): AppError => new AppError("conflict", `Failed to quiesce instance: ${reason}`);
 
 /** Why nothing can be frozen of a guest that stands still with files open. Undefined where it runs, or is off: then there is an agent to ask, or nothing to freeze. */
 export function whyBeyondQuiesce(guest: "running" | "paused" | "suspended" | "off"): string | undefined {

@@ -2,7 +2,14 @@ import { KiB, MiB } from "#/lib/units.ts";
 import { hex, holds, isPowerOfTwo, littleEndian, padded } from "./bytes.ts";
 import { read, type Reading } from "./reading.ts";
 import type { Report } from "./report.ts";
-import type { Region } from "./vhdx.ts";
+
+/** A part of the file that the region table names ([MS-VHDX] §2.2.3). */
+export interface Region {
+  readonly id: string;
+  readonly offset: number;
+  readonly lengthBytes: number;
+  readonly required: boolean;
+}
 
 /**
  * The metadata region of a VHDX ([MS-VHDX] §2.6): a table of items, and from 64 KiB on the items themselves. Answers

@@ -3,7 +3,7 @@ import { hex, holds, isZero, latin1, littleEndian, padded, words } from "./bytes
 import { crc32c } from "./crc32.ts";
 import { read, readEnd, readHead, readTable, type Reading } from "./reading.ts";
 import type { Report } from "./report.ts";
-import { guidAt, readMetadata } from "./vhdx-metadata.ts";
+import { guidAt, readMetadata, type Region } from "./vhdx-metadata.ts";
 
 /**
  * VHDX (Microsoft [MS-VHDX] 2.x; limits as in QEMU's block/vhdx.c). The file begins with an identifier, two headers
@@ -34,12 +34,6 @@ export function* readVhdx(report: Report): Reading {
   report.expectInside("last block", found.lastBlockOffset === 0 ? 0 : found.lastBlockOffset + found.blockBytes, sizeBytes);
 }
 
-export interface Region {
-  readonly id: string;
-  readonly offset: number;
-  readonly lengthBytes: number;
-  readonly required: boolean;
-}
 interface Regions {
   readonly metadata: Region;
   readonly blockTable: Region;

@@ -35,3 +35,9 @@ it("of a group one key at a time has a slot, while others have theirs", async ()
   await slots.giveBack("x", "a");
   await waiting;
 });
+
+it("without a limit only those of its group are waited for", async () => {
+  const slots = new GroupedSlots(0);
+  for (const group of ["x", "y", "z"]) await slots.take(group, group, AbortSignal.timeout(1000));
+  await assert.rejects(slots.take("x", "b", AbortSignal.abort(new Error("no time"))), /no time/);
+});

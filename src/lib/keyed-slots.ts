@@ -33,13 +33,13 @@ export class KeyedSlots {
   }
 }
 
-/** At most so many keys have a slot at once, and of each group only one. */
+/** At most so many keys have a slot at once, 0 for any number, and of each group only one. */
 export class GroupedSlots {
   readonly #all: KeyedSlots;
   readonly #groups = new Map<string, KeyedSlots>();
 
   constructor(count: number) {
-    this.#all = new KeyedSlots(count);
+    this.#all = new KeyedSlots(count || Number.MAX_SAFE_INTEGER);
   }
 
   /** As `KeyedSlots.take`. Who waits for its group keeps nobody else waiting. */

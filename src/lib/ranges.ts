@@ -17,6 +17,9 @@ export async function* joined(ranges: AsyncIterable<Range>): AsyncGenerator<Rang
   if (last) yield last;
 }
 
+/** What is listed in memory at most: some 60 MB. A disk that has changed in more places is read faster in one pass. */
+export const LISTED_RANGES_MAX = 1_000_000;
+
 /** All of them, for what needs them at once; undefined where there are more than `countMax`, whose memory nobody has promised. */
 export async function listedUpTo(countMax: number, ranges: AsyncIterable<Range>): Promise<Range[] | undefined> {
   const list: Range[] = [];

@@ -1,7 +1,8 @@
 import type { Capabilities } from "#/storage/driver.ts";
 import { movesLiveDisk, whyNoInstantKept, whyNoPoolSnapshot } from "#/planner/kept-instant.ts";
-import { isPrevious, type Since, whyNotGrownOn } from "#/planner/previous-image.ts";
-import { type Facts, planMaterialise, type SourceFacts } from "./materialise.ts";
+import { isPrevious, whyNotGrownOn } from "#/planner/previous-image.ts";
+import type { Facts, Since, SourceFacts } from "./facts.ts";
+import { planMaterialise } from "./materialise.ts";
 import { CAPTURE_METHODS, type CaptureChoice, type CaptureMethod, type Plan, type PlanBytes } from "./plan.ts";
 
 /** What the planner looks at where a disk of a server is to become an image or a snapshot. */

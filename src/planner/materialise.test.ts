@@ -3,7 +3,8 @@ import { describe, it } from "node:test";
 import { poolName } from "#/domain/ids.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { Capabilities } from "#/storage/driver.ts";
-import { type Facts, planBlank, planMaterialise, type SourceFacts, type TargetFacts } from "./materialise.ts";
+import type { Facts, SourceFacts, TargetFacts } from "./facts.ts";
+import { planBlank, planMaterialise } from "./materialise.ts";
 import type { Plan, Strategy } from "./plan.ts";
 
 const overlay: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: "write", mutable: true, sparse: true, place: "file:1", why: {} };
@@ -144,6 +145,19 @@ const CASES: readonly Case[] = [
     "clone",
     [adoptKeeps],
     { steps: [{ name: "freeze", description: "Freeze the volume's disk." }, { name: "clone", description: "Clone the frozen disk." }] },
+  ],
+  [
+    "copies a live volume as it was when it was frozen",
+    { source: live(), target: volume({ cloneDepthMax: 0 }) },
+    "offload_copy",
+    [adoptKeeps, ["clone", /cloneDepthMax is 0/], ["clone_cached", /for volumes and servers from images/]],
+    {
+      steps: [
+        { name: "freeze", description: "Freeze the volume's disk." },
+        { name: "reserve", description: `Record the disk and reserve its space in pool "fast".` },
+        { name: "copy", description: "Have the storage copy the disk." },
+      ],
+    },
   ],
   ["has the new disk flattened afterwards at the depth limit", { source: image({ kind: "snapshot", depth: 5 }), target: volume() }, "clone", [adoptKeeps], { depth: 6, flattenAfter: true }],
   ["lets an image adopt the frozen bytes of a volume that stands alone", { source: live(), target: toImage() }, "adopt", [], { depth: 0, dependsOnParent: false }],

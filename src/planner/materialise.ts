@@ -1,64 +1,10 @@
-import type { ClusterCompression } from "#/domain/compression.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
 import type { PoolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
-import { isPrevious, type Since, whyNotBuiltOn } from "#/planner/previous-image.ts";
+import type { Facts, SourceFacts, TargetFacts } from "#/planner/facts.ts";
+import { isPrevious, whyNotBuiltOn } from "#/planner/previous-image.ts";
 import type { Capabilities } from "#/storage/driver.ts";
-import { type Plan, type PlanBytes, type PlanStep, type PlanStream, STRATEGIES, type Strategy } from "./plan.ts";
-
-/** What the planner looks at, gathered beforehand: choosing needs no I/O and no clock. Sizes in bytes. */
-export interface Facts {
-  readonly source: SourceFacts;
-  readonly target: TargetFacts;
-}
-
-export interface SourceFacts {
-  readonly kind: "image" | "volume" | "snapshot" | "server";
-  readonly id: string;
-  readonly pool: PoolName;
-  readonly can: Capabilities;
-  readonly format: DiskFormat;
-  /** Of an opaque disk that is a compressed stream: the format of the disk in it. */
-  readonly packed?: DiskFormat | undefined;
-  readonly virtualSizeBytes: number;
-  /** What its content takes in its pool: the most that reading it can cost. */
-  readonly allocatedBytes: number;
-  /** What of that is its own, and not its parents'. */
-  readonly ownBytes: number;
-  /** How many disks it reads through. */
-  readonly depth: number;
-  /** Its bytes may still change: a volume. Images and snapshots are frozen. */
-  readonly live: boolean;
-  /** Why its bytes can only be read and neither shared nor copied by the storage, where they come out of a guest. */
-  readonly readOut?: string | undefined;
-  /** Of a server's disk that is to be an image: the image before, where what changed since then is known. */
-  readonly since?: Since | undefined;
-}
-
-export interface TargetFacts {
-  readonly kind: "volume" | "server" | "image" | "snapshot";
-  readonly pool: PoolName;
-  readonly can: Capabilities;
-  readonly format: DiskFormat;
-  readonly virtualSizeBytes: number;
-  readonly clusters?: ClusterCompression | undefined;
-  readonly stream?: PlanStream | undefined;
-  /** Clones upon clones up to here; ≤ 0: no clone at all. */
-  readonly cloneDepthMax: number;
-  /** A volume from a snapshot is not to keep the snapshot's volume. */
-  readonly flattenFromSnapshot?: boolean | undefined;
-  /** A server's disk that is not to read through another (Nova's `use_cow_images` = False). */
-  readonly standsAlone?: boolean | undefined;
-  /** An image that only waits until its server is unshelved: it may read through other disks for as long. */
-  readonly mayReadThrough?: boolean | undefined;
-  readonly cache: CacheFacts;
-}
-
-/** The pool's cache of images. `entry`: it has this image, at this depth. `closed`: why it will not take it. */
-export interface CacheFacts {
-  readonly entry?: { readonly depth: number } | undefined;
-  readonly closed?: string | undefined;
-}
+import { type Plan, type PlanBytes, type PlanStep, STRATEGIES, type Strategy } from "./plan.ts";
 
 /**
  * Chooses the cheapest way that is open, and keeps the reason against every cheaper one.
@@ -209,7 +155,7 @@ function planFor(strategy: Strategy, { source, target }: Facts): Omit<Plan, "pas
     target: { kind, pool, format, virtualSizeBytes, ...(clusters && { clusters }), ...(stream && { stream }) },
     strategy,
     reason: reasonFor(strategy, source, target, fillsCache),
-    steps: stepsOf(strategy, source, target, fillsCache),
+    steps: [...freezeBefore(strategy, source, target), ...stepsOf(strategy, source, target, fillsCache)],
     bytes: bytesOf(strategy, source),
     dependsOnParent: depth > 0,
     depth,
@@ -307,6 +253,13 @@ function wordsFor({ format, clusters, stream }: TargetFacts): string {
   return clusters ? `${format} with compressed clusters` : format;
 }
 
+/** What a clone comes to read through must not change; and a volume that is read for a while for another one may be written to meanwhile. */
+function freezeBefore(strategy: Strategy, source: SourceFacts, target: TargetFacts): PlanStep[] {
+  if (!source.live || strategy === "adopt") return [];
+  const isFrozen = strategy === "clone" ? target.can.clone === "dependent" && !source.can.snapshotReadsSource : target.kind === "volume" && source.can.snapshot;
+  return isFrozen ? [{ name: "freeze", description: `Freeze the ${source.kind}'s disk.` }] : [];
+}
+
 function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): PlanStep[] {
   const reserve = { name: "reserve", description: `Record the disk and reserve its space in pool "${target.pool}".` };
   const where = fillsCache ? "the pool's cache" : `the new ${target.kind}`;
@@ -318,9 +271,7 @@ function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, f
         { name: "adopt", description: "Give the frozen disk to the image." },
       ];
     case "clone":
-      return source.live && target.can.clone === "dependent" && !source.can.snapshotReadsSource
-        ? [{ name: "freeze", description: `Freeze the ${source.kind}'s disk.` }, { name: "clone", description: "Clone the frozen disk." }]
-        : [{ name: "clone", description: `Clone the ${source.kind}'s disk.` }];
+      return [{ name: "clone", description: freezeBefore(strategy, source, target).length > 0 ? "Clone the frozen disk." : `Clone the ${source.kind}'s disk.` }];
     case "clone_cached":
       return [fromCache];
     case "copy_changes":

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { poolName } from "#/domain/ids.ts";
 import { GiB, MiB } from "#/lib/units.ts";
-import { type Facts, planMaterialise } from "#/planner/materialise.ts";
+import type { Facts } from "#/planner/facts.ts";
+import { planMaterialise } from "#/planner/materialise.ts";
 import type { Capabilities } from "#/storage/driver.ts";
 
 /** As the rbd driver says of itself. */

@@ -4,7 +4,7 @@ import { diskId, poolName } from "#/domain/ids.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import { type CaptureFacts, planCapture } from "#/planner/capture.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
-import type { Since } from "#/planner/previous-image.ts";
+import type { Since } from "#/planner/facts.ts";
 import type { Capabilities } from "#/storage/driver.ts";
 
 const OVERLAYS: Capabilities = { clone: "dependent", snapshot: true, offloadCopy: true, addressable: "write", mutable: true, sparse: true, place: "folder", why: {} };

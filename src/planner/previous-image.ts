@@ -1,20 +1,4 @@
-import type { DiskId, PoolName } from "#/domain/ids.ts";
-import type { TargetFacts } from "#/planner/materialise.ts";
-
-/** An image that was made of a server's disk, from whose instant on somebody knows what changes on the disk. */
-interface PreviousImage {
-  readonly imageId: string;
-  /** The guest's QEMU remembers it, or the disk's pool keeps what the disk held then. */
-  readonly toldBy: "guest" | "pool";
-  readonly diskId: DiskId;
-  readonly pool: PoolName;
-  readonly virtualSizeBytes: number;
-  /** How many disks it reads through. */
-  readonly depth: number;
-}
-
-/** `unknown`: why there is no such image, as words for an operator. */
-export type Since = PreviousImage | { readonly unknown: string };
+import type { PreviousImage, Since, TargetFacts } from "#/planner/facts.ts";
 
 export function isPrevious(since: Since | undefined): since is PreviousImage {
   return since !== undefined && "imageId" in since;

@@ -1,4 +1,4 @@
-import { findDevice } from "#/db/block-devices.ts";
+import { findDevice, updateDevice } from "#/db/block-devices.ts";
 import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
@@ -6,6 +6,7 @@ import { markAttached, markDetached } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { guestDisk } from "#/saga/guest-spec.ts";
+import { inGuest } from "#/saga/in-guest.ts";
 import { keepInPlace } from "#/saga/open-in-guest.ts";
 import { finishServerAction } from "#/saga/server-record.ts";
 
@@ -48,21 +49,21 @@ async function attach(context: Context, { signal }: StepScope): Promise<void> {
   const device = await deviceOf(context);
   const disk = (await findVolume(db, device.volume_id ?? ""))?.disk_id;
   if (!disk) throw new AppError("gone", `Volume ${device.volume_id} was deleted while it was being attached.`);
-  await keepInPlace(context, [disk]);
-  if (await isDefined(context)) await hypervisor.attachDisk(params.serverId, await guestDisk(context, device), { signal });
+  await using _ = await keepInPlace(context, [disk]);
+  await inGuest(context, async () => hypervisor.attachDisk(params.serverId, await guestDisk(context, device), { signal }));
 }
 
+/** On record first: whoever boots the guest meanwhile does not give it the disk again. */
 async function detach(context: Context): Promise<void> {
   const { db, hypervisor, params } = context;
   const device = await findDevice(db, params.deviceId);
+  if (!device) return;
+  await updateDevice(db, device.id, { state: "detaching" });
+  const disk = (await findVolume(db, device.volume_id ?? ""))?.disk_id;
+  await using _ = await keepInPlace(context, disk ? [disk] : []);
   const guest = await hypervisor.stat(params.serverId);
-  const isSavedWithout = guest?.state === "suspended" && !guest.disks.some(({ target }) => target === device?.target);
-  if (device && guest && !isSavedWithout) await hypervisor.detachDisk(params.serverId, device.target);
-}
-
-/** A shelved server has no guest: the disk comes with the next one. */
-async function isDefined({ hypervisor, params }: Context): Promise<boolean> {
-  return (await hypervisor.stat(params.serverId)) !== undefined;
+  const isSavedWithout = guest?.state === "suspended" && !guest.disks.some(({ target }) => target === device.target);
+  if (guest && !isSavedWithout) await hypervisor.detachDisk(params.serverId, device.target);
 }
 
 async function giveUp(context: Context, because: { message: string }): Promise<void> {

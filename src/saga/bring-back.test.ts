@@ -22,7 +22,7 @@ async function rebuilding(world: ServerWorld): Promise<RebuildServer> {
   const imageId = await world.sagas.addImage(someContent(), { pool: "slow" });
   const [root] = await world.devices(serverId);
   assert.ok(root?.disk_id);
-  const before = { imageId: (await world.server(serverId))?.image_id ?? null, properties: "{}" };
+  const before = { imageId: (await world.server(serverId))?.image_id ?? null, properties: "{}", form: null };
   const plan = await world.planDisk(imageId, GiB);
   return { serverId, deviceId: root.id, volumeId: null, plan, newDiskId: randomUUID(), oldDiskId: root.disk_id, before, after: { ...before, imageId }, vmState: "active" };
 }

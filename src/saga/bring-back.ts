@@ -2,7 +2,7 @@ import { findServer } from "#/db/servers.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
 import { asAppError } from "#/domain/errors.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest, defineGuest } from "#/saga/define-guest.ts";
 import type { ServerParams } from "#/saga/server-record.ts";
 
 /**
@@ -11,12 +11,11 @@ import type { ServerParams } from "#/saga/server-record.ts";
  * throws, to be tried again.
  */
 export async function bringBack(context: SagaContext<ServerParams>, { runs, changes = {} }: { readonly runs: boolean; readonly changes?: Partial<ServerTable> }): Promise<void> {
-  const { db, hypervisor, log, params } = context;
+  const { db, log, params } = context;
   const server = await findServer(db, params.serverId);
   if (!server) return;
   try {
-    await defineGuest(context, { ...server, ...changes });
-    if (runs) await hypervisor.start(params.serverId);
+    await (runs ? bootGuest : defineGuest)(context, { ...server, ...changes });
   } catch (err) {
     if (["hypervisor_unavailable", "pool_unavailable"].includes(asAppError(err)?.code ?? "")) throw err;
     log.warn({ server: params.serverId, err }, "the guest could not be brought back");

@@ -5,12 +5,12 @@ import { findDisk, getDisk } from "#/db/disks.ts";
 import { findImage } from "#/db/images.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
 import { type DiskId, diskId, type OperationId } from "#/domain/ids.ts";
-import { listedUpTo } from "#/lib/ranges.ts";
+import { LISTED_RANGES_MAX, listedUpTo } from "#/lib/ranges.ts";
 import type { CaptureBaseTable } from "#/db/server-tables.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { forgetBase } from "#/saga/kept-instant.ts";
 import { type Materialisation, type NewDiskRecord, sourceOf } from "#/saga/materialise.ts";
-import type { CapturedDisk, CaptureParams } from "#/saga/server-views.ts";
+import type { CapturedDisk, CaptureParams } from "#/saga/captured-disk.ts";
 import type { ByteRange } from "#/storage/driver.ts";
 import type { Source } from "#/transfer/source.ts";
 import type { BackupView } from "#/vm/backup.ts";
@@ -58,20 +58,22 @@ type Told = Pick<Materialisation, "view" | "changes">;
 export async function onBase(context: Context, disk: CapturedDisk, { target, ...seen }: Seen & { readonly target: NewDiskRecord }, signal: AbortSignal): Promise<Materialisation> {
   const source = await baseDisk(context, disk, target);
   const told = seen.view ? await toldByGuest(context, disk, seen.view) : await toldByPool(context, disk, seen.source, signal);
-  if (!source || !told) throw new AppError("checkpoint_lost", `What changed on disk ${disk.target} since the image before is not known any more, or too scattered.`);
+  if (!source || !told) throw new AppError("checkpoint_lost", `What changed on disk ${disk.target} since the image before is not known any more.`);
   return { strategy: "copy_changes", source, target, ...told };
 }
-
-/** Some 60 MB of memory. What is scattered more than that is read faster in one pass. */
-const RANGES_MAX = 1_000_000;
 
 /** Between the instant that the pool has kept and the one that it has frozen now. */
 async function toldByPool({ db, pools }: Context, disk: CapturedDisk, frozen: DiskId, signal: AbortSignal): Promise<Told | undefined> {
   const kept = (await findCaptureBase(db, disk.deviceId))?.frozen_disk_id;
   const [before, now] = [kept ? await findDisk(db, diskId(kept)) : undefined, await getDisk(db, frozen)];
   if (before?.state !== "ready" || before.pool !== now.pool) return undefined;
-  const changes = await listedUpTo(RANGES_MAX, pools.get(now.pool).changes(before, now, { start: 0, end: now.virtualSizeBytes }, { signal }));
-  return changes && { view: await sourceOf({ db, pools }, now), changes };
+  const changes = await listedUpTo(LISTED_RANGES_MAX, pools.get(now.pool).changes(before, now, { start: 0, end: now.virtualSizeBytes }, { signal }));
+  if (!changes) throw tooScattered(disk);
+  return { view: await sourceOf({ db, pools }, now), changes };
+}
+
+function tooScattered({ target }: CapturedDisk): AppError {
+  return new AppError("checkpoint_lost", `Disk ${target} has changed in more than ${LISTED_RANGES_MAX} places since the image before: all of it is read faster.`);
 }
 
 async function toldByGuest(context: Context, disk: CapturedDisk, view: Source): Promise<Told | undefined> {
@@ -153,8 +155,11 @@ function isRemembered({ ways }: CapturedDisk): boolean {
 async function changesOf(context: Context, disk: CapturedDisk): Promise<readonly ByteRange[] | undefined> {
   const { hypervisor, params } = context;
   if (!(await hypervisor.findBackup(params.serverId))) return undefined;
-  const views: BackupView[] = await hypervisor.beginBackup(params.serverId, await backupOf(context, [disk]));
-  return views.find(({ target }) => target === disk.target)?.changed;
+  const request = await backupOf(context, [disk]);
+  const views: BackupView[] = await hypervisor.beginBackup(params.serverId, request);
+  const changed = views.find(({ target }) => target === disk.target)?.changed;
+  if (!changed && request.disks.some(({ since }) => since !== undefined)) throw tooScattered(disk);
+  return changed;
 }
 
 /** What the plan was made for may be gone, or another, by now. */

@@ -10,8 +10,10 @@ import { MiB } from "#/lib/units.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import type { CaptureMethod } from "#/planner/plan.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
+import { deleteImage } from "#/saga/delete-image.ts";
 import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
 import { runSaga } from "#/saga/engine/saga.ts";
+import { forgetImage } from "#/saga/forget-image.ts";
 import { powerServer } from "#/saga/power-server.ts";
 import { captureFolder } from "#/vm/capture-folder.ts";
 import { someContent } from "../../test/support/saga-world.ts";
@@ -85,6 +87,7 @@ for (const { name, ...given } of SWEPT) {
         assert.equal(await world.sagas.image(params.imageId), undefined);
         await assertAsBefore(world, params, vmState);
       },
+      isShown: async () => (await world.sagas.image(params.imageId))?.status === "active",
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   });
@@ -132,6 +135,34 @@ describe("captureServer", () => {
     await assertAsBefore(world, params, "active");
   });
 
+  it("shows what is being done, step by step, in Nova's words", async () => {
+    for (const [backup, begins] of [[undefined, ["image_snapshot_pending", "image_snapshot"]], [{ type: "daily", rotation: 1 }, ["image_backup"]]] as const) {
+      await using world = await ServerWorld.open();
+      const params = { ...(await prepare(world)), backup };
+      await updateServer(world.db, params.serverId, { task_state: begins[0] });
+      const seen: (string | null | undefined)[] = [];
+      const look = async () => void seen.push((await world.server(params.serverId))?.task_state);
+      await look();
+      const context = world.context(params);
+      for (const step of captureServer.steps) await step.run(context, { signal: new AbortController().signal, progress() {} }).then(look);
+      assert.deepEqual([...new Set(seen)], [...begins, "image_pending_upload", "image_uploading", null]);
+    }
+  });
+
+  it("ends where its image is deleted meanwhile", async () => {
+    await using world = await ServerWorld.open({ mirrorStallMsMax: 3_600_000 });
+    const params = await prepare(world, { only: "live_mirror" });
+    world.host.get(params.serverId).outruns = true; // The mirror would go on for an hour.
+    const copies = Promise.withResolvers<void>();
+    world.host.hooks.before = (method) => method === "mirrorDisk" && copies.resolve();
+    const capture = world.run(captureServer, params);
+    await copies.promise;
+    await world.db.transaction().execute((trx) => forgetImage(trx, params.imageId));
+    await runSaga(deleteImage, world.sagas.context({ imageId: params.imageId, diskId: null }), new MemoryJournal());
+    assert.equal((await capture).state, "undone");
+    await assertAsBefore(world, params, "active");
+  });
+
   it("ends a mirror that comes no closer, and takes the next method, or fails with the reason", async () => {
     for (const only of [undefined, "live_mirror"] as const) {
       await using world = await ServerWorld.open({ mirrorStallMsMax: 50 });
@@ -147,6 +178,17 @@ describe("captureServer", () => {
     }
   });
 
+  it("keeps the image, and settles its server, where what follows breaks", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world, { only: "live_mirror" });
+    world.host.hooks.before = (method) => {
+      if (method === "listCheckpoints") throw new Error("a defect");
+    };
+    assert.equal((await world.run(captureServer, params)).state, "done");
+    await assertImage(world, params, "raw");
+    await assertAsBefore(world, params, "active");
+  });
+
   for (const vmState of ["active", "paused"] as const) {
     it(`lets a guest go that was held when the process ended, and leaves it ${vmState}`, async () => {
       await using world = await ServerWorld.open();
@@ -154,8 +196,9 @@ describe("captureServer", () => {
       const { hypervisor } = world.sagas.services;
       world.host.get(params.serverId).frozen = vmState === "active";
       if (vmState === "active") await hypervisor.pause(params.serverId);
+      await updateServer(world.db, params.serverId, { vm_state: "paused" }); // As whoever follows guests says, of a volume's capture.
       const context = world.context(params);
-      await context.report({ capture: { methods: { vda: "backup_job" }, holds: true } });
+      await context.report({ capture: { methods: { vda: "backup_job" }, holds: true, stopsGuest: vmState === "active" } });
       assert.deepEqual(await runSaga(captureServer, context, new MemoryJournal()), { ended: "done" });
       await assertAsBefore(world, params, vmState);
     });

@@ -1,14 +1,15 @@
 import { removeCaptureBasesOf } from "#/db/capture-bases.ts";
-import type { Database } from "#/db/database.ts";
 import { findDisk, setDiskHolder } from "#/db/disks.ts";
 import { backupsOf, findImage, setImageProperties, updateImage } from "#/db/images.ts";
+import { findOperation } from "#/db/operations.ts";
 import { findServer } from "#/db/servers.ts";
 import { findSnapshot, updateSnapshot } from "#/db/snapshots.ts";
 import { CAPTURE_PROPERTIES, type ConsistencyLevel } from "#/domain/capture.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
-import { diskId } from "#/domain/ids.ts";
+import { diskId, type OperationId } from "#/domain/ids.ts";
 import type { TaskState } from "#/domain/server.ts";
 import type { CaptureMethod } from "#/planner/plan.ts";
+import { awaitOperation } from "#/saga/await-operation.ts";
 import { forgetCheckpoints, onBase, recordBase, standingCheckpoint } from "#/saga/capture-base.ts";
 import type { Captured, SagaContext } from "#/saga/context.ts";
 import { markSnapshotFailed } from "#/saga/create-snapshot.ts";
@@ -16,19 +17,22 @@ import { deleteImage } from "#/saga/delete-image.ts";
 import { dropSnapshot } from "#/saga/delete-snapshot.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
-import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
+import { beginFlatten, flattenBeyondLimit } from "#/saga/flatten-disk.ts";
 import { forgetImage } from "#/saga/forget-image.ts";
 import { beginHashImage } from "#/saga/hash-image.ts";
+import { isPublished } from "#/saga/image-content.ts";
 import { atOneInstant, type InstantWish, letGo } from "#/saga/instant.ts";
 import { discardTarget, fillTarget, type NewDiskRecord, recordTarget } from "#/saga/materialise.ts";
+import { noWayBackOnce } from "#/saga/no-way-back.ts";
 import { standingOf } from "#/saga/power-state.ts";
 import { settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
-import { type CapturedDisk, type CaptureParams, closeViews, has, liveDisk, type Methods, type OpenViews, openView, prepareViews, wayOf } from "#/saga/server-views.ts";
+import type { CapturedDisk, CaptureParams } from "#/saga/captured-disk.ts";
+import { closeViews, has, liveDisk, type Methods, type OpenViews, openView, prepareViews, refuseOtherDisks, wayOf } from "#/saga/server-views.ts";
 import { giveUpUpload, setVolumeBack, type UploadVolume } from "#/saga/upload-volume.ts";
 import { bytesKeptAside, captureFolder } from "#/vm/capture-folder.ts";
 
 export interface CaptureServer extends CaptureParams {
-  /** Recorded already, `queued`. One that stands for volumes has no bytes of its own. Null where only a snapshot of a volume was asked for. */
+  /** Recorded already, `saving`. One that stands for volumes has no bytes of its own. Null where only a snapshot of a volume was asked for. */
   readonly imageId: string | null;
   /** Where an image of one of its volumes was asked for: how that upload began. */
   readonly upload?: UploadVolume | undefined;
@@ -46,15 +50,15 @@ export interface CaptureServer extends CaptureParams {
 type Context = SagaContext<CaptureServer>;
 
 /**
- * Captures disks of a server at one instant. Makes an image of a server: of its own disk, and snapshots of its volumes, all of one instant. The image is `queued` and the snapshots `creating` already; in the end they are there, or
+ * Captures disks of a server at one instant. Makes an image of a server: of its own disk, and snapshots of its volumes, all of one instant. The image is `saving` and the snapshots `creating` already; in the end they are there, or
  * gone, and the server is as it was. nova/compute/manager.py `snapshot_instance`. So too an image, or a snapshot, of a volume that a guest has open.
  */
 export const captureServer: Saga<Context> = {
   name: "capture-server",
-  steps: [
+  steps: noWayBackOnce(isShown, [
     {
       name: "record",
-      run: saveImage,
+      run: begin,
       undo: giveUp,
     },
     {
@@ -76,26 +80,19 @@ export const captureServer: Saga<Context> = {
       run: publish,
       undo: takeBack,
     },
-    {
-      name: "rotate",
-      run: rotate,
-    },
-  ],
+  ]),
 };
 
-async function saveImage(context: Context, { signal }: StepScope): Promise<void> {
-  const { db, clock, params, captureSlots, operationId } = context;
-  await captureSlots.take(params.serverId, operationId, signal);
-  await show(context, "image_snapshot");
-  if (params.imageId === null) return;
-  const image = await findImage(db, params.imageId);
-  if (!image) throw new AppError("gone", "The image was deleted before the server could be copied into it.");
-  if (image.status === "queued") await updateImage(db, image.id, { status: "saving", updated_at: clock.nowMs() });
+async function begin(context: Context, scope: StepScope): Promise<void> {
+  const { db, params } = context;
+  await takeTurn(context, scope);
+  await showTaskOf(context, params.backup ? "image_backup" : "image_snapshot");
+  if (params.imageId !== null && !(await findImage(db, params.imageId))) throw new AppError("gone", "The image was deleted before the server could be copied into it.");
 }
 
 /** By the best methods that work: where one breaks, the next is as good an answer. What was opened before, by a process that ended, is of another instant, and closed. */
 async function takeViews(context: Context, scope: StepScope): Promise<void> {
-  await context.captureSlots.take(context.params.serverId, context.operationId, scope.signal);
+  await takeTurn(context, scope);
   const fellBack: { strategy: string; because: string }[] = [];
   for (let methods = context.actual.capture?.methods ?? bestOf(context); ; ) {
     await dropViews(context);
@@ -113,12 +110,26 @@ async function takeViews(context: Context, scope: StepScope): Promise<void> {
   }
 }
 
+/** After a crash those that waited may come first: one whose views are open still goes before them. */
+async function takeTurn(context: Context, scope: StepScope): Promise<void> {
+  const { db, hypervisor, captureSlots, params, operationId } = context;
+  await captureSlots.take(params.serverId, operationId, scope.signal);
+  const name = (await hypervisor.stat(params.serverId))?.backup?.name;
+  const other = name && name !== operationId ? await findOperation(db, name) : undefined;
+  if (!other || other.ended_at !== null) return;
+  await captureSlots.giveBack(params.serverId, operationId);
+  await awaitOperation(context, other.id, scope).catch(() => scope.signal.throwIfAborted()); // However it ends.
+  await captureSlots.take(params.serverId, operationId, scope.signal);
+}
+
 async function takeBy(context: Context, methods: Methods, { signal, progress }: StepScope): Promise<void> {
   await context.report({ capture: { methods, holds: true } });
   const atMs = context.clock.nowMs();
   const open = await prepareViews(context, methods, signal, progress);
   const facts = has(methods, "pool_snapshot", "backup_job", "live_mirror") ? await instant(context, methods, open) : { atMs, ...(await whileStill(context, open)) };
+  await refuseOtherDisks(context, methods);
   await context.report({ capture: { methods, ...facts } });
+  await showTaskOf(context, "image_pending_upload");
 }
 
 async function instant(context: Context, methods: Methods, open: OpenViews): Promise<Omit<Captured, "methods">> {
@@ -166,9 +177,10 @@ function gentlestLeft({ params }: Context, methods: Methods, error: AppError | u
 }
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
-  const { params, limits } = context;
+  const { params, limits, captureSlots, operationId } = context;
   const { disks } = params;
-  await show(context, "image_uploading");
+  await captureSlots.take(params.serverId, operationId, scope.signal); // After a crash too: the next capture would find these views open, and fail.
+  await showTaskOf(context, "image_uploading");
   const sums = { bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 };
   for (const [index, disk] of disks.entries()) {
     const progress = (fraction: number) => scope.progress((index + fraction) / disks.length);
@@ -196,7 +208,7 @@ async function makeResult(context: Context, disk: CapturedDisk, scope: StepScope
       await context.report({ strategy });
       return moved;
     },
-    clear: () => discardTarget(context, target),
+    clear: () => discardTarget(context, target, { keeps: source }),
   });
 }
 
@@ -216,31 +228,55 @@ async function close(context: Context): Promise<void> {
   await captureSlots.giveBack(params.serverId, operationId);
 }
 
+/** All that its users see changes in one transaction, which also begins what follows. The rest is made up for by the next capture, where it fails. */
 async function publish(context: Context): Promise<void> {
-  const { db, clock, params } = context;
-  const bytes = await bytesOfImage(context);
-  const checkpoint = await standingCheckpoint(context);
-  const drops = await db.transaction().execute(async (trx) => {
-    for (const disk of params.disks) await showResult(trx, context, disk);
-    if (params.imageId === null) return [];
-    if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
-    await setImageProperties(trx, params.imageId, factsOf(context.actual.capture));
-    await updateImage(trx, params.imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
-    return recordBase(trx, context, checkpoint);
-  });
-  for (const drop of drops) void context.runner.run(drop);
-  await forgetCheckpoints(context);
-  if (isOfServer(params) && !params.shelves) await settleServer(context, await standingOf(context.hypervisor, params.serverId)); // Whoever follows guests left this one alone meanwhile.
-  if (params.upload) await setVolumeBack({ ...context, params: params.upload });
-  await goOnInBackground(context);
+  const { log, params, runner } = context;
+  if (!(await isShown(context))) for (const begun of await show(context)) void runner.run(begun);
+  try {
+    await forgetCheckpoints(context);
+    for (const disk of params.shelves ? [] : params.disks) await flattenBeyondLimit(context, await liveDisk(context, disk));
+  } catch (err) {
+    log.warn({ server: params.serverId, err }, "what a capture leaves is not tidied up yet");
+  }
 }
 
-async function showResult(trx: Database, context: Context, disk: CapturedDisk): Promise<void> {
+async function show(context: Context): Promise<OperationId[]> {
+  const { db, hypervisor, params } = context;
+  const bytes = await bytesOfImage(context);
+  const checkpoint = await standingCheckpoint(context);
+  const standing = await standingOf(hypervisor, params.serverId); // Whoever follows guests left this one alone meanwhile.
+  return db.transaction().execute(async (trx) => {
+    const within = { ...context, db: trx };
+    for (const disk of params.disks) await showResult(within, disk);
+    if (params.imageId === null) return [];
+    await showImage(within, params.imageId, bytes);
+    if (isOfServer(params) && !params.shelves) await settleServer(within, standing);
+    if (params.upload) await setVolumeBack({ ...within, params: params.upload });
+    return [...(await recordBase(trx, context, checkpoint)), ...(await beginLater(within)), ...(await rotate(within))];
+  });
+}
+
+async function showImage({ actual, clock, db }: Context, imageId: string, bytes: Awaited<ReturnType<typeof bytesOfImage>>): Promise<void> {
+  if (!(await findImage(db, imageId))) throw new AppError("gone", "The image was deleted while the server was copied into it.");
+  await setImageProperties(db, imageId, factsOf(actual.capture));
+  await updateImage(db, imageId, { ...bytes, status: "active", updated_at: clock.nowMs() });
+}
+
+/** Somebody may be using the image, or the snapshot: nothing is taken back any more. One that a server is being shelved into is nobody else's before that is done. */
+async function isShown({ db, params }: Context): Promise<boolean> {
+  if (params.shelves) return false;
+  if (params.imageId !== null) return isPublished(await findImage(db, params.imageId));
+  const snapshots = await Promise.all(params.disks.map(({ becomes }) => findSnapshot(db, becomes.id)));
+  return snapshots.every((snapshot) => typeof snapshot?.disk_id === "string");
+}
+
+async function showResult(context: Context, disk: CapturedDisk): Promise<void> {
+  const { clock, db } = context;
   const { id, holder } = targetOf(context, disk);
-  await setDiskHolder(trx, id, holder);
+  await setDiskHolder(db, id, holder);
   if (holder.kind !== "snapshot") return;
-  if (!(await findSnapshot(trx, holder.id))) throw new AppError("gone", "A snapshot was deleted while it was taken.");
-  await updateSnapshot(trx, holder.id, { status: "available", disk_id: id, updated_at: context.clock.nowMs() });
+  if (!(await findSnapshot(db, holder.id))) throw new AppError("gone", "A snapshot was deleted while it was taken.");
+  await updateSnapshot(db, holder.id, { status: "available", disk_id: id, updated_at: clock.nowMs() });
 }
 
 async function bytesOfImage(context: Context) {
@@ -259,28 +295,25 @@ async function takeBack({ db, params }: Context): Promise<void> {
 }
 
 /** Backups of the type beyond those that are kept go, the oldest first; nova/compute/manager.py `_rotate_backups`. Those that are protected stay. */
-async function rotate(context: Context): Promise<void> {
-  const { db, runner, params, requestId } = context;
+async function rotate({ db, runner, params, requestId }: Context): Promise<OperationId[]> {
   const image = params.backup && params.imageId !== null ? await findImage(db, params.imageId) : undefined;
-  if (!params.backup || !image) return;
+  if (!params.backup || !image) return [];
   const backups = await backupsOf(db, { serverId: params.serverId, type: params.backup.type, owner: image.owner });
+  const begun: OperationId[] = [];
   for (const { id, owner, disk_id } of backups.slice(params.backup.rotation).filter((image) => image.protected === 0)) {
-    const deletion = await db.transaction().execute(async (trx) => {
-      const keptDiskId = await forgetImage(trx, id);
-      return runner.begin(trx, deleteImage, { imageId: id, diskId: disk_id, keptDiskId }, { projectId: owner, userId: null, requestId, subject: { kind: "image", id } });
-    });
-    await runner.run(deletion);
+    const keptDiskId = await forgetImage(db, id);
+    begun.push(await runner.begin(db, deleteImage, { imageId: id, diskId: disk_id, keptDiskId }, { projectId: owner, userId: null, requestId, subject: { kind: "image", id } }));
   }
+  return begun;
 }
 
 /** What was put off so that the image can be used at once: to make it independent of the server, and to read it all. */
-async function goOnInBackground(context: Context): Promise<void> {
-  const { disks, shelves } = context.params;
-  for (const disk of shelves ? [] : disks) await flattenBeyondLimit(context, await liveDisk(context, disk)).catch(() => {}); // The disk may be gone.
+async function beginLater(context: Context): Promise<OperationId[]> {
   const disk = imageDisk(context);
-  if (!disk) return;
-  if (movesNothing(context, disk) && wayOf(disk, methodsOf(context)).flattenAfter) await flattenInBackground(context, targetOf(context, disk).id);
-  if (!shelves) await beginHashImage(context, disk.becomes.id); // That one is for its server alone.
+  if (!disk) return [];
+  const sharesBytes = movesNothing(context, disk) && wayOf(disk, methodsOf(context)).flattenAfter;
+  const flatten = sharesBytes ? await beginFlatten(context, context.db, targetOf(context, disk).id) : [];
+  return context.params.shelves ? flatten : [...flatten, await beginHashImage(context, context.db, disk.becomes.id)]; // That one is for its server alone.
 }
 
 async function giveUp(context: Context, because: Failure): Promise<void> {
@@ -301,12 +334,12 @@ async function giveUpSnapshot(context: Context, snapshotId: string, because: Fai
 }
 
 /** Only what was asked for of the server itself is its task. */
-async function show(context: Context, task: keyof typeof WHILE_SHELVING): Promise<void> {
-  if (isOfServer(context.params)) await showTask(context, context.params.shelves ? WHILE_SHELVING[task] : task);
+async function showTaskOf(context: Context, task: TaskState): Promise<void> {
+  if (isOfServer(context.params)) await showTask(context, (context.params.shelves && WHILE_SHELVING[task]) || task);
 }
 
 /** What the task is called where the server is being shelved. */
-const WHILE_SHELVING = { image_snapshot: "shelving_image_pending_upload", image_uploading: "shelving_image_uploading" } as const satisfies Partial<Record<TaskState, TaskState>>;
+const WHILE_SHELVING: Readonly<Partial<Record<TaskState, TaskState>>> = { image_snapshot: "shelving", image_pending_upload: "shelving_image_pending_upload", image_uploading: "shelving_image_uploading" };
 
 function isOfServer({ imageId, upload }: CaptureServer): boolean {
   return imageId !== null && upload === undefined;

@@ -3,15 +3,20 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
 import { Materialise } from "#/app/materialise.ts";
+import { insertDevice } from "#/db/block-devices.ts";
 import { updateServer } from "#/db/servers.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { MiB } from "#/lib/units.ts";
 import { attachVolume } from "#/saga/attach-volume.ts";
 import { type CaptureServer, captureServer } from "#/saga/capture-server.ts";
-import type { CapturedDisk } from "#/saga/server-views.ts";
+import type { CapturedDisk } from "#/saga/captured-disk.ts";
+import { SagaRunner } from "#/saga/runner.ts";
+import { SAGAS } from "#/saga/sagas.ts";
+import { detachVolume } from "#/saga/detach-volume.ts";
 import { reserve } from "../../test/support/attachments.ts";
-import { ServerWorld } from "../../test/support/server-world.ts";
+import { someContent } from "../../test/support/saga-world.ts";
+import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
 
 /** A running server with a volume, of which an image that stands for it is queued, or a snapshot alone. */
 async function prepare(world: ServerWorld, { image = true } = {}): Promise<CaptureServer & { readonly volumeId: string }> {
@@ -88,4 +93,54 @@ describe("volumes of servers", () => {
     assert.equal(world.host.get(params.serverId).state, "running");
     await world.sagas.assertAuditClean();
   });
+
+  it("are not given the bytes of another volume, which has taken their place in the guest meanwhile", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world, { image: false });
+    const { serverId, disks, volumeId } = params;
+    await world.run(detachVolume, { serverId, deviceId: disks[0]?.deviceId ?? "" });
+    const other = await world.sagas.addVolume({ status: "reserved" }, someContent());
+    const device = newDevice({ server_id: serverId, source: "volume", destination: "volume", target: "vdb", volume_id: other });
+    await insertDevice(world.db, device);
+    await world.run(attachVolume, { serverId, deviceId: device.id });
+    const ended = await world.run(captureServer, params);
+    assert.deepEqual([ended.state, ended.error_code], ["undone", "gone"]);
+    assert.equal((await world.sagas.snapshot(disks[0]?.becomes.id ?? ""))?.status, "error");
+    assert.deepEqual([(await world.sagas.volume(volumeId))?.status, world.host.get(serverId).backup], ["available", undefined]);
+    await world.sagas.assertAuditClean();
+  });
+
+  it("leave their guest paused whose user asked for that at the very instant", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world, { image: false });
+    const disks = params.disks.map((disk) => ({ ...disk, ways: disk.ways.filter(({ capture }) => capture?.method === "live_mirror") }));
+    world.host.hooks.before = async (method) => {
+      if (method === "endMirror") await updateServer(world.db, params.serverId, { task_state: "pausing" });
+    };
+    assert.equal((await world.run(captureServer, { ...params, disks })).state, "done");
+    assert.equal(world.host.get(params.serverId).state, "paused");
+    await assertContent(world, params);
+  });
+
+  for (const which of ["first", "second"] as const) {
+    it(`are captured one after the other, also where a process ended in the middle, and the ${which} one goes on first`, async () => {
+      await using world = await ServerWorld.open();
+      const params = await prepare(world, { image: false });
+      const id = await world.sagas.addSnapshot(params.volumeId);
+      const second = { ...params, disks: params.disks.map((disk) => ({ ...disk, viewId: randomUUID(), becomes: { kind: "snapshot", id } as const })) };
+      const { runner, services } = world.sagas;
+      const begin = (capture: CaptureServer) => runner.begin(world.db, captureServer, capture, { projectId: null, userId: null, requestId: null, subject: { kind: "snapshot", id } });
+      const operations = [await begin(params), await begin(second)];
+      world.host.hooks.before = (method) => method === "findBackup" && void runner.close(0); // The first one's views are open.
+      await Promise.all(operations.map((operation) => runner.run(operation)));
+      delete world.host.hooks.before;
+      for (const operation of operations) await services.captureSlots.giveBack(params.serverId, operation); // As with the process.
+      const next = new SagaRunner(services, SAGAS, { leaseMs: 30_000, retentionMs: 1000 });
+      const ended = await Promise.all((which === "first" ? operations : operations.toReversed()).map((operation) => next.run(operation)));
+      assert.deepEqual(ended.map(({ error_message }) => error_message), [null, null]);
+      await assertContent(world, params);
+      await assertContent(world, second);
+      assert.deepEqual(await world.sagas.audit(), []);
+    });
+  }
 });

@@ -1,4 +1,5 @@
 import type { Database } from "#/db/database.ts";
+import type { OperationTable } from "#/db/tables.ts";
 import type { OperationId } from "#/domain/ids.ts";
 import type { Clock } from "#/lib/clock.ts";
 import type { GroupedSlots } from "#/lib/keyed-slots.ts";
@@ -6,7 +7,7 @@ import type { KeyedLocks } from "#/lib/keyed-locks.ts";
 import type { Log } from "#/lib/log.ts";
 import type { ConsistencyLevel } from "#/domain/capture.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
-import type { SagaRunner } from "#/saga/runner.ts";
+import type { Saga } from "#/saga/engine/saga.ts";
 import type { Pools } from "#/storage/pools.ts";
 import type { HypervisorDriver } from "#/vm/driver.ts";
 
@@ -59,7 +60,25 @@ export interface SagaContext<P extends object> extends SagaServices {
   /** Adds to the facts that are kept beside the plan's estimate. */
   report(facts: Actual): Promise<void>;
   /** For sagas that start others: background flattening, a shared cache fill. */
-  readonly runner: SagaRunner;
+  readonly runner: OperationRunner;
+}
+
+/** Begins sagas, runs them as operations, and follows those that run: `SagaRunner`. */
+export interface OperationRunner {
+  begin<P extends object>(trx: Database, saga: Saga<SagaContext<P>>, params: P, meta: OperationMeta): Promise<OperationId>;
+  run(id: OperationId, extras?: object): Promise<OperationTable>;
+  cancel(id: OperationId): Promise<void>;
+  live(id: string): { readonly step: string; readonly fraction: number } | undefined;
+  watch(id: string, changed: () => void): () => void;
+}
+
+/** What an operation is about, for its user. */
+export interface OperationMeta {
+  readonly projectId: string | null;
+  readonly userId: string | null;
+  readonly requestId: string | null;
+  readonly subject: { readonly kind: string; readonly id: string };
+  readonly plan?: object | undefined;
 }
 
 /** What really happened, in the terms of a plan's estimate; bytes. */
@@ -91,4 +110,6 @@ export interface Captured {
   readonly atMs?: number;
   /** The guest is being held, or was when the process ended. */
   readonly holds?: boolean;
+  /** It stands still for the capture, or did when the process ended: its user has not paused it. */
+  readonly stopsGuest?: boolean;
 }

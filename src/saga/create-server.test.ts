@@ -65,6 +65,7 @@ for (const [name, prepare] of [
         assert.ok(statuses.length <= 1, "the volume that was made for it is gone");
         await world.sagas.assertAuditClean();
       },
+      isShown: async () => (await world.server(params.serverId))?.vm_state === "active",
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   });

@@ -12,9 +12,11 @@ import { beginDelete, markAttached, markDetached } from "#/saga/attached-volume.
 import { awaitOperation } from "#/saga/await-operation.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest, defineGuest } from "#/saga/define-guest.ts";
+import { keepGivenPassword } from "#/saga/given-password.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
+import { noWayBackOnce } from "#/saga/no-way-back.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
 import { preallocate } from "#/transfer/preallocate.ts";
 import { growFileSystem } from "#/transfer/grow-file-system.ts";
@@ -36,10 +38,13 @@ type Context = SagaContext<CreateServer>;
  */
 export const createServer: Saga<Context> = {
   name: "create-server",
-  steps: [
+  steps: noWayBackOnce(isLaunched, [
     {
       name: "record",
-      run: async (context) => assertBuilding((await serverOf(context)).vm_state),
+      run: async (context) => {
+        assertBuilding((await serverOf(context)).vm_state);
+        await keepGivenPassword(context);
+      },
       undo: giveUp,
     },
     {
@@ -58,13 +63,13 @@ export const createServer: Saga<Context> = {
     },
     {
       name: "start",
-      run: ({ hypervisor, params }, { signal }) => hypervisor.start(params.serverId, { signal }),
+      run: async (context, { signal }) => bootGuest(context, await serverOf(context), signal), // A volume may have been frozen since it was defined.
     },
     {
       name: "publish",
       run: publish,
     },
-  ],
+  ]),
 };
 
 async function makeDisks(context: Context, scope: StepScope): Promise<void> {
@@ -174,25 +179,30 @@ async function orSayWhy(context: Context, because: Failure, undo: () => Promise<
   }
 }
 
+/** Its user may be working in it. */
+async function isLaunched({ db, params }: Context): Promise<boolean> {
+  return typeof (await findServer(db, params.serverId))?.launched_at === "number";
+}
+
 async function publish(context: Context): Promise<void> {
+  if (await isLaunched(context)) return;
   const { db, clock, params } = context;
-  const server = await findServer(db, params.serverId);
-  if (server?.vm_state === "active") return;
   await db.transaction().execute(async (trx) => {
     for (const { id, volume_id } of await devicesOf(trx, params.serverId)) if (volume_id === null) await updateDevice(trx, id, { state: "attached" });
+    await settleServer({ ...context, db: trx }, { vm_state: "active", power_state: POWER_STATES.running, launched_at: clock.nowMs() });
   });
-  await settleServer(context, { vm_state: "active", power_state: POWER_STATES.running, launched_at: clock.nowMs() });
 }
 
 /** The volumes were given to the server with its record, and are given up with it. */
 async function giveUp(context: Context, because: Failure): Promise<void> {
   await giveVolumesUp(context);
+  await removeFolder(context.limits.servers.dir, context.params.serverId);
   await markFailed(context, because);
 }
 
 async function markFailed(context: Context, because: Failure): Promise<void> {
   const server = await findServer(context.db, context.params.serverId);
-  if (server && ["building", "active"].includes(server.vm_state)) await settleFailed(context, because, { vm_state: "error", power_state: POWER_STATES.noState });
+  if (server?.vm_state === "building") await settleFailed(context, because, { vm_state: "error", power_state: POWER_STATES.noState });
 }
 
 /** The server shows, in percent and at most once a second, how far its disks are. */

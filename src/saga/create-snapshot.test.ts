@@ -25,6 +25,7 @@ for (const clone of ["dependent", "independent"] as const) {
         assert.deepEqual(await world.content(volumeId, MiB), content);
         await world.assertAuditClean();
       },
+      isShown: async () => (await world.snapshot(snapshotId))?.status === "available",
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   });

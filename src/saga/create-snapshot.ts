@@ -6,6 +6,7 @@ import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga } from "#/saga/engine/saga.ts";
 import { flattenBeyondLimit } from "#/saga/flatten-disk.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import { noWayBackOnce } from "#/saga/no-way-back.ts";
 import { tellUser } from "#/saga/tell-user.ts";
 
 export interface CreateSnapshot {
@@ -17,7 +18,7 @@ type Context = SagaContext<CreateSnapshot>;
 /** Freezes a volume's content. The record is there already, `creating`; it ends `available`, or `error` with a message. */
 export const createSnapshot: Saga<Context> = {
   name: "create-snapshot",
-  steps: [
+  steps: noWayBackOnce(isAvailable, [
     {
       name: "record",
       run: async (context) => void (await volumeDisk(context)),
@@ -37,9 +38,8 @@ export const createSnapshot: Saga<Context> = {
     {
       name: "publish",
       run: publish,
-      undo: ({ db, params }) => updateSnapshot(db, params.snapshotId, { disk_id: null }),
     },
-  ],
+  ]),
 };
 
 async function volumeDisk({ db, params }: Context): Promise<DiskId> {
@@ -49,10 +49,17 @@ async function volumeDisk({ db, params }: Context): Promise<DiskId> {
   return diskId(volume.disk_id);
 }
 
+/** Its user may have made volumes of it. */
+async function isAvailable({ db, params }: Context): Promise<boolean> {
+  return typeof (await findSnapshot(db, params.snapshotId))?.disk_id === "string";
+}
+
 async function publish(context: Context): Promise<void> {
-  const { db, clock, params } = context;
-  await updateSnapshot(db, params.snapshotId, { status: "available", disk_id: params.snapshotId, updated_at: clock.nowMs() });
-  await flattenBeyondLimit(context, await volumeDisk(context));
+  const { db, clock, log, params } = context;
+  if (!(await isAvailable(context))) await updateSnapshot(db, params.snapshotId, { status: "available", disk_id: params.snapshotId, updated_at: clock.nowMs() });
+  await volumeDisk(context)
+    .then((id) => flattenBeyondLimit(context, id))
+    .catch((err: unknown) => log.warn({ snapshot: params.snapshotId, err }, "the volume reads through more disks than its pool likes"));
 }
 
 export async function markSnapshotFailed(context: Context, because: Failure): Promise<void> {

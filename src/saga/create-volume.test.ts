@@ -2,14 +2,18 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import type { VolumeSource } from "#/app/materialise.ts";
+import { getDisk } from "#/db/disks.ts";
+import { diskId, poolName } from "#/domain/ids.ts";
 import { createVolume } from "#/saga/create-volume.ts";
-import { sagaContract } from "#/saga/engine/contract.ts";
+import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
+import { runSaga } from "#/saga/engine/saga.ts";
+import { dropDisk } from "#/saga/drop-disk.ts";
 import { fillCache } from "#/saga/fill-cache.ts";
 import { flattenDisk } from "#/saga/flatten-disk.ts";
 import { MiB } from "#/lib/units.ts";
 import { SagaWorld, type SagaWorldOptions, someContent } from "../../test/support/saga-world.ts";
 
-const SAGAS = [createVolume, fillCache, flattenDisk];
+const SAGAS = [createVolume, dropDisk, fillCache, flattenDisk];
 const content = someContent();
 
 /** How the world is made, where the content comes from, and the strategy that this must lead to. */
@@ -36,6 +40,8 @@ const FLOWS: readonly Flow[] = [
   { name: "an image of another pool through the cache", strategy: "stream_convert", source: inSlow },
   { name: "an image of another pool, uncached", options: { clone: "none" }, strategy: "stream_convert", source: inSlow },
   { name: "a clone of a live volume, frozen first", strategy: "clone", source: liveVolume },
+  { name: "a copy of a live volume by the storage, frozen first", options: { cloneDepthMax: 0 }, strategy: "offload_copy", source: liveVolume },
+  { name: "a copy of a live volume in a pool without clones", options: { clone: "none" }, strategy: "offload_copy", source: liveVolume },
   { name: "an independent clone of a live volume", options: { clone: "independent" }, strategy: "clone", source: liveVolume },
 ];
 
@@ -62,6 +68,7 @@ for (const { name, options = {}, strategy, source } of FLOWS) {
         if (from.kind !== "blank") assert.deepEqual(await world.content(from.id, MiB), content);
         await world.assertAuditClean();
       },
+      isShown: async () => (await world.volume(volumeId))?.status === "available",
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   });
@@ -122,6 +129,43 @@ describe("createVolume", () => {
     assert.equal((await world.volume(volumeId))?.status, "error");
     const [message] = await world.db.selectFrom("message").selectAll().execute();
     assert.match(message?.user_message ?? "", /exceeds available space/);
+    await world.assertAuditClean();
+  });
+
+  it("is of one instant of the volume that it is copied from, whatever is written to that meanwhile; nothing else stays", async () => {
+    for (const [clone, ids] of [["dependent", 3], ["independent", 2]] as const) {
+      await using world = await SagaWorld.open({ sagas: SAGAS, clone });
+      const live = await world.addVolume({}, content);
+      const volumeId = await world.addVolume();
+      const pool = world.services.pools.get(poolName("fast"));
+      const copy = pool.copy.bind(pool);
+      const read: string[] = [];
+      pool.copy = (source, ...rest) => {
+        read.push(source.id);
+        return copy(source, ...rest);
+      };
+      const plan = await world.planVolume({ kind: "volume", id: live }, MiB);
+      const context = world.context({ volumeId }, { ...plan, strategy: "offload_copy", fallbacks: [] });
+      assert.deepEqual(await runSaga(createVolume, context, new MemoryJournal()), { ended: "done" });
+      assert.deepEqual(read, [context.operationId]);
+      assert.deepEqual(await world.content(volumeId, MiB), content);
+      await world.settle();
+      await world.assertAuditClean();
+      assert.equal((await world.db.selectFrom("disk").select("id").execute()).length, ids); // An overlay stays on what was frozen.
+    }
+  });
+
+  it("does not read through its source where that is flattened as soon as it is frozen", async () => {
+    await using world = await SagaWorld.open({ sagas: SAGAS });
+    const live = await world.addVolume({}, content);
+    const volumeId = await world.addVolume();
+    const plan = await world.planVolume({ kind: "volume", id: live }, MiB);
+    const flatten = { name: "flatten", run: async () => void (await runSaga(flattenDisk, world.context({ diskId: live }), new MemoryJournal())) };
+    const steps = createVolume.steps.flatMap((step) => (step.name === "freeze" ? [step, flatten] : [step]));
+    await runSaga({ ...createVolume, steps }, world.context({ volumeId }, plan), new MemoryJournal());
+    const volume = await world.volume(volumeId);
+    assert.notEqual((await getDisk(world.db, diskId(volume?.disk_id ?? ""))).parent, live);
+    assert.deepEqual(await world.content(volume?.disk_id, MiB), content);
     await world.assertAuditClean();
   });
 });

@@ -4,13 +4,25 @@ import type { SagaContext } from "#/saga/context.ts";
 import { guestSpec } from "#/saga/guest-spec.ts";
 import { keepInPlace } from "#/saga/open-in-guest.ts";
 import { serverFacts } from "#/saga/server-facts.ts";
+import { passwordOf } from "#/vm/admin-password.ts";
 import { prepareFolder } from "#/vm/server-folder.ts";
 
 /** Tells the hypervisor the server's hardware, as its records say now. Repeatable. */
 export async function defineGuest(services: SagaContext<object>, server: ServerTable, signal?: AbortSignal): Promise<void> {
+  await using _ = await keepInPlace(services, await disksOfServer(services.db, server.id));
+  await define(services, server, signal);
+}
+
+/** The same, and starts the guest, before anybody can give the bytes of its disks another name. Fine where it runs already. */
+export async function bootGuest(services: SagaContext<object>, server: ServerTable, signal?: AbortSignal): Promise<void> {
+  await using _ = await keepInPlace(services, await disksOfServer(services.db, server.id));
+  await define(services, server, signal);
+  await services.hypervisor.start(server.id, { signal });
+}
+
+async function define(services: SagaContext<object>, server: ServerTable, signal: AbortSignal | undefined): Promise<void> {
   const { db, hypervisor, limits } = services;
-  await keepInPlace(services, await disksOfServer(db, server.id));
-  const facts = server.config_drive ? await serverFacts(db, server) : undefined;
+  const facts = server.config_drive ? { ...(await serverFacts(db, server)), adminPassword: await passwordOf(limits.servers.dir, server.id) } : undefined;
   const folder = await prepareFolder(limits.servers.dir, server.id, facts);
   await hypervisor.define(await guestSpec(services, server, folder), { signal });
 }

@@ -1,7 +1,7 @@
 import { cacheEntriesOfImage, removeCacheEntry } from "#/db/cache-entries.ts";
 import { snapshotsOfImage } from "#/db/snapshots.ts";
 import type { CacheEntryTable } from "#/db/tables.ts";
-import { diskId, operationId, type PoolName } from "#/domain/ids.ts";
+import { diskId, type OperationId, operationId, type PoolName } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { dropSnapshot } from "#/saga/delete-snapshot.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
@@ -42,16 +42,23 @@ async function finish(context: Context): Promise<void> {
 }
 
 /** Their bytes would come to nothing. What only reads the image goes on: a released disk stays as long as it is read through. */
-async function endUploads({ db, runner, params }: Context): Promise<void> {
-  const open = await db
-    .selectFrom("operation")
-    .select("id")
-    .where("subject_id", "=", params.imageId)
-    .where("saga", "in", ["upload-image", "register-location", "hash-image"])
-    .where("ended_at", "is", null)
-    .execute();
-  for (const { id } of open) await runner.cancel(operationId(id));
-  await Promise.all(open.map(({ id }) => runner.run(operationId(id))));
+async function endUploads(context: Context): Promise<void> {
+  const open = [...(await openUploads(context)), ...(await openCaptures(context))];
+  for (const id of open) await context.runner.cancel(id);
+  await Promise.all(open.map((id) => context.runner.run(id)));
+}
+
+async function openUploads({ db, params }: Context): Promise<OperationId[]> {
+  const open = db.selectFrom("operation").select("id").where("subject_id", "=", params.imageId).where("ended_at", "is", null);
+  const rows = await open.where("saga", "in", ["upload-image", "register-location", "hash-image"]).execute();
+  return rows.map(({ id }) => operationId(id));
+}
+
+/** Operations of a volume, or of a server, that make the image. Few are open at once. */
+async function openCaptures({ db, params }: Context): Promise<OperationId[]> {
+  const open = db.selectFrom("operation").select(["id", "params"]).where("ended_at", "is", null);
+  const rows = await open.where("saga", "in", ["upload-volume", "capture-server"]).execute();
+  return rows.filter((row) => (JSON.parse(row.params) as { imageId?: string | null }).imageId === params.imageId).map(({ id }) => operationId(id));
 }
 
 async function release(context: Context, scope?: StepScope): Promise<void> {

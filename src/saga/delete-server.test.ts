@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { insertDevice, updateDevice } from "#/db/block-devices.ts";
+import { updateServer } from "#/db/servers.ts";
 import { updateVolume } from "#/db/volumes.ts";
 import { MiB } from "#/lib/units.ts";
 import { deleteServer } from "#/saga/delete-server.ts";
 import { sagaContract } from "#/saga/engine/contract.ts";
 import { extendVolume } from "#/saga/extend-volume.ts";
+import { powerServer } from "#/saga/power-server.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { someContent } from "../../test/support/saga-world.ts";
 import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
@@ -94,5 +96,20 @@ describe("deleteServer", () => {
     world.host.comeBack();
     assert.equal((await world.run(deleteServer, { serverId })).state, "done");
     await world.sagas.assertAuditClean();
+  });
+
+  it("is what is being done to the server until it is gone, whatever else was under way when it began", async () => {
+    await using world = await ServerWorld.open();
+    const serverId = await world.addRunning(content);
+    world.host.get(serverId).listens = false;
+    const stopping = world.run(powerServer, { serverId, action: "os-stop" });
+    await updateServer(world.db, serverId, { task_state: "deleting" });
+    const seen: (string | null | undefined)[] = [];
+    world.host.hooks.before = async (method) => {
+      if (method === "undefine") seen.push((await world.server(serverId))?.task_state);
+    };
+    assert.equal((await world.run(deleteServer, { serverId })).state, "done");
+    assert.equal((await stopping).state, "undone");
+    assert.deepEqual(seen, ["deleting"]);
   });
 });

@@ -22,7 +22,7 @@ export const deleteServer: Saga<Context> = {
       name: "end others",
       run: (context) => endOthers(context, context.params.serverId),
       undo: async (context, because) => {
-        if (await findServer(context.db, context.params.serverId)) await settleFailed(context, because, { vm_state: "error" });
+        if (await findServer(context.db, context.params.serverId)) await settleFailed(context, because, { vm_state: "error", task_state: null });
       },
     },
     {

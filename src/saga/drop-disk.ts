@@ -1,9 +1,9 @@
-import { setDiskHolder } from "#/db/disks.ts";
+import { findDisk, hasChildren, setDiskHolder } from "#/db/disks.ts";
 import type { Database } from "#/db/database.ts";
 import { type DiskId, diskId, type OperationId } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga } from "#/saga/engine/saga.ts";
-import { releaseAncestors } from "#/saga/release-disk.ts";
+import { releaseAncestor } from "#/saga/release-disk.ts";
 
 export interface DropDisk {
   readonly diskId: string;
@@ -18,11 +18,17 @@ export const dropDisk: Saga<Context> = {
 };
 
 function drop(context: Context): Promise<void> {
-  return releaseAncestors(context, diskId(context.params.diskId));
+  return releaseAncestor(context, diskId(context.params.diskId));
 }
 
 /** Takes the disk from its record, in the transaction that gives the record another; run the answer once that is committed. */
 export async function beginDrop({ runner, requestId }: Pick<SagaContext<object>, "runner" | "requestId">, trx: Database, id: DiskId): Promise<OperationId> {
   await setDiskHolder(trx, id, { kind: "ancestor", id });
   return runner.begin(trx, dropDisk, { diskId: id }, { projectId: null, userId: null, requestId, subject: { kind: "disk", id } });
+}
+
+/** The same for what the record no longer reads through: nothing, where that has a record of its own or others read through it. */
+export async function beginDropUnread(context: Pick<SagaContext<object>, "runner" | "requestId">, trx: Database, id: DiskId): Promise<OperationId[]> {
+  const disk = await findDisk(trx, id);
+  return disk?.holder.kind === "ancestor" && !(await hasChildren(trx, id)) ? [await beginDrop(context, trx, id)] : [];
 }

@@ -32,6 +32,6 @@ async function addEntry(world: SagaWorld, imageId: string): Promise<void> {
   const target = { id, pool, format: "raw", virtualSizeBytes: MiB, holder: { kind: "cache", id: imageId } } as const;
   const making = { strategy: "stream_convert", source: diskId(imageId), target } as const;
   await recordTarget(world.services, making);
-  await fillTarget(world.services, making, { signal: new AbortController().signal, progress: () => {} });
+  await fillTarget(world.context({}), making, { signal: new AbortController().signal, progress: () => {} });
   await setCacheEntryReady(world.db, imageId, pool, MiB);
 }

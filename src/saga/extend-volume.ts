@@ -1,6 +1,7 @@
 import { attachmentsOf, updateDevice } from "#/db/block-devices.ts";
 import { getDisk, setDiskSize } from "#/db/disks.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
+import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import type { BlockNode } from "#/domain/block-node.ts";
 import type { Disk } from "#/domain/disk.ts";
@@ -49,27 +50,41 @@ export const extendVolume: Saga<Context> = {
 };
 
 async function resize(context: Context): Promise<void> {
-  const { db, pools, locks, params } = context;
+  const { db, locks, params } = context;
   const id = await volumeDisk(context);
   await using _ = await locks.take(id);
   const disk = await getDisk(db, id);
   if (disk.virtualSizeBytes >= params.sizeBytes) return;
-  const grow = () => pools.get(disk.pool).resize(disk, params.sizeBytes);
-  await ((await growInGuest(context, disk, grow)) || grow());
+  await grow(context, disk);
   await db.transaction().execute((trx) => setDiskSize(trx, id, params.sizeBytes));
 }
 
-/** A running guest's QEMU has the disk open and grows it, so that the guest sees it at once; a device must have grown before. False where no guest runs. */
-async function growInGuest({ db, pools, hypervisor, params }: Context, disk: Disk, grow: () => Promise<void>): Promise<boolean> {
-  const { volumeId, sizeBytes } = params;
+/** Where the guest was started or stopped since it was looked at, it is the other one's to grow the disk: the guest's, or the pool's. */
+async function grow(context: Context, disk: Disk): Promise<void> {
+  const device = await runningDevice(context);
+  try {
+    await growBy(context, disk, device);
+  } catch (error) {
+    const now = await runningDevice(context);
+    if (now?.id === device?.id) throw error;
+    await growBy(context, disk, now);
+  }
+}
+
+/** A running guest's QEMU has the disk open and grows it, so that the guest sees it at once; a device must have grown before. */
+async function growBy({ db, pools, hypervisor, params }: Context, disk: Disk, device: BlockDeviceTable | undefined): Promise<void> {
+  const pool = pools.get(disk.pool);
+  if (!device || isDevice(await pool.open(disk, "write"))) await pool.resize(disk, params.sizeBytes);
+  if (!device) return;
+  await hypervisor.resizeDisk(device.server_id, device.target, params.sizeBytes);
+  await updateDevice(db, device.id, { size_bytes: params.sizeBytes });
+}
+
+/** Undefined where no guest runs that has the volume. */
+async function runningDevice({ db, hypervisor, params: { volumeId } }: Context): Promise<BlockDeviceTable | undefined> {
   const device = (await attachmentsOf(db, [volumeId])).get(volumeId)?.[0];
   const guest = device && (await hypervisor.stat(device.server_id));
-  if (!guest || !["running", "paused"].includes(guest.state)) return false;
-  const node = await pools.get(disk.pool).open(disk, "write");
-  if (isDevice(node)) await grow();
-  await hypervisor.resizeDisk(device.server_id, device.target, sizeBytes);
-  await updateDevice(db, device.id, { size_bytes: sizeBytes });
-  return true;
+  return guest && ["running", "paused"].includes(guest.state) ? device : undefined;
 }
 
 function isDevice(node: BlockNode): boolean {
@@ -78,8 +93,9 @@ function isDevice(node: BlockNode): boolean {
 
 async function publish({ db, clock, params }: Context): Promise<void> {
   await db.transaction().execute(async (trx) => {
-    const status = await restingStatus(trx, params.volumeId, params.previousStatus);
-    await updateVolume(trx, params.volumeId, { size_bytes: params.sizeBytes, status, previous_status: null, updated_at: clock.nowMs() });
+    const volume = await findVolume(trx, params.volumeId);
+    const rests = { status: await restingStatus(trx, params.volumeId, params.previousStatus), previous_status: null };
+    await updateVolume(trx, params.volumeId, { ...(volume?.status === "extending" && rests), size_bytes: params.sizeBytes, updated_at: clock.nowMs() }); // It may be going with its server.
   });
 }
 

@@ -145,6 +145,7 @@ sagaContract("createVolume where every clone breaks", createVolume, async () => 
       assert.equal((await world.volume(volumeId))?.status, "error");
       await world.assertAuditClean();
     },
+    isShown: async () => (await world.volume(volumeId))?.status === "available",
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
   };
 });

@@ -1,9 +1,10 @@
+import type { Database } from "#/db/database.ts";
 import { depthOf, findDisk, setDiskParent } from "#/db/disks.ts";
-import { type DiskId, diskId } from "#/domain/ids.ts";
+import { type DiskId, diskId, type OperationId } from "#/domain/ids.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { refuseWhileOpen } from "#/saga/open-in-guest.ts";
-import { releaseAncestors } from "#/saga/release-disk.ts";
+import { leaveAncestors } from "#/saga/release-disk.ts";
 
 export interface FlattenDisk {
   readonly diskId: string;
@@ -18,16 +19,12 @@ export const flattenDisk: Saga<SagaContext<FlattenDisk>> = {
 async function flatten(context: SagaContext<FlattenDisk>, { signal, progress }: StepScope): Promise<void> {
   const { db, pools, locks, params } = context;
   const id = diskId(params.diskId);
-  const parent = await (async () => {
-    await using _ = await locks.take(id);
-    const disk = await findDisk(db, id);
-    if (disk?.state !== "ready" || !disk.parent) return undefined;
-    await refuseWhileOpen(context, disk);
-    await pools.get(disk.pool).flatten(disk, { signal, onProgress: progress });
-    await db.transaction().execute((trx) => setDiskParent(trx, id, undefined));
-    return disk.parent;
-  })();
-  if (parent) await releaseAncestors(context, parent);
+  await using _ = await locks.take(id);
+  const disk = await findDisk(db, id);
+  if (disk?.state !== "ready" || !disk.parent) return;
+  await refuseWhileOpen(context, disk);
+  await pools.get(disk.pool).flatten(disk, { signal, onProgress: progress });
+  await leaveAncestors(context, id, (trx) => setDiskParent(trx, id, undefined));
 }
 
 /** Begins to flatten the disk in the background where it is deeper than its pool likes: the user does not wait for it. */
@@ -39,8 +36,12 @@ export async function flattenBeyondLimit(context: SagaContext<object>, id: DiskI
 }
 
 /** Begins to make the disk independent, if it is not: it can be used meanwhile. */
-export async function flattenInBackground({ db, runner, requestId }: SagaContext<object>, id: DiskId): Promise<void> {
-  if (!(await findDisk(db, id))?.parent) return;
-  const meta = { projectId: null, userId: null, requestId, subject: { kind: "disk", id } };
-  void runner.run(await db.transaction().execute((trx) => runner.begin(trx, flattenDisk, { diskId: id }, meta)));
+export async function flattenInBackground(context: SagaContext<object>, id: DiskId): Promise<void> {
+  for (const begun of await context.db.transaction().execute((trx) => beginFlatten(context, trx, id))) void context.runner.run(begun);
+}
+
+/** The same, in the transaction that shows the disk to its user; run the answer once that is committed. */
+export async function beginFlatten({ runner, requestId }: Pick<SagaContext<object>, "runner" | "requestId">, trx: Database, id: DiskId): Promise<OperationId[]> {
+  if (!(await findDisk(trx, id))?.parent) return [];
+  return [await runner.begin(trx, flattenDisk, { diskId: id }, { projectId: null, userId: null, requestId, subject: { kind: "disk", id } })];
 }

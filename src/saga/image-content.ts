@@ -3,7 +3,7 @@ import { setDiskReady } from "#/db/disks.ts";
 import { dataColumns, findImage, updateImage } from "#/db/images.ts";
 import type { ImageTable } from "#/db/tables.ts";
 import type { DiskFormat } from "#/domain/disk.ts";
-import { diskId, type PoolName } from "#/domain/ids.ts";
+import { diskId, type OperationId, type PoolName } from "#/domain/ids.ts";
 import { type ImageDiskFormat, type ImageStatus, NO_DATA } from "#/domain/image.ts";
 import type { SagaContext } from "#/saga/context.ts";
 
@@ -21,21 +21,34 @@ export interface ImageContent {
   readonly sizeBytesMax: number;
 }
 
-/** Makes the image `active` with these bytes. `stillWanted` throws where it was deleted, or changed, meanwhile. Repeatable. */
-export async function publishContent({ db, clock, params }: SagaContext<ImageContent>, stillWanted: (image: ImageTable | undefined) => ImageTable): Promise<void> {
+/** Whether its users see the image with its bytes. From then on those are never taken from it. */
+export function isPublished(image: ImageTable | undefined): boolean {
+  return image !== undefined && !["queued", "saving", "importing"].includes(image.status);
+}
+
+/** The same of bytes that may be another attempt's. */
+export async function hasContent({ db, params }: SagaContext<ImageContent>): Promise<boolean> {
+  return (await findImage(db, params.imageId))?.disk_id === params.diskId;
+}
+
+/**
+ * Makes the image `active` with these bytes. `stillWanted` throws where it was deleted, or changed, meanwhile; `begin` is for what follows, in the same transaction, and is run after it. Repeatable.
+ */
+export async function publishContent(
+  { db, clock, params, runner }: SagaContext<ImageContent>,
+  stillWanted: (image: ImageTable | undefined) => ImageTable,
+  begin?: (trx: Database) => Promise<OperationId>,
+): Promise<void> {
   const id = diskId(params.diskId);
-  await db.transaction().execute(async (trx) => {
+  const begun = await db.transaction().execute(async (trx) => {
     const image = await findImage(trx, params.imageId);
-    if (image?.disk_id === id) return;
+    if (image?.disk_id === id) return undefined;
     const { virtual_size_bytes, size_bytes } = stillWanted(image);
     await setDiskReady(trx, id, { virtualSizeBytes: virtual_size_bytes ?? size_bytes ?? 0 });
     await updateImage(trx, params.imageId, { status: "active", disk_id: id, updated_at: clock.nowMs() });
+    return begin?.(trx);
   });
-}
-
-/** The undo of `publishContent`: the image is on its way again. */
-export async function unpublishContent({ db, params }: SagaContext<ImageContent>, status: ImageStatus): Promise<void> {
-  await db.updateTable("image").set({ status, disk_id: null }).where("id", "=", params.imageId).where("disk_id", "=", params.diskId).execute();
+  if (begun) void runner.run(begun);
 }
 
 /** An image that is on its way, in that status, waits for content as before. */

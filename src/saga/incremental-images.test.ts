@@ -17,7 +17,8 @@ import { deleteImage } from "#/saga/delete-image.ts";
 import { deleteServer } from "#/saga/delete-server.ts";
 import { sagaContract } from "#/saga/engine/contract.ts";
 import { forgetImage } from "#/saga/forget-image.ts";
-import { openReader, openWriter } from "#/tools/qemu-nbd.ts";
+import { openReader } from "#/tools/qemu-nbd.ts";
+import type { BackupRequest } from "#/vm/backup.ts";
 import { captureFolder, makeCaptureFolder } from "#/vm/capture-folder.ts";
 import { someContent } from "../../test/support/saga-world.ts";
 import { ServerWorld } from "../../test/support/server-world.ts";
@@ -51,15 +52,6 @@ async function capture(world: ServerWorld, serverId: string, how?: Parameters<ty
   const { actual } = await world.run(captureServer, params);
   assert.equal((await world.sagas.image(params.imageId))?.status, "active", actual ?? "");
   return { ...params, actual: JSON.parse(actual ?? "{}") };
-}
-
-/** As a guest does. */
-async function write(world: ServerWorld, serverId: string, offset: number, length: number): Promise<void> {
-  const disk = world.host.get(serverId).live?.find(({ target }) => target === "vda");
-  assert.ok(disk);
-  await using writer = await openWriter(disk.node, {});
-  await writer.write(someContent(length), offset);
-  await writer.flush();
 }
 
 async function liveContent(world: ServerWorld, serverId: string): Promise<Buffer> {
@@ -122,7 +114,7 @@ sagaContract("captureServer of what changed", captureServer, async () => {
   const world = await ServerWorld.open();
   const serverId = await world.addRunning(someContent(), SIZE_BYTES);
   const first = await addBase(world, serverId);
-  await write(world, serverId, MiB, 128 * KiB);
+  await world.writeInGuest(serverId, MiB, 128 * KiB);
   const params = await queueImage(world, serverId);
   assert.equal(planned(params).strategy, "copy_changes");
   return {
@@ -138,6 +130,7 @@ sagaContract("captureServer of what changed", captureServer, async () => {
       await assertBaseIsTrue(world, serverId);
       await world.sagas.assertAuditClean();
     },
+    isShown: async () => (await world.sagas.image(params.imageId))?.status === "active",
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
   };
 });
@@ -149,7 +142,7 @@ describe("incremental images", () => {
     const first = await capture(world, serverId);
     assert.match(whyNot(first), /no image of the disk from which on/);
     assert.equal(first.actual.strategy, "stream_convert");
-    await write(world, serverId, 64 * KiB, 20 * KiB);
+    await world.writeInGuest(serverId, 64 * KiB, 20 * KiB);
     const second = await capture(world, serverId);
     assert.deepEqual([second.actual.strategy, second.actual.fellBack], ["copy_changes", undefined]);
     const [full, changed] = [first.actual.bytesRead ?? 0, second.actual.bytesRead ?? 0];
@@ -163,7 +156,7 @@ describe("incremental images", () => {
     await using world = await ServerWorld.open();
     const serverId = await running(world);
     const first = await capture(world, serverId);
-    await write(world, serverId, MiB, 64 * KiB);
+    await world.writeInGuest(serverId, MiB, 64 * KiB);
     const second = await capture(world, serverId);
     const live = await liveContent(world, serverId);
     await removeImage(world, first.imageId);
@@ -179,7 +172,7 @@ describe("incremental images", () => {
     await using world = await ServerWorld.open();
     const serverId = await running(world);
     await capture(world, serverId);
-    await write(world, serverId, MiB, 64 * KiB);
+    await world.writeInGuest(serverId, MiB, 64 * KiB);
     const params = await queueImage(world, serverId);
     world.host.get(serverId).checkpoints.clear();
     const { actual } = await world.run(captureServer, params);
@@ -188,6 +181,22 @@ describe("incremental images", () => {
     assert.match(JSON.stringify(fellBack), /copy_changes.*is not known any more/);
     await assertEqualToLive(world, params);
     assert.equal(planned(await queueImage(world, serverId)).strategy, "copy_changes");
+  });
+
+  it("are of all of the disk where it has changed in too many places to list them, and say so", async () => {
+    await using world = await ServerWorld.open();
+    const serverId = await running(world);
+    await capture(world, serverId);
+    await world.writeInGuest(serverId, MiB, 64 * KiB);
+    const { hypervisor } = world.sagas.services;
+    const [begin, prepare] = [hypervisor.beginBackup.bind(hypervisor), hypervisor.prepareBackup.bind(hypervisor)];
+    const none = (backup: BackupRequest) => ({ ...backup, disks: backup.disks.map((disk) => ({ ...disk, changedCountMax: 0 })) });
+    hypervisor.beginBackup = (id, backup, options) => begin(id, none(backup), options);
+    hypervisor.prepareBackup = (id, backup, options) => prepare(id, none(backup), options);
+    const { actual, ...params } = await capture(world, serverId);
+    assert.equal(actual.strategy, "stream_convert");
+    assert.match(JSON.stringify(actual.fellBack), /copy_changes.*has changed in more than 1000000 places/);
+    await assertEqualToLive(world, params);
   });
 
   it("are of all of the disk where the image before was deleted", async () => {

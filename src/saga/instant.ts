@@ -3,7 +3,7 @@ import type { ConsistencyLevel } from "#/domain/capture.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Captured, SagaContext } from "#/saga/context.ts";
 import { thawSurely } from "#/saga/thaw-server.ts";
-import type { GuestStat } from "#/vm/driver.ts";
+import type { Frozen, GuestStat } from "#/vm/driver.ts";
 
 /** What is to hold of a guest while its disks are captured. */
 export interface InstantWish {
@@ -23,30 +23,36 @@ export interface InstantWish {
 export async function atOneInstant(context: SagaContext<object>, wish: InstantWish, work: (signal: AbortSignal) => Promise<void>): Promise<Omit<Captured, "methods">> {
   const guest = await context.hypervisor.stat(wish.serverId);
   const isRunning = guest?.state === "running";
-  const startedMs = performance.now();
-  const refusal = await freeze(context, wish, guest);
-  if (refusal === undefined) return frozen(context, wish, { startedMs, work });
-  if (wish.requiresQuiesce) throw new AppError("agent_unavailable", `The file systems of server ${wish.serverId} could not be frozen, and its image says os_require_quiesce: ${refusal}`);
+  const frozen = await freeze(context, wish, guest);
+  if (typeof frozen !== "string") return whileFrozen(context, wish, { ...frozen, work });
+  if (wish.requiresQuiesce) throw new AppError("agent_unavailable", `The file systems of server ${wish.serverId} could not be frozen, and its image says os_require_quiesce: ${frozen}`);
   const level: ConsistencyLevel = "crash";
-  return { ...(isRunning && wish.pauses ? await paused(context, wish, work) : await timed(context, work)), level, because: refusal };
+  return { ...(isRunning && wish.pauses ? await paused(context, wish, work) : await timed(context, work)), level, because: frozen };
 }
 
-/** A guest that was left frozen, or standing still, by a process that ended in the middle goes on. */
+/** A guest that was left frozen, or standing still, by a process that ended in the middle goes on. One that its user has paused does not, and was not frozen. */
 export async function letGo(context: SagaContext<object>, { serverId, hasAgent }: InstantWish): Promise<void> {
-  const guest = await context.hypervisor.stat(serverId);
-  if ((await findServer(context.db, serverId))?.vm_state === "paused") return; // So its user wants it; and it was not frozen.
-  if (guest?.state === "paused" && guest.reason === "user") await context.hypervisor.resume(serverId);
+  const { hypervisor, actual } = context;
+  const guest = await hypervisor.stat(serverId);
+  const isPaused = guest?.state === "paused" && guest.reason === "user";
+  // The server's own state does not tell whose pause it is: whoever follows guests writes down what they see.
+  if (isPaused && actual.capture?.stopsGuest) await goOn(context, serverId);
+  else if (isPaused) return;
   if (hasAgent && guest?.agentConnected) await thawSurely(context, serverId);
 }
 
-/** Undefined where all is frozen, else why it is not: then nothing stays frozen. */
-async function freeze(context: SagaContext<object>, { serverId, hasAgent }: InstantWish, guest: GuestStat | undefined): Promise<string | undefined> {
+/** Unless its user has asked for a pause meanwhile. */
+async function goOn({ db, hypervisor }: SagaContext<object>, serverId: string): Promise<void> {
+  if ((await findServer(db, serverId))?.task_state !== "pausing") await hypervisor.resume(serverId);
+}
+
+/** Why it is not frozen, where it is not: then nothing stays frozen. */
+async function freeze(context: SagaContext<object>, { serverId, hasAgent }: InstantWish, guest: GuestStat | undefined): Promise<Frozen | string> {
   if (guest?.state !== "running") return "the guest was paused: its agent could not freeze its file systems";
   if (!hasAgent) return "its image does not say hw_qemu_guest_agent=yes";
   if (!guest.agentConnected) return "the agent in the guest is not there";
   try {
-    await context.hypervisor.freeze(serverId, { timeoutMs: context.limits.servers.freezeMsMax });
-    return undefined;
+    return await context.hypervisor.freeze(serverId, { timeoutMs: context.limits.servers.freezeMsMax });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     await thawSurely(context, serverId); // A slow guest may freeze after its limit.
@@ -54,26 +60,34 @@ async function freeze(context: SagaContext<object>, { serverId, hasAgent }: Inst
   }
 }
 
-async function frozen(context: SagaContext<object>, { serverId }: InstantWish, { startedMs, work }: { startedMs: number; work: (signal: AbortSignal) => Promise<void> }) {
+async function whileFrozen(context: SagaContext<object>, { serverId }: InstantWish, { sinceMs, work }: Frozen & { work: (signal: AbortSignal) => Promise<void> }) {
   let facts: Pick<Captured, "atMs">;
   try {
     facts = await timed(context, work);
   } finally {
     await thawSurely(context, serverId);
   }
-  return { ...facts, level: "filesystem" as const, freezeMs: Math.ceil(performance.now() - startedMs) };
+  return { ...facts, level: "filesystem" as const, freezeMs: Math.ceil(performance.now() - sinceMs) };
 }
 
 async function paused(context: SagaContext<object>, { serverId }: InstantWish, work: (signal: AbortSignal) => Promise<void>) {
+  await noteStop(context, true);
   const startedMs = performance.now();
-  let facts: Pick<Captured, "atMs">;
+  let [facts, downtimeMs]: [Pick<Captured, "atMs">, number] = [{}, 0];
   try {
     await context.hypervisor.pause(serverId);
     facts = await timed(context, work);
   } finally {
-    await context.hypervisor.resume(serverId);
+    await goOn(context, serverId);
+    downtimeMs = Math.ceil(performance.now() - startedMs);
+    await noteStop(context, false);
   }
-  return { ...facts, downtimeMs: Math.ceil(performance.now() - startedMs) };
+  return { ...facts, downtimeMs };
+}
+
+/** For whoever goes on after a crash. */
+async function noteStop({ actual, report }: SagaContext<object>, stopsGuest: boolean): Promise<void> {
+  if (actual.capture) await report({ capture: { ...actual.capture, stopsGuest } });
 }
 
 /** The guest must not wait longer than its operator allows. */

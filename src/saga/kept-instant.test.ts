@@ -7,6 +7,7 @@ import { updateDevice } from "#/db/block-devices.ts";
 import { insertCaptureBase } from "#/db/capture-bases.ts";
 import { disksOf, findDisk, getDisk } from "#/db/disks.ts";
 import { updateServer } from "#/db/servers.ts";
+import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId, poolName } from "#/domain/ids.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import type { Plan } from "#/planner/plan.ts";
@@ -19,7 +20,6 @@ import { forgetImage } from "#/saga/forget-image.ts";
 import { freezeDisk } from "#/saga/freeze-disk.ts";
 import { powerServer } from "#/saga/power-server.ts";
 import { rebuildServer } from "#/saga/rebuild-server.ts";
-import { openWriter } from "#/tools/qemu-nbd.ts";
 import { someContent } from "../../test/support/saga-world.ts";
 import { ServerWorld } from "../../test/support/server-world.ts";
 
@@ -64,14 +64,8 @@ const capture = async (world: ServerWorld, serverId: string, how?: How) => captu
 const planned = ({ disks }: Params): Plan => disks[0]?.ways[0] as Plan;
 const whyNot = (params: Params): string => planned(params).passedOver.find(({ strategy }) => strategy === "copy_changes")?.because ?? "";
 
-/** As a guest does. */
-async function write(world: ServerWorld, serverId: string, offset = MiB, length = 40 * KiB): Promise<void> {
-  const disk = world.host.get(serverId).live?.find(({ target }) => target === "vda");
-  assert.ok(disk);
-  await using writer = await openWriter(disk.node, {});
-  await writer.write(someContent(length), offset);
-  await writer.flush();
-}
+/** As a guest does: something, somewhere. */
+const write = (world: ServerWorld, serverId: string, offset = MiB) => world.writeInGuest(serverId, offset, 40 * KiB);
 
 async function liveContent(world: ServerWorld, serverId: string): Promise<Buffer> {
   return world.sagas.content((await world.devices(serverId))[0]?.disk_id, SIZE_BYTES);
@@ -134,6 +128,7 @@ sagaContract("captureServer of what its pool knows to have changed", captureServ
       assert.deepEqual(instants.filter((id) => id !== first), []);
       if (instants.length > 0) await assertHolds(world, { imageId: first }, await world.sagas.content(await keptDisk(world, first), SIZE_BYTES));
     },
+    isShown: async () => (await world.sagas.image(params.imageId))?.status === "active",
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
   };
 });
@@ -203,7 +198,7 @@ describe("an instant that a pool keeps of a server's disk", () => {
     await capture(world, serverId);
     const [device] = await world.devices(serverId);
     const imageId = await world.sagas.addImage(someContent(SIZE_BYTES));
-    const root = { imageId, properties: "{}" };
+    const root = { imageId, properties: "{}", form: null };
     const params = { serverId, deviceId: device?.id ?? "", volumeId: null, plan: await world.planDisk(imageId, SIZE_BYTES), newDiskId: randomUUID(), oldDiskId: device?.disk_id ?? "", before: root, after: root, vmState: "active" } as const;
     await world.run(rebuildServer, params);
     assert.deepEqual(await kept(world), []);
@@ -221,6 +216,18 @@ describe("an instant that a pool keeps of a server's disk", () => {
       assert.deepEqual(await kept(world), []);
       await world.sagas.assertAuditClean();
     }
+  });
+
+  it("that is frozen for one image only is there for the next way too, where the first one breaks", async (test) => {
+    const { world, serverId } = await withServer();
+    await using _ = world;
+    test.mock.method(world.sagas.services.pools.get(poolName("fast")), "clone", async () => {
+      throw new AppError("tool_failed", "the clone broke");
+    });
+    const made = await capture(world, serverId, { config: OFF, pool: "fast" });
+    assert.deepEqual([planned(made).strategy, planned(made).capture?.method, made.actual.strategy], ["clone", "pool_snapshot", "offload_copy"]);
+    await assertHolds(world, made, await liveContent(world, serverId));
+    await world.sagas.assertAuditClean();
   });
 
   it("goes at the start of a Mica that is to keep none", async () => {

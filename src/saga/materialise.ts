@@ -1,3 +1,4 @@
+import type { Database } from "#/db/database.ts";
 import { findDisk, getDisk, insertDisk, removeDisk, setDiskReady } from "#/db/disks.ts";
 import type { ClusterCompression, Compression } from "#/domain/compression.ts";
 import type { Disk, DiskFormat, Holder } from "#/domain/disk.ts";
@@ -8,7 +9,8 @@ import type { Plan, Strategy } from "#/planner/plan.ts";
 import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
 import type { StepScope } from "#/saga/engine/saga.ts";
 import { makeByChanges, sizeOf } from "#/saga/copy-changes.ts";
-import { releaseAncestors } from "#/saga/release-disk.ts";
+import { beginDropUnread } from "#/saga/drop-disk.ts";
+import { deleteUnread, leaveAncestors } from "#/saga/release-disk.ts";
 import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
 import type { ByteRange, WorkOptions } from "#/storage/driver.ts";
@@ -50,8 +52,8 @@ export interface NewDiskRecord {
  */
 export async function recordTarget(services: SagaServices, { strategy, source, view, target, changes }: Materialisation): Promise<void> {
   const recorded = await findDisk(services.db, target.id);
-  if (recorded?.state === "ready" || (recorded && recorded.parent === source)) return;
-  if (recorded) await discardTarget(services, target); // An earlier attempt, before a crash, was on another way.
+  if (recorded?.state === "ready" || (recorded?.state === "filling" && recorded.parent === source)) return;
+  if (recorded) await discardTarget(services, target, { keeps: source }); // An earlier attempt, before a crash, was on another way, or about to go.
   const reservedBytes = await bytesNeeded(services, { strategy, source, view, target, changes });
   await reserveSpace(services, target, reservedBytes, async (trx) => {
     const from = source && (await findDisk(trx, source));
@@ -61,48 +63,48 @@ export async function recordTarget(services: SagaServices, { strategy, source, v
 }
 
 /** Makes the bytes of the target. Repeatable: a target that is whole is left as it is. */
-export async function fillTarget(services: SagaServices, { strategy, source, view, target, clusters, compress, changes }: Materialisation, scope: StepScope): Promise<Actual> {
-  const pool = services.pools.get(target.pool);
+export async function fillTarget(context: SagaContext<object>, { strategy, source, view, target, clusters, compress, changes }: Materialisation, scope: StepScope): Promise<Actual> {
+  const pool = context.pools.get(target.pool);
   const options = { signal: scope.signal, onProgress: scope.progress };
-  const disk = await getDisk(services.db, target.id);
+  const disk = await getDisk(context.db, target.id);
   if (disk.state === "ready") return {};
   const made = { ...target, frozen: target.holder.kind === "image" || target.holder.kind === "cache" };
   if (strategy === "blank") {
-    await makeBlank(services, target, options);
-    return finish(services, disk, undefined, NOTHING);
+    await makeBlank(context, target, options);
+    return finish(context, disk, undefined, NOTHING);
   }
-  const from = await getDisk(services.db, mustHave(source));
-  const reservation = new ReservationAhead(services, target, null);
+  const from = await getDisk(context.db, mustHave(source));
+  const reservation = new ReservationAhead(context, target, null);
   const conversion = {
-    source: view ?? (await sourceOf(services, from)),
+    source: view ?? (await sourceOf(context, from)),
     target: { pool, disk: made },
     clusters,
     compress,
     beforeBytes: (totalBytes: number, unwrittenBytes: number) => reservation.reach(totalBytes, unwrittenBytes),
-    bytesPerSecondMax: services.pools.get(from.pool).limits.bandwidthBytesPerSecondMax,
+    bytesPerSecondMax: context.pools.get(from.pool).limits.bandwidthBytesPerSecondMax,
     ...options,
   };
   switch (strategy) {
     case "clone":
     case "clone_cached": {
-      const lineage = await pool.clone(seenFrom(services, from, target), made, options);
-      return finish(services, disk, lineage.target, NOTHING);
+      const lineage = await pool.clone(seenFrom(context, from, target), made, options);
+      return finish(context, disk, lineage.target, NOTHING);
     }
     case "copy_changes": {
-      const { parent, moved } = await makeByChanges(services, made, { pool, base: from, source: conversion.source, changes: mustHave(changes), ...options });
-      return finish(services, disk, parent, moved);
+      const { parent, moved } = await makeByChanges(context, made, { pool, base: from, source: conversion.source, changes: mustHave(changes), ...options });
+      return finish(context, disk, parent, moved);
     }
     case "offload_copy":
-      await pool.copy(seenFrom(services, from, target), made, options);
-      return finish(services, disk, undefined, await copied(services, target));
+      await pool.copy(seenFrom(context, from, target), made, options);
+      return finish(context, disk, undefined, await copied(context, target));
     case "stream_convert": {
       const moved = await convert(conversion);
-      return finish(services, disk, undefined, { ...moved, bytesThroughUs: moved.bytesRead, bytesTemporary: 0 });
+      return finish(context, disk, undefined, { ...moved, bytesThroughUs: moved.bytesRead, bytesTemporary: 0 });
     }
     case "staged_convert": {
-      const { dir, sizeBytesMax } = services.limits.staging;
+      const { dir, sizeBytesMax } = context.limits.staging;
       const staged = await stageThenConvert({ ...conversion, staging: { path: `${dir}/${target.id}`, sizeBytesMax } });
-      return finish(services, disk, undefined, { ...staged, bytesThroughUs: staged.bytesRead });
+      return finish(context, disk, undefined, { ...staged, bytesThroughUs: staged.bytesRead });
     }
     default:
       return strategy satisfies never;
@@ -117,15 +119,15 @@ async function makeBlank({ pools, limits }: SagaServices, target: NewDiskRecord,
   await fillWithFileSystem(pool, target, { ...options, fileSystem, staging });
 }
 
-/** Removes whatever there is of the target: partial work, the whole disk, its record and reservation. Repeatable. */
-export async function discardTarget(services: SagaServices, target: Pick<NewDiskRecord, "id" | "pool">): Promise<void> {
-  const { db, pools } = services;
-  const disk = await findDisk(db, target.id);
-  if (!disk) return;
-  await using _ = await services.locks.take(target.id);
-  await pools.get(target.pool).delete(target.id);
-  await db.transaction().execute((trx) => removeDisk(trx, target.id));
-  if (disk.parent) await releaseAncestors(services, disk.parent);
+/**
+ * Removes whatever there is of the target: partial work, the whole disk, its record and reservation; and what only it read through, but for `keeps`, from which another attempt is made.
+ * One that was shown, and that others read through by now, stays as their ancestor. Repeatable.
+ */
+export async function discardTarget(services: SagaServices, { id }: Pick<NewDiskRecord, "id">, { keeps }: { readonly keeps?: DiskId | undefined } = {}): Promise<void> {
+  const parent = (await findDisk(services.db, id))?.parent;
+  if (!(await deleteUnread(services, id))) return;
+  const forget = (trx: Database) => removeDisk(trx, id);
+  await (keeps !== undefined && parent === keeps ? services.db.transaction().execute(forget) : leaveAncestors(services, id, forget));
 }
 
 /** The disk that a record holds and that a plan names as its source. */
@@ -146,9 +148,12 @@ export function planOf({ plan }: Pick<SagaContext<object>, "plan">): Plan {
 const NOTHING: Actual = { bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 };
 
 /** The target is whole: it keeps only the parent that it really reads through. */
-async function finish(services: SagaServices, disk: Disk, parent: DiskId | undefined, actual: Actual): Promise<Actual> {
-  await services.db.transaction().execute((trx) => setDiskReady(trx, disk.id, { parent }));
-  if (disk.parent && disk.parent !== parent) await releaseAncestors(services, disk.parent);
+async function finish(context: SagaContext<object>, disk: Disk, parent: DiskId | undefined, actual: Actual): Promise<Actual> {
+  const drops = await context.db.transaction().execute(async (trx) => {
+    await setDiskReady(trx, disk.id, { parent });
+    return disk.parent && disk.parent !== parent ? beginDropUnread(context, trx, disk.parent) : [];
+  });
+  for (const drop of drops) void context.runner.run(drop);
   return actual;
 }
 

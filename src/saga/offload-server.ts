@@ -9,7 +9,7 @@ import { beginDrop } from "#/saga/drop-disk.ts";
 import type { Failure, Saga } from "#/saga/engine/saga.ts";
 import { noWayBackFrom } from "#/saga/no-way-back.ts";
 import { type ServerParams, serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
-import type { CallOptions } from "#/vm/driver.ts";
+import type { CallOptions } from "#/vm/call-options.ts";
 import { removeFolder } from "#/vm/server-folder.ts";
 
 type Context = SagaContext<ServerParams>;

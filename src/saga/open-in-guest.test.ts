@@ -1,13 +1,17 @@
 import assert from "node:assert/strict";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, it } from "node:test";
-import { diskId } from "#/domain/ids.ts";
+import { insertDevice } from "#/db/block-devices.ts";
+import { diskId, poolName } from "#/domain/ids.ts";
 import { MiB } from "#/lib/units.ts";
 import { attachVolume } from "#/saga/attach-volume.ts";
 import { createSnapshot } from "#/saga/create-snapshot.ts";
+import { createVolume } from "#/saga/create-volume.ts";
 import { flattenInBackground } from "#/saga/flatten-disk.ts";
 import { powerServer } from "#/saga/power-server.ts";
 import { type Attachment, assertAttached, reserve } from "../../test/support/attachments.ts";
-import { ServerWorld } from "../../test/support/server-world.ts";
+import { someContent } from "../../test/support/saga-world.ts";
+import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
 
 async function snapshot(world: ServerWorld, { volumeId }: Attachment) {
   const { sagas, db } = world;
@@ -25,6 +29,19 @@ async function assertWritesToItsVolume(world: ServerWorld, { serverId, volumeId 
   assert.deepEqual(world.host.get(serverId).live?.find(({ target }) => target === "vdb")?.node, now);
 }
 
+/** Has work begin when the pool is about to freeze a disk, which it then takes its time for. Waits for the work in the end. */
+function atFreeze(world: ServerWorld, work: () => Promise<unknown>): () => Promise<void> {
+  const pool = world.sagas.services.pools.get(poolName("fast"));
+  const snapshot = pool.snapshot.bind(pool);
+  let begun: Promise<unknown> | undefined;
+  pool.snapshot = async (...args) => {
+    begun = work();
+    await delay(200);
+    return snapshot(...args);
+  };
+  return async () => void (await begun);
+}
+
 describe("a disk of files that a guest has open", () => {
   it("is not frozen under the guest, which would write to the snapshot; once it is stopped it is", async () => {
     await using world = await ServerWorld.open();
@@ -37,6 +54,27 @@ describe("a disk of files that a guest has open", () => {
     assert.equal((await snapshot(world, attached)).ended.state, "done");
     assert.equal((await world.run(powerServer, { serverId: attached.serverId, action: "os-start" })).state, "done");
     await assertWritesToItsVolume(world, attached);
+  });
+
+  it("is not read for a copy under the guest where its pool cannot freeze it", async (t) => {
+    await using world = await ServerWorld.open();
+    const { db, sagas } = world;
+    const attached = await reserve(world);
+    await world.run(attachVolume, attached);
+    const pool = sagas.services.pools.get(poolName("fast"));
+    const can = { ...pool.can, clone: "none", snapshot: false } as const;
+    t.mock.getter(pool, "can", () => can);
+    const copy = async () => {
+      const plan = await sagas.planVolume({ kind: "volume", id: attached.volumeId }, MiB);
+      assert.notEqual(plan.strategy, "clone");
+      const volumeId = await sagas.addVolume();
+      const meta = { projectId: "project", userId: null, requestId: null, subject: { kind: "volume", id: volumeId }, plan };
+      return sagas.runner.run(await sagas.runner.begin(db, createVolume, { volumeId }, meta));
+    };
+    const refused = await copy();
+    assert.deepEqual([refused.state, refused.error_code], ["undone", "conflict"]);
+    await world.run(powerServer, { serverId: attached.serverId, action: "os-stop" });
+    assert.equal((await copy()).state, "done");
   });
 
   it("is not made independent under the guest, and no longer once the guest comes", async () => {
@@ -56,5 +94,32 @@ describe("a disk of files that a guest has open", () => {
     await assertWritesToItsVolume(world, attached);
     for (const id of [attached.volumeId, snapshotId]) assert.ok((await world.sagas.content(id, MiB)).equals(before));
     await assertAttached(world, attached);
+  });
+
+  it("is where its guest is told when that starts while the disk is frozen", async () => {
+    await using world = await ServerWorld.open();
+    const attached = await reserve(world);
+    await world.run(attachVolume, attached);
+    await world.run(powerServer, { serverId: attached.serverId, action: "os-stop" });
+    const ended = atFreeze(world, () => world.run(powerServer, { serverId: attached.serverId, action: "os-start" }));
+    assert.equal((await snapshot(world, attached)).ended.state, "done");
+    await ended();
+    await world.assertState(attached.serverId, "active");
+    await assertWritesToItsVolume(world, attached);
+  });
+
+  it("is where a guest is told that gets it while it is frozen", async () => {
+    await using world = await ServerWorld.open();
+    const serverId = await world.addRunning(someContent());
+    const volumeId = await world.sagas.addVolume({}, someContent());
+    const device = newDevice({ server_id: serverId, source: "volume", destination: "volume", target: "vdb", volume_id: volumeId });
+    const attached = { serverId, volumeId, deviceId: device.id };
+    const ended = atFreeze(world, async () => {
+      await insertDevice(world.db, device);
+      await world.run(attachVolume, attached);
+    });
+    assert.equal((await snapshot(world, attached)).ended.state, "done");
+    await ended();
+    await assertWritesToItsVolume(world, attached);
   });
 });

@@ -10,21 +10,42 @@ import type { Pool } from "#/storage/pool.ts";
  * Refuses, with `conflict`, to give the bytes of a disk another name while a guest has it open: its QEMU would go on writing to what is a
  * snapshot's then, or nobody's. Pools that freeze and flatten in place let it pass. `hypervisor_unavailable` where nobody can say how the guest stands.
  */
-export async function refuseWhileOpen({ db, pools, hypervisor }: Pick<SagaServices, "db" | "pools" | "hypervisor">, disk: Pick<Disk, "id" | "pool">): Promise<void> {
-  if (!renamesBytes(pools.get(disk.pool))) return;
-  for (const serverId of await serversWith(db, disk.id)) {
-    const guest = await hypervisor.stat(serverId);
-    if (!guest || guest.state === "shutoff" || guest.state === "crashed") continue;
-    throw new AppError("conflict", `Server ${serverId} has the disk open, and pool "${disk.pool}" cannot freeze or flatten it meanwhile: stop the server, or detach the volume.`);
-  }
+export async function refuseWhileOpen(services: Pick<SagaServices, "db" | "pools" | "hypervisor">, disk: Pick<Disk, "id" | "pool">): Promise<void> {
+  if (!renamesBytes(services.pools.get(disk.pool))) return;
+  const serverId = await serverThatHasOpen(services, disk);
+  if (serverId) throw new AppError("conflict", `Server ${serverId} has the disk open, and pool "${disk.pool}" cannot freeze or flatten it meanwhile: stop the server, detach the volume, or make a snapshot of it first.`);
 }
 
-/** Ends what would move the bytes of disks in the background, before a guest opens them. They stay as deep as they are. */
-export async function keepInPlace(context: SagaContext<object>, diskIds: readonly string[]): Promise<void> {
-  for (const id of diskIds) {
-    const disk = await findDisk(context.db, diskId(id));
-    if (disk?.parent && renamesBytes(context.pools.get(disk.pool))) await endFlattening(context, id);
+/** The same for who reads all of a disk in a pool that cannot freeze it. */
+export async function refuseWhileGuestRuns(services: Pick<SagaServices, "db" | "hypervisor">, disk: Pick<Disk, "id" | "pool">): Promise<void> {
+  const serverId = await serverThatHasOpen(services, disk);
+  if (serverId) throw new AppError("conflict", `Server ${serverId} has the disk open, and pool "${disk.pool}" cannot freeze it: stop the server, detach the volume, or make a snapshot of it first.`);
+}
+
+async function serverThatHasOpen({ db, hypervisor }: Pick<SagaServices, "db" | "hypervisor">, { id }: Pick<Disk, "id">): Promise<string | undefined> {
+  for (const serverId of await serversWith(db, id)) {
+    const guest = await hypervisor.stat(serverId);
+    if (guest && guest.state !== "shutoff" && guest.state !== "crashed") return serverId;
   }
+  return undefined;
+}
+
+/**
+ * Keeps the bytes of disks where they are until the answer is disposed: while a guest is told where they are, and opens them. What would move them in the background is ended
+ * first, and whoever is freezing one is waited for. They stay as deep as they are.
+ */
+export async function keepInPlace(context: SagaContext<object>, diskIds: readonly string[]): Promise<AsyncDisposable> {
+  const movable = await movableOf(context, diskIds);
+  for (const { id, parent } of movable) if (parent) await endFlattening(context, id);
+  const held = new AsyncDisposableStack();
+  for (const { id } of movable) held.use(await context.locks.take(id));
+  return held;
+}
+
+/** Each once, in an order that is the same for all who hold several. */
+async function movableOf({ db, pools }: SagaContext<object>, diskIds: readonly string[]): Promise<Disk[]> {
+  const found = await Promise.all([...new Set(diskIds)].toSorted().map((id) => findDisk(db, diskId(id))));
+  return found.filter((disk) => disk !== undefined).filter(({ pool }) => renamesBytes(pools.get(pool)));
 }
 
 async function endFlattening({ db, runner }: SagaContext<object>, id: string): Promise<void> {

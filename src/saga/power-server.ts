@@ -1,6 +1,6 @@
 import { POWER_STATES, type PowerState, type VmState } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest } from "#/saga/define-guest.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { standingOf } from "#/saga/power-state.ts";
 import { serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
@@ -59,8 +59,7 @@ const ACTS: Readonly<Record<PowerAction, Act>> = {
 
 /** With the hardware that its records say now. */
 async function boot(context: Context, { signal }: StepScope): Promise<void> {
-  await defineGuest(context, await serverOf(context), signal);
-  await context.hypervisor.start(context.params.serverId, { signal });
+  await bootGuest(context, await serverOf(context), signal);
 }
 
 async function stop({ hypervisor, limits, params }: Context, { signal }: StepScope): Promise<void> {

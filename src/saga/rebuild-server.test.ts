@@ -18,8 +18,8 @@ async function prepare(world: ServerWorld, vmState: VmState): Promise<RebuildSer
   const imageId = await world.sagas.addImage(newContent, { pool: "slow" });
   const [root] = await world.devices(serverId);
   assert.ok(root?.disk_id);
-  const before = { imageId: (await world.server(serverId))?.image_id ?? null, properties: "{}" };
-  const after = { imageId, properties: '{"hw_rng_model":"virtio"}' };
+  const before = { imageId: (await world.server(serverId))?.image_id ?? null, properties: "{}", form: null };
+  const after = { imageId, properties: '{"hw_rng_model":"virtio"}', form: '{"minRamMib":64}' };
   const plan = await world.planDisk(imageId, GiB);
   return { serverId, deviceId: root.id, volumeId: null, plan, newDiskId: randomUUID(), oldDiskId: root.disk_id, before, after, vmState };
 }

@@ -9,10 +9,11 @@ import { diskId } from "#/domain/ids.ts";
 import { POWER_STATES, type VmState } from "#/domain/server.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest, defineGuest } from "#/saga/define-guest.ts";
 import { bringBack } from "#/saga/bring-back.ts";
 import { beginDrop } from "#/saga/drop-disk.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
+import { keepGivenPassword } from "#/saga/given-password.ts";
 import { forgetBase } from "#/saga/kept-instant.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
@@ -34,10 +35,11 @@ export interface RebuildServer {
   readonly vmState: VmState;
 }
 
-/** What a server boots from, as its record has it; the properties as JSON. */
+/** What a server boots from, as its record has it; the properties and the form as JSON. */
 export interface RootImage {
   readonly imageId: string | null;
   readonly properties: string;
+  readonly form: string | null;
 }
 
 type Context = SagaContext<RebuildServer>;
@@ -51,7 +53,10 @@ export const rebuildServer: Saga<Context> = {
   steps: [
     {
       name: "record",
-      run: async (context) => void (await serverOf(context)),
+      run: async (context) => {
+        await serverOf(context);
+        await keepGivenPassword(context);
+      },
       undo: markFailed,
     },
     {
@@ -99,12 +104,12 @@ async function pullPlug({ hypervisor, params }: Context): Promise<void> {
   await hypervisor.discardSaved(params.serverId);
 }
 
-async function swap({ db, clock, params }: Context, newDiskId: string, { imageId, properties }: RootImage): Promise<void> {
+async function swap({ db, clock, params }: Context, newDiskId: string, { imageId, properties, form }: RootImage): Promise<void> {
   await db.transaction().execute(async (trx) => {
     if (params.volumeId && newDiskId === params.newDiskId) await refuseExtended(trx, params);
     if (params.volumeId) await updateVolume(trx, params.volumeId, { disk_id: newDiskId, updated_at: clock.nowMs() });
     else await updateDevice(trx, params.deviceId, { disk_id: newDiskId });
-    await updateServer(trx, params.serverId, { image_id: params.volumeId ? null : imageId, image_properties: properties });
+    await updateServer(trx, params.serverId, { image_id: params.volumeId ? null : imageId, image_properties: properties, image_form: params.volumeId ? null : form });
   });
 }
 
@@ -118,8 +123,7 @@ async function refuseExtended(trx: Database, { volumeId, plan }: RebuildServer):
 
 async function boot(context: Context, { signal }: StepScope): Promise<void> {
   await showTask(context, "rebuild_spawning");
-  await defineGuest(context, await serverOf(context), signal);
-  if (runs(context)) await context.hypervisor.start(context.params.serverId, { signal });
+  await (runs(context) ? bootGuest : defineGuest)(context, await serverOf(context), signal);
 }
 
 /** A server in error is tried to be brought back. */

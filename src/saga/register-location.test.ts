@@ -61,6 +61,7 @@ for (const [name, given] of Object.entries(WAYS)) {
         assert.deepEqual(await poolUsage(world.db, POOL), { provisionedBytes: 0, reservedBytes: 0 });
         await world.assertAuditClean();
       },
+      isShown: async () => (await findImage(world.db, imageId))?.status === "active",
       [Symbol.asyncDispose]: dispose,
     };
   });

@@ -9,7 +9,8 @@ import { formatBytes } from "#/lib/units.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
-import { type ImageContent, publishContent, queueAgain, unpublishContent } from "#/saga/image-content.ts";
+import { hasContent, type ImageContent, publishContent, queueAgain } from "#/saga/image-content.ts";
+import { noWayBackOnce } from "#/saga/no-way-back.ts";
 import { inspectStored } from "#/transfer/inspect-stored.ts";
 
 export interface RegisterLocation extends ImageContent {
@@ -27,12 +28,11 @@ type Context = SagaContext<RegisterLocation>;
  */
 export const registerLocation: Saga<Context> = {
   name: "register-location",
-  steps: [
+  steps: noWayBackOnce(hasContent, [
     { name: "look", run: look, undo: giveUp },
     { name: "verify", run: verify },
-    { name: "publish", run: (context) => publishContent(context, requireImporting), undo: (context) => unpublishContent(context, "importing") },
-    { name: "hash", run: beginHash },
-  ],
+    { name: "publish", run: publish },
+  ]),
 };
 
 /** What is hostile, or something else than the image says, never gets a record. */
@@ -67,10 +67,11 @@ async function verify(context: Context, scope: StepScope): Promise<void> {
   if (found !== params.sha512) throw new AppError("image_format_mismatch", `The content has the sha512 ${found}, not ${params.sha512}.`);
 }
 
-/** The image is usable meanwhile. */
-async function beginHash(context: Context): Promise<void> {
+/** The image is usable while it is hashed. */
+async function publish(context: Context): Promise<void> {
   const { params } = context;
-  if (params.sha512 === null && params.secureHash) await beginHashImage(context, params.imageId);
+  const isToBeHashed = params.sha512 === null && params.secureHash;
+  await publishContent(context, requireImporting, isToBeHashed ? (trx) => beginHashImage(context, trx, params.imageId) : undefined);
 }
 
 /** The bytes stay where they are, and as they are. */

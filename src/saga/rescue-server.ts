@@ -7,8 +7,9 @@ import { busOf } from "#/domain/server-image.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { bringBack } from "#/saga/bring-back.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest } from "#/saga/define-guest.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
+import { forgetRescuePassword, keepGivenPassword } from "#/saga/given-password.ts";
 import { RESCUE } from "#/saga/guest-spec.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
@@ -33,7 +34,10 @@ export const rescueServer: Saga<Context> = {
   steps: [
     {
       name: "record",
-      run: async (context) => void (await serverOf(context)),
+      run: async (context) => {
+        await serverOf(context);
+        await keepGivenPassword(context, "rescue");
+      },
       undo: markFailed,
     },
     {
@@ -99,8 +103,7 @@ function targetOf({ params }: Context): NewDiskRecord {
 
 async function boot(context: Context, { signal }: StepScope): Promise<void> {
   await context.hypervisor.discardSaved(context.params.serverId, { signal });
-  await defineGuest(context, await serverOf(context), signal);
-  await context.hypervisor.start(context.params.serverId, { signal });
+  await bootGuest(context, await serverOf(context), signal);
 }
 
 async function dropRescueDisk(context: Context): Promise<void> {
@@ -111,11 +114,13 @@ async function dropRescueDisk(context: Context): Promise<void> {
 /** The server boots as it did before, where it ran; it does not have to wait until the rescue disk is gone. */
 async function bootAgain(context: Context): Promise<void> {
   await removeDevice(context.db, context.params.deviceId);
+  await forgetRescuePassword(context);
   await bringBack(context, { runs: context.params.vmState === "active" });
 }
 
 async function markFailed(context: Context, because: Failure): Promise<void> {
   const { hypervisor, params } = context;
+  await forgetRescuePassword(context);
   const { vm_state = params.vmState, power_state } = await standingOf(hypervisor, params.serverId);
   const rests = params.vmState === "error" ? params.vmState : vm_state;
   await settleFailed(context, because, { vm_state: rests, ...(power_state !== undefined && { power_state }), rescue_image_id: null, previous_vm_state: null });

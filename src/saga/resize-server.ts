@@ -7,7 +7,7 @@ import { giveBack, serverQuota } from "#/domain/quota.ts";
 import { POWER_STATES } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { bringBack } from "#/saga/bring-back.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest, defineGuest } from "#/saga/define-guest.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { standingOf } from "#/saga/power-state.ts";
 import { serverOf, settleFailed, settleServer, showTask } from "#/saga/server-record.ts";
@@ -79,8 +79,7 @@ async function grow({ db, pools, locks, params }: Context): Promise<void> {
 
 async function boot(context: Context, { signal }: StepScope): Promise<void> {
   await showTask(context, context.params.isReverting ? "resize_reverting" : "resize_finish");
-  await defineGuest(context, await serverOf(context), signal);
-  if (context.params.runs) await context.hypervisor.start(context.params.serverId, { signal });
+  await (context.params.runs ? bootGuest : defineGuest)(context, await serverOf(context), signal);
 }
 
 /** With the flavor that it had: the record is put right first, as the last step of the way back. */

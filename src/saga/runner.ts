@@ -14,7 +14,7 @@ import type { OperationTable } from "#/db/tables.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type OperationId, operationId } from "#/domain/ids.ts";
 import { runSaga, type Saga, SUSPEND } from "#/saga/engine/saga.ts";
-import type { Actual, SagaContext, SagaServices } from "#/saga/context.ts";
+import type { Actual, OperationMeta, OperationRunner, SagaContext, SagaServices } from "#/saga/context.ts";
 import { awaitNeeds } from "#/saga/await-needs.ts";
 import { DatabaseJournal } from "#/saga/database-journal.ts";
 
@@ -33,15 +33,6 @@ export interface RunnerLimits {
   readonly retentionMs: number;
   /** How long an operation that is taken up waits for its pools to come up; without it, not at all. */
   readonly waitMs?: number;
-}
-
-/** What an operation is about, for its user. */
-export interface OperationMeta {
-  readonly projectId: string | null;
-  readonly userId: string | null;
-  readonly requestId: string | null;
-  readonly subject: { readonly kind: string; readonly id: string };
-  readonly plan?: object | undefined;
 }
 
 /** Any saga of ours: its parameters went into the journal as JSON, and come out of it. */
@@ -66,7 +57,7 @@ interface Running {
  * Runs sagas durably: `begin` records one in the caller's transaction, `run` works on it, and `recover` takes up
  * what a dead process left. One process at a time holds the lease of an operation.
  */
-export class SagaRunner {
+export class SagaRunner implements OperationRunner {
   readonly #services: SagaServices;
   readonly #sagas: ReadonlyMap<string, AnySaga>;
   readonly #limits: RunnerLimits;

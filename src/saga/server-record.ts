@@ -1,4 +1,4 @@
-import { finishAction, findServer, updateServer } from "#/db/servers.ts";
+import { finishAction, findServer, updateTask } from "#/db/servers.ts";
 import type { ServerTable } from "#/db/server-tables.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { TaskState } from "#/domain/server.ts";
@@ -21,13 +21,13 @@ export async function serverOf({ db, params }: Context): Promise<ServerTable> {
 
 /** What is being done to the server now, for its user. */
 export async function showTask({ db, clock, params }: Context, taskState: TaskState, progress = 0): Promise<void> {
-  await updateServer(db, params.serverId, { task_state: taskState, progress, updated_at: clock.nowMs() });
+  await updateTask(db, params.serverId, taskState, { progress, updated_at: clock.nowMs() });
 }
 
 /** The work is done: the server is as `changes` says, and rests. */
 export async function settleServer(context: Context, changes: Partial<ServerTable>): Promise<void> {
   const { db, clock, params } = context;
-  await updateServer(db, params.serverId, { task_state: null, progress: 0, updated_at: clock.nowMs(), ...changes });
+  await updateTask(db, params.serverId, null, { progress: 0, updated_at: clock.nowMs(), ...changes });
   await finishServerAction(context);
 }
 
@@ -36,7 +36,7 @@ export async function settleFailed(context: Context, because: Failure, changes: 
   const { db, clock, params } = context;
   const nowMs = clock.nowMs();
   const fault = serverFault(because, { requestId: context.requestId, nowMs });
-  await updateServer(db, params.serverId, { task_state: null, progress: 0, updated_at: nowMs, fault: JSON.stringify(fault), ...changes });
+  await updateTask(db, params.serverId, null, { progress: 0, updated_at: nowMs, fault: JSON.stringify(fault), ...changes });
   await finishServerAction(context, because);
 }
 

@@ -8,29 +8,12 @@ import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import type { CaptureMethod, Plan } from "#/planner/plan.ts";
 import { prepareBackup } from "#/saga/capture-base.ts";
+import type { CapturedDisk, CaptureParams } from "#/saga/captured-disk.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { freezeDisk, prepareFreeze, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { viewOf } from "#/transfer/guest-view.ts";
 import type { Source } from "#/transfer/source.ts";
 import { captureFolder, makeCaptureFolder, makeMirror, mirrorNode } from "#/vm/capture-folder.ts";
-
-/** A disk of a server that is to be captured. */
-export interface CapturedDisk {
-  /** The guest's name for it: `vda`. */
-  readonly target: string;
-  readonly deviceId: string;
-  readonly volumeId: string | null;
-  /** The plans, best first: each with a method. */
-  readonly ways: readonly Plan[];
-  readonly becomes: { readonly kind: "image" | "snapshot"; readonly id: string };
-  /** The disk that the pool freezes, where what it becomes is another one. */
-  readonly viewId: string;
-}
-
-export interface CaptureParams {
-  readonly serverId: string;
-  readonly disks: readonly CapturedDisk[];
-}
 
 type Context = SagaContext<CaptureParams>;
 
@@ -61,6 +44,14 @@ async function openViews(context: Context, methods: Methods, { openBackup, signa
   for (const disk of by(params, methods, "live_mirror")) await hypervisor.endMirror(params.serverId, disk.target, { signal });
   await openBackup?.(signal);
   await freezeAll(context, methods, freezeDisk);
+}
+
+/** A guest knows its disks by names that another disk may have by now: while the capture waited for its turn, a volume was detached or swapped. Disks stay while there are views of them. */
+export async function refuseOtherDisks({ db, params }: Context, methods: Methods): Promise<void> {
+  for (const { deviceId, target, volumeId } of [...by(params, methods, "backup_job"), ...by(params, methods, "live_mirror")]) {
+    const device = await findDevice(db, deviceId);
+    if (device?.volume_id !== volumeId || device.target !== target) throw new AppError("gone", `Disk ${target} was taken away from server ${params.serverId} before it could be captured.`);
+  }
 }
 
 async function freezeAll(context: Context, methods: Methods, freeze: typeof freezeDisk | typeof prepareFreeze): Promise<void> {
@@ -96,7 +87,15 @@ export async function closeViews(context: Context, methods: Methods, { all, rest
     if (!frozen || (stays && !all) || !(await findDisk(db, frozen.id))) continue;
     await unfreezeDisk(context, (await liveDisk(context, disk).catch(() => undefined)) ?? frozen.id, frozen.id);
   }
-  if (has(methods, "cold") && restarts && (await hypervisor.stat(params.serverId))?.state === "suspended") await hypervisor.start(params.serverId);
+  if (has(methods, "cold") && restarts) await goOn(hypervisor, params.serverId);
+}
+
+/** From where it was saved; one that is still being saved, for a process that ended, is waited for. */
+async function goOn(hypervisor: Context["hypervisor"], id: string): Promise<void> {
+  const guest = await hypervisor.stat(id);
+  if (guest?.state === "paused" && guest.reason === "save") await hypervisor.save(id);
+  else if (guest?.state !== "suspended") return;
+  await hypervisor.start(id);
 }
 
 /** The method of each disk, by its target. */

@@ -43,7 +43,7 @@ export const swapVolume: Saga<Context> = {
 async function moveTo(context: Context, volumeId: string, { signal, progress }: StepScope): Promise<void> {
   const { hypervisor, params } = context;
   const device = await deviceOf(context);
-  await keepInPlace(context, [(await findVolume(context.db, volumeId))?.disk_id ?? ""]);
+  await using _ = await keepInPlace(context, [(await findVolume(context.db, volumeId))?.disk_id ?? ""]);
   const disk = await guestDisk(context, { ...device, volume_id: volumeId });
   await hypervisor.replaceDisk(params.serverId, device.target, disk, { signal, onProgress: progress });
 }

@@ -3,8 +3,9 @@ import { updateServer } from "#/db/servers.ts";
 import { diskId } from "#/domain/ids.ts";
 import { POWER_STATES } from "#/domain/server.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest } from "#/saga/define-guest.ts";
 import type { Saga } from "#/saga/engine/saga.ts";
+import { forgetRescuePassword } from "#/saga/given-password.ts";
 import { RESCUE } from "#/saga/guest-spec.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
 import { type ServerParams, serverOf, settleFailed, settleServer } from "#/saga/server-record.ts";
@@ -25,10 +26,7 @@ export const unrescueServer: Saga<SagaContext<ServerParams>> = {
     },
     {
       name: "boot",
-      run: async (context, { signal }) => {
-        await defineGuest(context, await serverOf(context), signal);
-        await context.hypervisor.start(context.params.serverId, { signal });
-      },
+      run: async (context, { signal }) => bootGuest(context, await serverOf(context), signal),
     },
     {
       name: "publish",
@@ -39,6 +37,7 @@ export const unrescueServer: Saga<SagaContext<ServerParams>> = {
 
 async function forgetRescueDisk(context: SagaContext<ServerParams>): Promise<void> {
   const { db, params } = context;
+  await forgetRescuePassword(context);
   const device = (await devicesOf(db, params.serverId)).find(({ guest_format }) => guest_format === RESCUE);
   if (!device) return;
   await updateDevice(db, device.id, { disk_id: null });

@@ -3,7 +3,7 @@ import { diskId } from "#/domain/ids.ts";
 import { POWER_STATES, type VmState } from "#/domain/server.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
-import { defineGuest } from "#/saga/define-guest.ts";
+import { bootGuest, defineGuest } from "#/saga/define-guest.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
 import { discardTarget, type NewDiskRecord, sourceDisk } from "#/saga/materialise.ts";
@@ -51,7 +51,7 @@ export const unshelveServer: Saga<Context> = {
       },
       {
         name: "start",
-        run: ({ hypervisor, params }, { signal }) => hypervisor.start(params.serverId, { signal }),
+        run: async (context, { signal }) => bootGuest(context, await serverOf(context), signal), // A volume may have been frozen since it was defined.
       },
       {
         name: "publish",

@@ -48,6 +48,7 @@ for (const sizeBytes of [null, MiB]) {
         await world.assertAuditClean();
       },
       assertClean: () => assertQueued(world, params.imageId),
+      isShown: async () => (await findImage(world.db, params.imageId))?.status === "active",
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   });

@@ -6,8 +6,9 @@ import { diskId } from "#/domain/ids.ts";
 import type { ImageDataFacts } from "#/domain/image.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Saga, StepScope } from "#/saga/engine/saga.ts";
-import { type ImageContent, publishContent, queueAgain, unpublishContent } from "#/saga/image-content.ts";
+import { hasContent, type ImageContent, publishContent, queueAgain } from "#/saga/image-content.ts";
 import { discardTarget } from "#/saga/materialise.ts";
+import { noWayBackOnce } from "#/saga/no-way-back.ts";
 import { firstReservation, ReservationAhead } from "#/saga/reservation-ahead.ts";
 import { reserveSpace } from "#/saga/reserve-space.ts";
 import { receiveUpload } from "#/transfer/upload.ts";
@@ -31,7 +32,7 @@ export type UploadContext = SagaContext<UploadImage> & Partial<UploadBody>;
  */
 export const uploadImage: Saga<UploadContext> = {
   name: "upload-image",
-  steps: [
+  steps: noWayBackOnce(hasContent, [
     {
       name: "reserve",
       run: reserve,
@@ -45,9 +46,8 @@ export const uploadImage: Saga<UploadContext> = {
     {
       name: "publish",
       run: (context) => publishContent(context, requireSaving),
-      undo: (context) => unpublishContent(context, "saving"),
     },
-  ],
+  ]),
 };
 
 /** Space is promised before the first byte; for an unknown size some, and more on the way. */
@@ -93,7 +93,7 @@ async function receiveBytes(context: UploadContext, body: AsyncIterable<Uint8Arr
 /** Bytes, disk and reservation go first: once the image is queued the next upload may begin. */
 async function giveUp(context: UploadContext): Promise<void> {
   const { db, params } = context;
-  await discardTarget(context, { id: diskId(params.diskId), pool: params.pool });
+  await discardTarget(context, { id: diskId(params.diskId) });
   await queueAgain(db, context, "saving");
 }
 

@@ -15,7 +15,7 @@ import { giveBack, volumeQuota } from "#/domain/quota.ts";
 import { MiB } from "#/lib/units.ts";
 import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
 import { runSaga } from "#/saga/engine/saga.ts";
-import { flattenDisk, flattenInBackground } from "#/saga/flatten-disk.ts";
+import { flattenDisk } from "#/saga/flatten-disk.ts";
 import { freezeDisk } from "#/saga/freeze-disk.ts";
 import { hashImage } from "#/saga/hash-image.ts";
 import { releaseDisk } from "#/saga/release-disk.ts";
@@ -86,6 +86,7 @@ for (const flow of FLOWS) {
         assert.equal(await world.image(imageId), undefined);
         await volumeIsWhole();
       },
+      isShown: async () => (await world.image(imageId))?.status === "active",
       [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
     };
   });
@@ -111,8 +112,9 @@ async function guestOf(stored: Buffer, { diskFormat, stream }: ImageForm = { dis
 it("an image that is a dependent clone can be read at once, also when the volume is deleted before it stands alone", async () => {
   const { world, volumeId, imageId, context } = await uploading({ options: { clone: "dependent" }, isOverlay: true });
   await using _ = world;
-  const upTo = { ...uploadVolume, steps: uploadVolume.steps.filter(({ name }) => name !== "restore") };
-  assert.equal((await runSaga(upTo, context, new MemoryJournal())).ended, "done");
+  const run = world.runner.run.bind(world.runner);
+  world.runner.run = () => new Promise(() => {}); // What is begun in the background comes later.
+  assert.equal((await runSaga(uploadVolume, context, new MemoryJournal())).ended, "done");
   const image = await world.image(imageId);
   assert.deepEqual([image?.status, image?.hash_value], ["active", null]);
   assert.ok((await getDisk(world.db, diskId(imageId))).parent, "it reads through what it shares with the volume");
@@ -121,7 +123,7 @@ it("an image that is a dependent clone can be read at once, also when the volume
   await world.db.deleteFrom("volume").where("id", "=", volumeId).execute();
   await addQuotaUsage(world.db, PROJECT, giveBack(volumeQuota(MiB, TYPE.name)));
   assert.deepEqual(await world.content(imageId, MiB), content);
-  await flattenInBackground(world.context({}), diskId(imageId));
+  world.runner.run = run;
   await world.settle();
   assert.deepEqual(await world.content(imageId, MiB), content);
   const left = await world.db.selectFrom("disk").select("id").execute();
@@ -159,5 +161,16 @@ it("uploadVolume leaves the volume as it was when the image is deleted meanwhile
   assert.equal(outcome.ended, "undone");
   assert.equal((await world.volume(volumeId))?.status, "available");
   assert.deepEqual(await world.content(volumeId, MiB), content);
+  await world.assertAuditClean();
+});
+
+it("uploadVolume() does not read through the volume where that is flattened as soon as it is frozen", async () => {
+  const { world, volumeId, imageId, context } = await uploading({ options: { clone: "dependent" }, isOverlay: true });
+  await using _ = world;
+  const flatten = { name: "flatten", run: async () => void (await runSaga(flattenDisk, world.context({ diskId: volumeId }), new MemoryJournal())) };
+  const steps = uploadVolume.steps.flatMap((step) => (step.name === "freeze" ? [step, flatten] : [step]));
+  await runSaga({ ...uploadVolume, steps }, context, new MemoryJournal());
+  assert.notEqual((await getDisk(world.db, diskId(imageId))).parent, diskId(volumeId));
+  assert.deepEqual(await world.content(imageId, MiB), content);
   await world.assertAuditClean();
 });

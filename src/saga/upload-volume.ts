@@ -1,19 +1,22 @@
 import type { Database } from "#/db/database.ts";
 import { findDisk, setDiskHolder } from "#/db/disks.ts";
 import { dataColumns, findImage, updateImage } from "#/db/images.ts";
+import type { ImageTable } from "#/db/tables.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
-import { type DiskId, diskId } from "#/domain/ids.ts";
+import { type DiskId, diskId, type OperationId } from "#/domain/ids.ts";
 import { NO_DATA } from "#/domain/image.ts";
 import { restingStatus } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
-import { flattenBeyondLimit, flattenInBackground } from "#/saga/flatten-disk.ts";
+import { beginFlatten, flattenBeyondLimit } from "#/saga/flatten-disk.ts";
 import { forgetImage, uncountImageVolume } from "#/saga/forget-image.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
+import { isPublished } from "#/saga/image-content.ts";
 import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
+import { noWayBackOnce } from "#/saga/no-way-back.ts";
 import { tellUser } from "#/saga/tell-user.ts";
 
 export interface UploadVolume {
@@ -28,15 +31,15 @@ export interface UploadVolume {
 type Context = SagaContext<UploadVolume>;
 
 /**
- * Makes an image of a volume. The image is `queued` and the volume `uploading` already; at the end the image is `active`, or
+ * Makes an image of a volume. The image is `saving` and the volume `uploading` already; at the end the image is `active`, or
  * gone, and the volume as it was. Where nothing is moved the image is usable at once, and its hash follows.
  */
 export const uploadVolume: Saga<Context> = {
   name: "upload-volume",
-  steps: [
+  steps: noWayBackOnce(async ({ db, params }) => isPublished(await findImage(db, params.imageId)), [
     {
       name: "record",
-      run: saveImage,
+      run: findOwnImage,
       undo: giveUpUpload,
     },
     {
@@ -58,19 +61,12 @@ export const uploadVolume: Saga<Context> = {
     {
       name: "publish",
       run: publish,
-      undo: ({ db, params }) => updateImage(db, params.imageId, { disk_id: null }),
     },
-    {
-      name: "restore",
-      run: restoreVolume,
-    },
-  ],
+  ]),
 };
 
-async function saveImage({ db, clock, params }: Context): Promise<void> {
-  const image = await findImage(db, params.imageId);
-  if (!image) throw new AppError("gone", "The image was deleted before the volume could be copied into it.");
-  if (image.status === "queued") await updateImage(db, params.imageId, { status: "saving", updated_at: clock.nowMs() });
+async function findOwnImage({ db, params }: Context): Promise<void> {
+  if (!(await findImage(db, params.imageId))) throw new AppError("gone", "The image was deleted before the volume could be copied into it.");
 }
 
 /**
@@ -95,7 +91,7 @@ async function materialise(context: Context, scope: StepScope): Promise<void> {
   if (isAdopted(context)) return;
   const target = targetOf(context);
   if ((await findDisk(context.db, target.id))?.state === "ready") return;
-  const source = (await frozenDisk(context)) ?? (await liveDisk(context));
+  const source = (await frozenSource(context)) ?? (await liveDisk(context));
   await takeFirstThatWorks(context, waysOf(planOf(context)), {
     signal: scope.signal,
     take: ({ strategy }) => take(context, { strategy, source, target }, scope),
@@ -117,33 +113,34 @@ async function hash(context: Context, scope: StepScope): Promise<void> {
 }
 
 async function publish(context: Context): Promise<void> {
-  const { db, pools, clock, params } = context;
+  const { db, pools, params, runner } = context;
   const target = targetOf(context);
   const stored = await pools.get(target.pool).stat(target.id);
   if (!stored) throw new AppError("disk_not_found", `Disk ${target.id} of image ${params.imageId} is not in pool "${target.pool}".`);
   const facts = { size_bytes: stored.sizeBytes, virtual_size_bytes: target.virtualSizeBytes, disk_id: target.id };
-  await db.transaction().execute(async (trx) => {
-    if (!(await findImage(trx, params.imageId))) throw new AppError("gone", "The image was deleted while the volume was copied into it.");
-    await setDiskHolder(trx, target.id, target.holder);
-    await updateImage(trx, params.imageId, { ...facts, status: "active", updated_at: clock.nowMs() });
-  });
+  const begun = await db.transaction().execute((trx) => show({ ...context, db: trx }, facts));
+  for (const operation of begun) void runner.run(operation);
 }
 
 /** And begins what was put off so that the image can be used at once: to make it independent of the volume, and to read it all. */
-async function restoreVolume(context: Context): Promise<void> {
+async function show(context: Context, facts: Partial<ImageTable>): Promise<OperationId[]> {
+  const { db, clock, params } = context;
+  const target = targetOf(context);
+  const image = await findImage(db, params.imageId);
+  if (!image) throw new AppError("gone", "The image was deleted while the volume was copied into it.");
+  if (isPublished(image)) return [];
+  await setDiskHolder(db, target.id, target.holder);
+  await updateImage(db, params.imageId, { ...facts, status: "active", updated_at: clock.nowMs() });
   await setVolumeBack(context);
-  if (!movesNothing(context)) return;
-  await flattenInBackground(context, targetOf(context).id);
-  await beginHashImage(context, context.params.imageId);
+  return movesNothing(context) ? [...(await beginFlatten(context, db, target.id)), await beginHashImage(context, db, params.imageId)] : [];
 }
 
+/** The volume has the status again that it had; in the transaction `db`. */
 export async function setVolumeBack({ db, clock, params }: Context): Promise<void> {
-  await db.transaction().execute(async (trx) => {
-    const volume = await findVolume(trx, params.volumeId);
-    if (volume?.status !== "uploading") return;
-    const status = await restingStatus(trx, params.volumeId, params.previousStatus);
-    await updateVolume(trx, params.volumeId, { status, previous_status: null, updated_at: clock.nowMs() });
-  });
+  const volume = await findVolume(db, params.volumeId);
+  if (volume?.status !== "uploading") return;
+  const status = await restingStatus(db, params.volumeId, params.previousStatus);
+  await updateVolume(db, params.volumeId, { status, previous_status: null, updated_at: clock.nowMs() });
 }
 
 /** The image goes, or is as it was before; the volume is free again. */
@@ -153,8 +150,8 @@ export async function giveUpUpload(context: Context, because: Failure): Promise<
     await (params.keepsImage ? emptyImage(trx, context) : forgetImage(trx, params.imageId));
     const volume = await findVolume(trx, params.volumeId);
     if (volume) await tellUser(trx, context, { kind: "volume", id: volume.id, projectId: volume.project_id }, "COPY_VOLUME_TO_IMAGE", because);
+    await setVolumeBack({ ...context, db: trx });
   });
-  await setVolumeBack(context);
 }
 
 async function emptyImage(trx: Database, { clock, params }: Context): Promise<void> {
@@ -180,9 +177,11 @@ function frozenTarget(context: Context): Pick<Materialisation["target"], "id" | 
   return { id, holder: { kind: "ancestor", id } };
 }
 
-async function frozenDisk(context: Context): Promise<DiskId | undefined> {
+/** What was frozen is frozen anew where it is gone: whoever made the volume independent meanwhile found nothing yet that reads through it. */
+async function frozenSource(context: Context): Promise<DiskId | undefined> {
   const frozen = frozenTarget(context);
-  return frozen && (await findDisk(context.db, frozen.id))?.id;
+  if (frozen && !(await findDisk(context.db, frozen.id))) await freezeDisk(context, await liveDisk(context), frozen.id, frozen.holder);
+  return frozen?.id;
 }
 
 async function liveDisk(context: Context): Promise<DiskId> {

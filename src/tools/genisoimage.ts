@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { MINUTE_MS } from "#/lib/units.ts";
 import { run } from "#/tools/run.ts";
@@ -18,6 +18,7 @@ export async function makeIso(path: string, files: ReadonlyMap<string, Uint8Arra
     }
     const made = join(work, "iso");
     await run("genisoimage", ["-quiet", "-o", made, "-V", label, "-ldots", "-allow-lowercase", "-allow-multidot", "-l", "-J", "-r", tree], { timeoutMs: MINUTE_MS });
+    await chmod(made, 0o600); // It may tell secrets. Libvirt gives it to QEMU's user, as it does the disks.
     await rename(made, path);
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -9,7 +9,7 @@ import { AppError } from "#/domain/errors.ts";
 import { KiB, MiB } from "#/lib/units.ts";
 import { NbdServer } from "#/tools/nbd-server.ts";
 import { info } from "#/tools/qemu-img.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 
 interface World extends AsyncDisposable {
   readonly path: string;

@@ -9,7 +9,7 @@ import { counted } from "#/transfer/blocks.ts";
 import { compressionEngine } from "#/transfer/compress.ts";
 import { type BeforeBytes, type Content, copyInto } from "#/transfer/copy.ts";
 import { measureNode } from "#/transfer/measure.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 import { dataBytes, formatOf, isPlain, isReadable, isSameContent, openSource, type Source, statSource, withFacts } from "#/transfer/source.ts";
 import { type Staging, StagingFile } from "#/transfer/staging.ts";
 import { unpack } from "#/transfer/unpack.ts";

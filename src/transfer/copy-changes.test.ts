@@ -11,7 +11,7 @@ import type { ByteRange } from "#/storage/driver.ts";
 import { NbdServer } from "#/tools/nbd-server.ts";
 import { convert, createOverlay } from "#/tools/qemu-img.ts";
 import { type ChangesCopy, copyChanges } from "#/transfer/copy-changes.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 
 const SIZE_BYTES = 6 * MiB;
 const before = dense(SIZE_BYTES, 1);

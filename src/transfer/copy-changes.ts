@@ -5,7 +5,7 @@ import { KiB } from "#/lib/units.ts";
 import { dataRuns } from "#/lib/zeroes.ts";
 import type { ByteRange } from "#/storage/driver.ts";
 import { type DiskReader, openReader, openWriter, type RawWriter } from "#/tools/qemu-nbd.ts";
-import { Throttle } from "#/transfer/throttle.ts";
+import { Throttle } from "#/storage/throttle.ts";
 
 /** A request of this size costs little more than its bytes, and this many hide the way to storage in a network. */
 const [PIECE_BYTES, PIECES_MAX] = [256 * KiB, 16] as const;

@@ -3,7 +3,7 @@ import { AppError } from "#/domain/errors.ts";
 import { MiB } from "#/lib/units.ts";
 import { isZero } from "#/lib/zeroes.ts";
 import type { ByteRange, WorkOptions } from "#/storage/driver.ts";
-import { mapNode } from "#/transfer/map-node.ts";
+import { mapNode } from "#/storage/map-node.ts";
 import { isPlain, isReadable, openSource, type Source, withFacts } from "#/transfer/source.ts";
 
 /** A part of what a guest sees in a disk. */

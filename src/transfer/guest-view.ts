@@ -1,7 +1,7 @@
 import type { BlockNode } from "#/domain/block-node.ts";
 import { diskId } from "#/domain/ids.ts";
 import type { Capabilities } from "#/storage/driver.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 import type { Source, SourcePool } from "#/transfer/source.ts";
 
 /** A disk as its guest's QEMU shows it. */

@@ -1,5 +1,5 @@
 import type { BlockNode } from "#/domain/block-node.ts";
-import type { CallOptions, CopyOptions } from "#/vm/driver.ts";
+import type { CallOptions, CopyOptions } from "#/vm/call-options.ts";
 
 /**
  * How a hypervisor shows what a running guest's disks held at one instant, while the guest writes on. Part of `HypervisorDriver`, whose rules hold here too.
@@ -66,6 +66,8 @@ export interface BackupDisk {
   readonly target: string;
   /** A checkpoint: the view tells what changed since. */
   readonly since?: string | undefined;
+  /** How many ranges that may be: all of the disk is read where there are more. `LISTED_RANGES_MAX` where it is not given. */
+  readonly changedCountMax?: number | undefined;
 }
 
 export interface BackupView {
@@ -73,7 +75,7 @@ export interface BackupView {
   /** What the guest saw, raw; to be read by QEMU's tools, by several at once. */
   readonly node: BlockNode;
   readonly sizeBytes: number;
-  /** With `since`: what may have changed, in order, apart from each other. What stands elsewhere is as it was. */
+  /** With `since`: what may have changed, in order, apart from each other. What stands elsewhere is as it was. Left out where that is in more places than are listed. */
   readonly changed?: readonly ByteRange[] | undefined;
   /** With `checkpoint`: whether it remembers this disk. */
   readonly isRemembered?: boolean | undefined;

@@ -1,5 +1,12 @@
 import type { GuestBackups } from "#/vm/backup.ts";
 import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
+import type { CallOptions, CopyOptions } from "#/vm/call-options.ts";
+
+/** How many file systems of a guest are frozen, at least, and when its agent was told to freeze them (`performance.now()`): this call froze none before. */
+export interface Frozen {
+  readonly fileSystems: number;
+  readonly sinceMs: number;
+}
 
 /**
  * A hypervisor driver runs guests on one host.
@@ -55,7 +62,7 @@ export interface HypervisorDriver extends GuestBackups, AsyncDisposable {
   /** Lets a paused guest go on, also one that an I/O error stopped. Fine where it runs; `conflict` where it does not. */
   resume(id: string, options?: CallOptions): Promise<void>;
 
-  /** Saves the memory to the host's disk and stops the guest; `start` goes on from there, running, or paused where it was. Fine where it is saved; `conflict` where it does not run. */
+  /** Saves the memory to the host's disk and stops the guest; `start` goes on from there, running, or paused where it was. Fine where it is saved; `conflict` where it does not run. Cancelled, it is over when the call ends: the guest is as it was, or saved. */
   save(id: string, options?: CallOptions): Promise<void>;
   /** Throws saved memory away: the next start boots. Fine where there is none, or no guest. */
   discardSaved(id: string, options?: CallOptions): Promise<void>;
@@ -90,8 +97,8 @@ export interface HypervisorDriver extends GuestBackups, AsyncDisposable {
   /** Has the agent in the guest do something (QEMU guest agent protocol); returns what it says. `agent_unavailable` where it is not there, hangs or refuses; `conflict` where the guest does not run, or is paused. */
   agent(id: string, command: AgentCommand, options?: CallOptions): Promise<unknown>;
 
-  /** Has the guest write its file systems out and hold all writes. Fine where they are frozen. Returns how many, at least, are. Errors as for `agent`. Whoever freezes must thaw, also when this fails: a slow guest may freeze after its limit. */
-  freeze(id: string, options?: CallOptions): Promise<number>;
+  /** Has the guest write its file systems out and hold all writes. Fine where they are frozen. Errors as for `agent`. Whoever freezes must thaw, also when this fails: a slow guest may freeze after its limit. */
+  freeze(id: string, options?: CallOptions): Promise<Frozen>;
   /** Lets writes go on. Fine where nothing is frozen. Errors as for `agent`. */
   thaw(id: string, options?: CallOptions): Promise<void>;
 
@@ -103,18 +110,6 @@ export interface HypervisorDriver extends GuestBackups, AsyncDisposable {
    * hypervisor is away: after each `connected`, look at the guests that you care about. Guests of other installations may be among them. A listener must not throw.
    */
   subscribe(listener: (event: GuestEvent) => void): () => void;
-}
-
-export interface CallOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Instead of the configured limit for the kind of call. */
-  readonly timeoutMs?: number | undefined;
-}
-
-export interface CopyOptions extends CallOptions {
-  /** From 0 to 1. */
-  readonly onProgress?: ((fraction: number) => void) | undefined;
-  readonly bytesPerSecondMax?: number | undefined;
 }
 
 export interface HostFacts {

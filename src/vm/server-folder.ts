@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { CONFIG_DRIVE_LABEL, configDriveFiles, type ServerFacts } from "#/domain/config-drive.ts";
 import { makeIso } from "#/tools/genisoimage.ts";
 
-/** What a host keeps of a server beside its disks. All of it can be made again from the records, but for the console's log. */
+/** What a host keeps of a server beside its disks. All of it can be made again from the records, but for the console's log and the administrator's password. */
 export interface ServerFolder {
   readonly path: string;
   readonly consoleLogPath: string;

@@ -16,7 +16,7 @@ import type { StoredRef } from "#/storage/driver.ts";
 import { openClient } from "#/storage/s3/client.ts";
 import { S3Driver } from "#/storage/s3/driver.ts";
 import { RetryingDriver } from "#/storage/wrap/retrying.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 import { collectGarbage } from "../support/collect-garbage.ts";
 import { startCuttingProxy } from "./support/cutting-proxy.ts";
 import { OWNER, sectionOf, startObjectStore } from "./support/object-store.ts";

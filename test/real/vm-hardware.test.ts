@@ -57,6 +57,7 @@ describe("a guest's hardware, as libvirt and QEMU make it", () => {
     const console = await driver.consoleTail(id, 10_000);
     assert.ok(console.includes(`GUEST-CONFIG hostname=web.example uuid=${id} key=${KEY}`), console);
     assert.match(console, /GUEST-USER-DATA md5=[0-9a-f]{32}/);
+    assert.match(await inGuest(driver, id, `grep -o '"admin_pass":"[^"]*"' /dev/sr0`), /"admin_pass":"Geheim-1"/);
   });
 
   it("a SCSI disk is there, with its serial number", async () => {
@@ -146,7 +147,7 @@ async function specOfEverything(id: string, folder: string): Promise<GuestSpec> 
   await copyFile(image.root, root);
   const key = { name: "mine", data: KEY };
   const facts = { id, name: "web", hostname: "web.example", projectId: "p", availabilityZone: "nova", launchIndex: 0, metadata: {}, key };
-  await makeIso(drive, configDriveFiles({ ...facts, userData: Buffer.from("#!/bin/sh\n"), devices: [], personality: [] }), { label: CONFIG_DRIVE_LABEL });
+  await makeIso(drive, configDriveFiles({ ...facts, userData: Buffer.from("#!/bin/sh\n"), devices: [], personality: [], adminPassword: "Geheim-1" }), { label: CONFIG_DRIVE_LABEL });
   const rootDisk = disk("vda", { driver: "raw", file: { driver: "file", filename: root } });
   return {
     id,

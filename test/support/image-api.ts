@@ -8,7 +8,6 @@ import { audit } from "#/app/audit/audit.ts";
 import type { AppContext } from "#/app/context.ts";
 import { loadConfig } from "#/config/load.ts";
 import type { Config } from "#/config/schema.ts";
-import { openDatabase } from "#/db/database.ts";
 import { poolName } from "#/domain/ids.ts";
 import { systemClock } from "#/lib/clock.ts";
 import { KeyedLocks } from "#/lib/keyed-locks.ts";
@@ -26,6 +25,7 @@ import { POOL_LIMITS } from "./pool-limits.ts";
 import { Pools } from "#/storage/pools.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { sagaLimits } from "./saga-limits.ts";
+import { openMemoryDatabase } from "./memory-database.ts";
 
 
 export interface ImageApiOptions {
@@ -47,7 +47,7 @@ export class ImageApi implements AsyncDisposable {
 
   static async open(options: ImageApiOptions = {}): Promise<ImageApi> {
     const stack = new AsyncDisposableStack();
-    const db = await openDatabase(":memory:");
+    const db = await openMemoryDatabase();
     const dir = await mkdtemp(join(tmpdir(), "mica-image-api-"));
     stack.defer(() => rm(dir, { recursive: true, force: true }));
     const driver: StorageDriver =

@@ -162,5 +162,7 @@ async function snapshotAndKill(mica: MicaProcess, volumeId: string, afterMs: num
 
 async function removeVolume(mica: MicaProcess, id: string): Promise<void> {
   await mica.json("DELETE", `/volume/v3/volumes/${id}?cascade=true`, { status: 202 });
-  await mica.until(async () => (await mica.ask("GET", `/volume/v3/volumes/${id}`)).status, (code) => code === 404, SETTLE_MS);
+  const look = async () => (await (await mica.ask("GET", `/volume/v3/volumes/${id}`)).json()) as { readonly volume?: { readonly status: string } };
+  const { volume: left } = await mica.until(look, ({ volume }) => volume?.status !== "deleting", SETTLE_MS);
+  if (left) await withOperations(mica, new Error(`The volume is ${left.status}.`));
 }

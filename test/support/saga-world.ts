@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { audit } from "#/app/audit/audit.ts";
 import type { Finding } from "#/app/audit/finding.ts";
 import { Materialise, type VolumeSource } from "#/app/materialise.ts";
-import { type Database, openDatabase } from "#/db/database.ts";
+import type { Database } from "#/db/database.ts";
 import { getDisk, insertDisk, setDiskReady } from "#/db/disks.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
 import type { ImageTable, SnapshotTable, VolumeTable } from "#/db/tables.ts";
@@ -30,6 +30,7 @@ import type { HypervisorDriver } from "#/vm/driver.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { sagaLimits } from "./saga-limits.ts";
 import { POOL_LIMITS } from "./pool-limits.ts";
+import { openMemoryDatabase } from "./memory-database.ts";
 
 export const TYPE = { id: "type", name: "__DEFAULT__" };
 export const PROJECT = "project";
@@ -57,7 +58,7 @@ export class SagaWorld implements AsyncDisposable {
   }
 
   static async open({ clone = "dependent", cloneDepthMax = 5, sagas = [], driver, far, hypervisor = new MemoryHypervisor(), limits: more }: SagaWorldOptions = {}): Promise<SagaWorld> {
-    const db = await openDatabase(":memory:");
+    const db = await openMemoryDatabase();
     const fast = driver ?? new MemoryDriver({ capacityBytes: 64 * MiB, clone });
     const limits = { ...POOL_LIMITS, cloneDepthMax, ...more };
     const pools = new Pools([

@@ -20,6 +20,7 @@ import type { RescueServer } from "#/saga/rescue-server.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import type { ServerParams } from "#/saga/server-record.ts";
 import { FileDriver } from "#/storage/file/driver.ts";
+import { openWriter } from "#/tools/qemu-nbd.ts";
 import type { GuestSummary } from "#/vm/driver.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { MemoryHost } from "#/vm/memory/host.ts";
@@ -92,6 +93,15 @@ export class ServerWorld implements AsyncDisposable {
     return runner.run(await runner.begin(this.db, saga, params, meta));
   }
 
+  /** Writes something to the server's first disk, as its guest does. */
+  async writeInGuest(serverId: string, offset: number, length: number): Promise<void> {
+    const disk = this.host.get(serverId).live?.find(({ target }) => target === "vda");
+    assert.ok(disk);
+    await using writer = await openWriter(disk.node, {});
+    await writer.write(someContent(length), offset);
+    await writer.flush();
+  }
+
   async server(id: string): Promise<ServerTable | undefined> {
     return findServer(this.db, id);
   }
@@ -137,6 +147,7 @@ const SERVER: Omit<ServerTable, "id"> = {
   progress: 0,
   image_id: null,
   image_properties: "{}",
+  image_form: null,
   flavor: JSON.stringify(FLAVOR),
   previous_flavor: null,
   key_name: "mine",
@@ -144,7 +155,6 @@ const SERVER: Omit<ServerTable, "id"> = {
   user_data: null,
   personality: null,
   config_drive: 1,
-  admin_password_hash: null,
   availability_zone: "nova",
   host: "here",
   reservation_id: "r-1",

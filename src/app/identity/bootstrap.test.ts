@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { type Database, openDatabase } from "#/db/database.ts";
+import type { Database } from "#/db/database.ts";
 import { bootstrapIdentity, firstPassword } from "./bootstrap.ts";
 import { Identity } from "./identity.ts";
 import { Passwords } from "./passwords.ts";
+import { openMemoryDatabase } from "../../../test/support/memory-database.ts";
 
 const passwords = new Passwords({ N: 2, r: 1, p: 1 });
 
 it("firstPassword() makes one at the first start only, and bootstrapIdentity() leaves it as it is without another", async () => {
-  await using db = await openDatabase(":memory:");
+  await using db = await openMemoryDatabase();
   const [password = "", other] = [await firstPassword(db), await firstPassword(db)];
   assert.ok(password.length >= 20 && password !== other);
   await bootstrap(db, password);
@@ -19,7 +20,7 @@ it("firstPassword() makes one at the first start only, and bootstrapIdentity() l
 });
 
 it("bootstrapIdentity() takes a given password, and sets it at a later start if it differs", async () => {
-  await using db = await openDatabase(":memory:");
+  await using db = await openMemoryDatabase();
   await bootstrap(db, "first");
   const hash = await hashOf(db);
   await bootstrap(db, "first");
@@ -30,7 +31,7 @@ it("bootstrapIdentity() takes a given password, and sets it at a later start if 
 });
 
 it("bootstrapIdentity() ends the old password's tokens when it sets another", async () => {
-  await using db = await openDatabase(":memory:");
+  await using db = await openMemoryDatabase();
   let nowMs = 1000;
   const clock = { nowMs: () => nowMs };
   await bootstrapIdentity(db, { clock, adminPassword: "first", passwords });
@@ -42,7 +43,7 @@ it("bootstrapIdentity() ends the old password's tokens when it sets another", as
 });
 
 it("bootstrapIdentity() brings back an administrator who was disabled, lost his role, or was deleted", async () => {
-  await using db = await openDatabase(":memory:");
+  await using db = await openMemoryDatabase();
   await bootstrap(db, "pass");
   const losses = [
     () => db.updateTable("user").set({ enabled: 0 }).execute(),

@@ -6,7 +6,7 @@ import * as bench from "#/storage/contract/bench.ts";
 import type { ByteRange } from "#/storage/driver.ts";
 import { convert, filesOf, jsonFilename, type NewFile, objectArguments } from "#/tools/qemu-img.ts";
 import { run } from "#/tools/run.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 
 /** fill() and open(): disks as QEMU reaches them. */
 export function contractOfAddressing(openDriver: bench.OpenDriver): void {

@@ -5,7 +5,7 @@ import { joined, union } from "#/lib/ranges.ts";
 import type { ByteRange, WorkOptions } from "#/storage/driver.ts";
 import type { DiskFolder, LocatedDisk } from "#/storage/file/folder.ts";
 import { extentsOf } from "#/tools/extents.ts";
-import { mapNode } from "#/transfer/map-node.ts";
+import { mapNode } from "#/storage/map-node.ts";
 
 type Options = Pick<WorkOptions, "signal">;
 

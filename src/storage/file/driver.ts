@@ -34,7 +34,7 @@ import { readFile } from "#/storage/file/reader.ts";
 import { measureFiles } from "#/storage/file/space.ts";
 import { FileWriter } from "#/storage/file/writer.ts";
 import * as qemuImg from "#/tools/qemu-img.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 
 /**
  * Disks as files in a folder (`names.ts` says how they are called).

@@ -2,7 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { AppError } from "#/domain/errors.ts";
 import type { ByteRange } from "#/storage/driver.ts";
 import { nextData, nextHole } from "#/tools/libc.ts";
-import { checkEnd, type Piece, pieces, readAhead } from "#/transfer/read-ahead.ts";
+import { checkEnd, type Piece, pieces, readAhead } from "#/storage/read-ahead.ts";
 
 /** The bytes of a file, in order; holes are not read. */
 export async function* readFile(path: string, range: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array> {

@@ -12,7 +12,7 @@ import type { ByteRange, DiskWriter, NewDisk, StorageDriver, StoredDisk, StoredR
 import { HttpDriver } from "#/storage/http/driver.ts";
 import { type Call, DriverAround } from "#/storage/wrap/around.ts";
 import { RetryingDriver } from "#/storage/wrap/retrying.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 import { startWebServer, type WebFile, type WebServer } from "../../../test/support/web-server.ts";
 
 /** The driver as it is, with a server that somebody else fills: what is stored in this pool is put on that server, and read by its URL. */

@@ -6,7 +6,7 @@ import { asStorageError } from "#/storage/file/errors.ts";
 import { readDevice } from "#/storage/file/reader.ts";
 import type { DiskGroup } from "#/storage/lvm/group.ts";
 import { volumeName } from "#/storage/lvm/layout.ts";
-import { checkEnd } from "#/transfer/read-ahead.ts";
+import { checkEnd } from "#/storage/read-ahead.ts";
 
 /** Beyond, the first ones are asked for again. */
 const KNOWN_MAX = 10_000;

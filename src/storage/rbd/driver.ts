@@ -18,7 +18,7 @@ import { Trash } from "#/storage/rbd/trash.ts";
 import { RbdWriter } from "#/storage/rbd/writer.ts";
 import { clusterId, keyringPaths } from "#/tools/ceph.ts";
 import { type CallOptions, Rbd, type RbdAccess, type RbdImage, type RbdInfo, type RbdSnapshot, timeLimits } from "#/tools/rbd.ts";
-import { checkEnd, readNode } from "#/transfer/read-ahead.ts";
+import { checkEnd, readNode } from "#/storage/read-ahead.ts";
 
 /**
  * Disks as images in a Ceph pool (`names.ts` says how they are called).

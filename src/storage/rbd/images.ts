@@ -273,8 +273,8 @@ export class RbdImages {
   }
 }
 
-/** `osd_client_watch_timeout` is 30 s. */
-const WATCH_MS_MAX = 35 * SECOND_MS;
+/** `osd_client_watch_timeout` is 30 s, and an OSD of a busy host notices late. */
+const WATCH_MS_MAX = 60 * SECOND_MS;
 
 /** The image or its snapshot; not so the pool. */
 function isMissing(error: unknown): boolean {

@@ -8,7 +8,7 @@ import { dense } from "#/storage/contract/bench.ts";
 import type { ByteRange } from "#/storage/driver.ts";
 import { RemoteExports } from "#/storage/remote/exports.ts";
 import { filesOf } from "#/tools/qemu-img.ts";
-import { readNode } from "#/transfer/read-ahead.ts";
+import { readNode } from "#/storage/read-ahead.ts";
 
 /** Bytes that can be fetched, but for the first `failures` times. */
 function flaky(bytes: Uint8Array, failures: number) {

@@ -16,12 +16,7 @@ import { AppError } from "#/domain/errors.ts";
 import type { ByteRange } from "#/storage/driver.ts";
 import { asStorageError, isAnswer, tellingErrors } from "#/storage/s3/errors.ts";
 import { MultipartUpload } from "#/storage/s3/multipart.ts";
-
-/** An object of the service, in any of its buckets. */
-export interface ObjectName {
-  readonly bucket: string;
-  readonly key: string;
-}
+import type { ObjectName } from "#/storage/s3/object-name.ts";
 
 export interface ObjectFacts {
   readonly sizeBytes: number;

@@ -1,7 +1,8 @@
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import type { ByteRange, WorkOptions } from "#/storage/driver.ts";
-import type { Bucket, ObjectName } from "#/storage/s3/bucket.ts";
+import type { Bucket } from "#/storage/s3/bucket.ts";
+import type { ObjectName } from "#/storage/s3/object-name.ts";
 import { type MultipartUpload, PART_BYTES_MIN, PARTS_MAX } from "#/storage/s3/multipart.ts";
 
 /** The service copies 5 GiB at a time at most; what takes less time shows more progress. */

@@ -1,6 +1,6 @@
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
-import type { ObjectName } from "#/storage/s3/bucket.ts";
+import type { ObjectName } from "#/storage/s3/object-name.ts";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 

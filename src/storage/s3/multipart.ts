@@ -10,7 +10,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { AppError } from "#/domain/errors.ts";
 import type { ByteRange } from "#/storage/driver.ts";
-import type { ObjectName } from "#/storage/s3/bucket.ts";
+import type { ObjectName } from "#/storage/s3/object-name.ts";
 import { isAnswer, tellingErrors } from "#/storage/s3/errors.ts";
 
 /** The most that S3 takes of one object. */

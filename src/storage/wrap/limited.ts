@@ -2,7 +2,7 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 import { Semaphore } from "#/lib/semaphore.ts";
 import type { ByteRange, DedupOptions, DiskWriter, Fill, NewDisk, StorageDriver, StoredRef, WorkOptions } from "#/storage/driver.ts";
 import { type Call, DriverAround } from "#/storage/wrap/around.ts";
-import { Throttle } from "#/transfer/throttle.ts";
+import { Throttle } from "#/storage/throttle.ts";
 
 export interface LimitOptions {
   /** How many heavy calls run at once. */

@@ -119,6 +119,7 @@ export function contractOfBackups(bench: () => VmBench, guest: () => GuestSpec):
       assert.deepEqual(await driver.beginBackup(id, second), views);
       await driver.endBackup(id);
       assert.deepEqual(await changedSince(bench(), id, "second"), []);
+      assert.deepEqual([await changedSince(bench(), id, "first", 1), await changedSince(bench(), id, "first", 0)], [[{ start: 0, end: GRAIN_BYTES }], undefined]);
       for (const [target, since] of [["vdb", "never"], ["vdc", "first"]] as const) {
         const lost = { ...(await requestOf(bench(), "lost", [])), disks: [{ target, since }] };
         await rejectsWith("checkpoint_lost", () => driver.beginBackup(id, lost));
@@ -225,8 +226,8 @@ async function assertNothingOpen({ driver }: VmBench, id: string): Promise<void>
   await driver.endMirror(id, "vdb");
 }
 
-async function changedSince(bench: VmBench, id: string, since: string) {
-  const [view] = await bench.driver.beginBackup(id, { ...(await requestOf(bench, "look", [])), disks: [{ target: "vdb", since }] });
+async function changedSince(bench: VmBench, id: string, since: string, changedCountMax?: number) {
+  const [view] = await bench.driver.beginBackup(id, { ...(await requestOf(bench, "look", [])), disks: [{ target: "vdb", since, changedCountMax }] });
   await bench.driver.endBackup(id);
   return view?.changed;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "#/domain/errors.ts";
 import { GiB, MiB } from "#/lib/units.ts";
 import { dataDisk, newSpec, rejectsWith, type VmBench } from "#/vm/contract/bench.ts";
@@ -100,6 +101,41 @@ export function contractOfDefining(bench: () => VmBench): void {
     await rejectsWith("conflict", () => driver.attachDisk(spec.id, other));
     for (let times = 0; times < 2; times++) await driver.detachDisk(spec.id, "vdb");
     assert.deepEqual((await driver.stat(spec.id))?.disks.map(({ target }) => target), ["vda"]);
+    await driver.undefine(spec.id);
+  });
+
+  it("attachDisk() and detachDisk() may find that the guest was just defined anew, with the disk or without it", async () => {
+    const { driver } = bench();
+    const spec = await newSpec(bench());
+    const disk = dataDisk("vdb", await bench().blankNode("raw", MiB));
+    const withDisk = { ...spec, disks: [...spec.disks, disk] };
+    await driver.define(spec);
+    for (let times = 0; times < 20; times++) {
+      await Promise.all([driver.attachDisk(spec.id, disk), driver.define(withDisk)]);
+      assert.deepEqual((await driver.stat(spec.id))?.disks.map(({ target }) => target), ["vda", "vdb"]);
+      await Promise.all([driver.detachDisk(spec.id, "vdb"), driver.define(spec)]);
+      assert.deepEqual((await driver.stat(spec.id))?.disks.map(({ target }) => target), ["vda"]);
+    }
+    await driver.undefine(spec.id);
+  });
+
+  it("attachDisk() while the memory is being saved is in time for it, or refused: saved memory knows its disks", async () => {
+    const { driver } = bench();
+    const spec = await newSpec(bench(), { disks: [dataDisk("vda", await bench().blankNode("raw", MiB))] }); // It boots nothing, and runs.
+    const disk = dataDisk("vdb", await bench().blankNode("raw", MiB));
+    const targets = async () => (await driver.stat(spec.id))?.disks.map(({ target }) => target);
+    await driver.define(spec);
+    await driver.start(spec.id);
+    const saved = driver.save(spec.id);
+    await delay(50);
+    const refusal = await driver.attachDisk(spec.id, disk).then(() => undefined, (error: AppError) => error);
+    assert.equal(refusal?.code ?? "conflict", "conflict");
+    await saved;
+    const wanted = refusal ? ["vda"] : ["vda", "vdb"];
+    assert.deepEqual(await targets(), wanted, "as it will start next");
+    await driver.start(spec.id);
+    assert.deepEqual(await targets(), wanted, "as it runs");
+    await driver.destroy(spec.id);
     await driver.undefine(spec.id);
   });
 

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { asAppError } from "#/domain/errors.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { EventLog, rejectsWith, until, untilUp, type VmBench } from "#/vm/contract/bench.ts";
 import type { GuestSpec } from "#/vm/guest.ts";
@@ -37,7 +39,7 @@ export function contractOfRunning(bench: () => VmBench, guest: () => GuestSpec):
   it("freeze() and thaw() may be repeated", async () => {
     const { driver } = bench();
     const { id } = guest();
-    for (let times = 0; times < 2; times++) assert.ok((await driver.freeze(id)) >= 1);
+    for (let times = 0; times < 2; times++) assert.ok((await driver.freeze(id)).fileSystems >= 1);
     for (let times = 0; times < 2; times++) await driver.thaw(id);
     assert.equal(await driver.agent(id, { execute: "guest-fsfreeze-status" }), "thawed");
   });
@@ -100,6 +102,22 @@ export function contractOfRunning(bench: () => VmBench, guest: () => GuestSpec):
     assert.deepEqual(await stateOf(bench(), id), ["suspended", "saved"]);
     await driver.start(id);
     assert.deepEqual(await stateOf(bench(), id), ["running", "restored"]);
+    await untilUp(bench(), id);
+    assert.equal(await bench().bootId(id), before);
+  });
+
+  it("save() that is cancelled is over when it ends: the guest runs on, or is saved", async () => {
+    const { driver } = bench();
+    const { id } = guest();
+    const before = await bench().bootId(id);
+    for (const share of [0.02, 0.1, 0.2]) {
+      await driver.save(id, { signal: AbortSignal.timeout(Math.ceil(share * bench().secondMs)) }).catch((error) => assert.equal(asAppError(error)?.code, "cancelled"));
+      const [state, reason] = await stateOf(bench(), id);
+      assert.ok(state === "running" || state === "suspended", `${state}: ${reason}`);
+      await delay(bench().secondMs);
+      assert.deepEqual(await stateOf(bench(), id), [state, reason]);
+      await driver.start(id);
+    }
     await untilUp(bench(), id);
     assert.equal(await bench().bootId(id), before);
   });

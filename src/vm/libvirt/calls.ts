@@ -231,6 +231,11 @@ export async function unlessGone<Result>(work: Promise<Result>): Promise<Result 
   return orNone(work, ERROR.noDomain);
 }
 
+/** The same of a device. */
+export async function unlessMissing<Result>(work: Promise<Result>): Promise<Result | undefined> {
+  return orNone(work, ERROR.deviceMissing);
+}
+
 async function orNone<Result>(work: Promise<Result>, missing: number): Promise<Result | undefined> {
   return work.catch((error: unknown) => {
     if (isLibvirtError(error, missing)) return undefined;

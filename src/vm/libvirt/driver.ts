@@ -4,11 +4,11 @@ import { AppError } from "#/domain/errors.ts";
 import type { Log } from "#/lib/log.ts";
 import type { BackupRequest, BackupView, MirrorOptions, PreparedBackup } from "#/vm/backup.ts";
 import { tailOf } from "#/vm/console-log.ts";
+import type { CallOptions, CopyOptions } from "#/vm/call-options.ts";
 import type {
   AgentCommand,
-  CallOptions,
-  CopyOptions,
   DiskStats,
+  Frozen,
   GuestEvent,
   GuestStat,
   GuestSummary,
@@ -28,6 +28,7 @@ import { LibvirtBackups } from "#/vm/libvirt/guest-backups.ts";
 import { GuestDisks } from "#/vm/libvirt/guest-disks.ts";
 import { type Acceleration, probeAcceleration } from "#/vm/libvirt/kvm.ts";
 import type { DomainRef } from "#/vm/libvirt/protocol.ts";
+import { saveMemory } from "#/vm/libvirt/save-memory.ts";
 import { isActiveState, stateOf } from "#/vm/libvirt/states.ts";
 import { parseXml } from "#/vm/libvirt/xml.ts";
 
@@ -163,7 +164,7 @@ export class LibvirtDriver implements HypervisorDriver {
   save(id: string, options: CallOptions = {}): Promise<void> {
     return this.#on(id, "save", async (domain) => {
       const isSaved = async () => (await this.#summary(domain, options)).state === "suspended";
-      const save = () => this.#calls.managedSave(domain, { timeoutMs: this.#config.saveTimeoutMs, ...options });
+      const save = () => saveMemory(this.#calls, domain, { signal: options.signal, timeoutMs: options.timeoutMs ?? this.#config.saveTimeoutMs });
       // Libvirt would wait for half a minute for its end.
       if (await this.#backups.open(domain, options)) throw new AppError("conflict", "views of its disks are open");
       if (!(await isSaved())) await reach(save, isSaved);
@@ -242,7 +243,7 @@ export class LibvirtDriver implements HypervisorDriver {
     return this.#on(id, `have ${command.execute} done in`, (domain) => this.#agent.command(domain, command, options));
   }
 
-  freeze(id: string, options: CallOptions = {}): Promise<number> {
+  freeze(id: string, options: CallOptions = {}): Promise<Frozen> {
     return this.#on(id, "freeze", (domain) => this.#agent.freeze(domain, options));
   }
 

@@ -1,6 +1,7 @@
 import { AppError } from "#/domain/errors.ts";
 import { SECOND_MS } from "#/lib/units.ts";
-import type { AgentCommand, CallOptions } from "#/vm/driver.ts";
+import type { CallOptions } from "#/vm/call-options.ts";
+import type { AgentCommand, Frozen } from "#/vm/driver.ts";
 import type { LibvirtCalls } from "#/vm/libvirt/calls.ts";
 import type { LimitedCall } from "#/vm/libvirt/connection.ts";
 import { ERROR, isLibvirtError, LibvirtError } from "#/vm/libvirt/errors.ts";
@@ -28,19 +29,20 @@ export class GuestAgent {
   }
 
   /** A second freeze is refused by the agent: so it is asked how things are. */
-  async freeze(domain: DomainRef, options: CallOptions): Promise<number> {
-    const count = await this.#within(domain, options, async (limits, seconds) => {
+  async freeze(domain: DomainRef, options: CallOptions): Promise<Frozen> {
+    const frozen = await this.#within(domain, options, async (limits, seconds) => {
+      const sinceMs = performance.now();
       try {
-        return await this.#calls.freeze(domain, limits);
+        return { fileSystems: await this.#calls.freeze(domain, limits), sinceMs };
       } catch (error) {
         if (!(error instanceof LibvirtError)) throw error;
         const status = await this.#calls.agentCommand(domain, JSON.stringify({ execute: "guest-fsfreeze-status" }), seconds, limits).catch(() => "");
         if (!status.includes('"frozen"')) throw error;
-        return 1;
+        return { fileSystems: 1, sinceMs };
       }
     });
     this.#frozen.add(domain.uuid);
-    return count;
+    return frozen;
   }
 
   async thaw(domain: DomainRef, options: CallOptions): Promise<void> {

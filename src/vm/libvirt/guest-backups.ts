@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
+import { LISTED_RANGES_MAX } from "#/lib/ranges.ts";
 import { MINUTE_MS } from "#/lib/units.ts";
 import { createEmpty, map } from "#/tools/qemu-img.ts";
 import type { BackupDisk, BackupRequest, BackupView, ByteRange } from "#/vm/backup.ts";
@@ -128,15 +129,21 @@ export class LibvirtBackups {
   }
 }
 
-/** QEMU tells its bitmap as if what changed were holes (`x-dirty-bitmap` of the nbd driver). */
-async function changedIn(open: OpenBackup, { target, since }: BackupDisk, { signal }: LimitedCall): Promise<ByteRange[] | undefined> {
+/** QEMU tells its bitmap as if what changed were holes (`x-dirty-bitmap` of the nbd driver). Undefined where nobody asked, or there is too much to tell: then it is not asked to the end. */
+async function changedIn(open: OpenBackup, { target, since, changedCountMax = LISTED_RANGES_MAX }: BackupDisk, { signal }: LimitedCall): Promise<ByteRange[] | undefined> {
   if (since === undefined) return undefined;
   const ranges: ByteRange[] = [];
+  const enough = new AbortController();
   const add = ({ startBytes, lengthBytes, data }: { startBytes: number; lengthBytes: number; data: boolean }) => {
-    if (!data) ranges.push({ start: startBytes, end: startBytes + lengthBytes });
+    if (data || ranges.push({ start: startBytes, end: startBytes + lengthBytes }) <= changedCountMax) return;
+    enough.abort();
+    ranges.length = 0;
   };
-  await map(viewNode(open, target, "bitmap"), add, { signal });
-  return ranges;
+  const asked = map(viewNode(open, target, "bitmap"), add, { signal: signal ? AbortSignal.any([signal, enough.signal]) : enough.signal });
+  await asked.catch((error: unknown) => {
+    if (!enough.signal.aborted || signal?.aborted) throw error;
+  });
+  return enough.signal.aborted ? undefined : ranges;
 }
 
 function requireDisk(disks: readonly XmlElement[], target: string): XmlElement {

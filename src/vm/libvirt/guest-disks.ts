@@ -3,16 +3,17 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
 import { SECOND_MS } from "#/lib/units.ts";
-import type { CallOptions, CopyOptions, DiskStats } from "#/vm/driver.ts";
+import type { CallOptions, CopyOptions } from "#/vm/call-options.ts";
+import type { DiskStats } from "#/vm/driver.ts";
 import type { MirrorOptions } from "#/vm/backup.ts";
 import type { GuestDisk } from "#/vm/guest.ts";
-import { type LibvirtCalls, unlessGone } from "#/vm/libvirt/calls.ts";
+import { type LibvirtCalls, unlessGone, unlessMissing } from "#/vm/libvirt/calls.ts";
 import { provideCephSecrets } from "#/vm/libvirt/ceph-secrets.ts";
 import type { LimitedCall } from "#/vm/libvirt/connection.ts";
 import { diskXml, storageKey } from "#/vm/libvirt/disk-xml.ts";
 import { copyDisk, endCopy } from "#/vm/libvirt/disk-copy.ts";
 import { findDisk, isActive, requireLiveDisk } from "#/vm/libvirt/domain-looks.ts";
-import { ERROR, isLibvirtError } from "#/vm/libvirt/errors.ts";
+import { ERROR, isLibvirtError, LibvirtError } from "#/vm/libvirt/errors.ts";
 import { type DomainRef, FLAGS } from "#/vm/libvirt/protocol.ts";
 import { child, parseXml, type XmlElement } from "#/vm/libvirt/xml.ts";
 
@@ -31,14 +32,18 @@ export class GuestDisks {
   }
 
   async attach(domain: DomainRef, disk: GuestDisk, limits: LimitedCall): Promise<void> {
-    await this.#refuseSaved(domain, limits);
     const xml = diskXml({ ...disk, bootOrder: undefined });
-    const [live, config] = await this.#present(domain, disk.target, limits);
-    for (const present of [live, config]) if (present) requireSame(present, xml, disk.target);
-    const flags = (!live && (await isActive(this.#calls, domain, limits)) ? FLAGS.affectLive : 0) | (config ? 0 : FLAGS.affectConfig);
-    if (flags === 0) return;
     await provideCephSecrets(this.#calls, [disk], limits);
-    await this.#calls.attachDevice(domain, xml, flags, limits);
+    const lacking = await this.#lacking(domain, disk.target, xml, limits);
+    if (lacking === 0) return;
+    try {
+      await this.#calls.attachDevice(domain, xml, lacking, limits);
+    } catch (error) {
+      // The guest may have been defined anew with the disk, or started, since it was looked at: by a reboot, for one.
+      const stillLacking = await this.#lacking(domain, disk.target, xml, limits);
+      if (stillLacking === lacking || !(error instanceof LibvirtError)) throw error;
+      if (stillLacking !== 0) await this.#calls.attachDevice(domain, xml, stillLacking, limits);
+    }
   }
 
   /** First from the running guest, which may refuse; then it is still attached in both. */
@@ -47,7 +52,8 @@ export class GuestDisks {
     await this.#detachLive(domain, target, { signal, timeoutMs });
     await this.#refuseSaved(domain, { signal }); // It does not run any more since its memory was saved meanwhile, with the disk.
     const config = await findDisk(this.#calls, domain, "inactive", target, { signal });
-    if (config) await this.#calls.detachDevice(domain, config.source, FLAGS.affectConfig, { signal });
+    // It may have been defined anew without the disk since it was looked at: by a reboot, for one.
+    if (config) await unlessMissing(this.#calls.detachDevice(domain, config.source, FLAGS.affectConfig, { signal }));
   }
 
   async resize(domain: DomainRef, target: string, sizeBytes: number, limits: LimitedCall): Promise<void> {
@@ -106,8 +112,13 @@ export class GuestDisks {
     }
   }
 
-  async #present(domain: DomainRef, target: string, limits: LimitedCall): Promise<[XmlElement | undefined, XmlElement | undefined]> {
-    return Promise.all([findDisk(this.#calls, domain, "live", target, limits), findDisk(this.#calls, domain, "inactive", target, limits)]);
+  /** Which of a domain's descriptions do not have the disk, as flags. `conflict` where one has another in its place, or its memory is saved: it may have been since one last looked. */
+  async #lacking(domain: DomainRef, target: string, xml: string, limits: LimitedCall): Promise<number> {
+    const [live, config] = await Promise.all([findDisk(this.#calls, domain, "live", target, limits), findDisk(this.#calls, domain, "inactive", target, limits)]);
+    for (const present of [live, config]) if (present) requireSame(present, xml, target);
+    const runs = await isActive(this.#calls, domain, limits);
+    if (!runs) await this.#refuseSaved(domain, limits);
+    return (runs && !live ? FLAGS.affectLive : 0) | (config ? 0 : FLAGS.affectConfig);
   }
 
   async #refuseSaved(domain: DomainRef, limits: LimitedCall): Promise<void> {

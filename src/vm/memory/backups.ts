@@ -3,26 +3,16 @@ import { truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BlockNode } from "#/domain/block-node.ts";
 import { AppError } from "#/domain/errors.ts";
+import { LISTED_RANGES_MAX } from "#/lib/ranges.ts";
 import { KiB } from "#/lib/units.ts";
 import { isZero } from "#/lib/zeroes.ts";
 import { convert, info } from "#/tools/qemu-img.ts";
 import { openReader, openWriter } from "#/tools/qemu-nbd.ts";
 import type { BackupDisk, BackupRequest, BackupView, ByteRange, MirrorOptions } from "#/vm/backup.ts";
 import type { GuestDisk } from "#/vm/guest.ts";
-import type { MemoryGuest } from "#/vm/memory/host.ts";
+import type { MemoryGuest, Remembered } from "#/vm/memory/guest.ts";
 
 /** Views, checkpoints and mirrors of the twin's guests, on the real bytes of their disks: nothing writes to these while a call is under way. */
-
-export interface MemoryBackup {
-  readonly name: string;
-  readonly views: readonly BackupView[];
-}
-
-/** What a disk held at an instant. */
-export interface Remembered {
-  readonly node: BlockNode;
-  readonly hashes: readonly string[];
-}
 
 /** As QEMU's dirty bitmaps. */
 const BLOCK_BYTES = 64 * KiB;
@@ -91,7 +81,7 @@ async function viewOf(guest: MemoryGuest, disk: DiskToView, { folder, checkpoint
   await convert(node, view);
   const before = rememberedAt(guest, disk);
   const changed = before && differences(before.hashes, await hashesOf(view), sizeBytes);
-  return { target, node: view, sizeBytes, ...(changed && { changed }), ...(checkpoint !== undefined && { isRemembered: remembers(node) }) };
+  return { target, node: view, sizeBytes, ...(changed && changed.length <= (disk.changedCountMax ?? LISTED_RANGES_MAX) && { changed }), ...(checkpoint !== undefined && { isRemembered: remembers(node) }) };
 }
 
 /** Also where a call that was killed has left one. */

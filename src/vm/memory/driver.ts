@@ -4,11 +4,11 @@ import { throwIfCancelled } from "#/domain/cancel.ts";
 import { AppError } from "#/domain/errors.ts";
 import { SECOND_MS } from "#/lib/units.ts";
 import { convert, info, resize } from "#/tools/qemu-img.ts";
+import type { CallOptions, CopyOptions } from "#/vm/call-options.ts";
 import type {
   AgentCommand,
-  CallOptions,
-  CopyOptions,
   DiskStats,
+  Frozen,
   GuestEvent,
   GuestStat,
   GuestSummary,
@@ -19,7 +19,8 @@ import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
 import type { BackupRequest, BackupView, MirrorOptions, PreparedBackup } from "#/vm/backup.ts";
 import { tailOf } from "#/vm/console-log.ts";
 import { beginBackup, beginMirror, diskOf, endBackup, endMirror, requireUnread, withoutChanges } from "#/vm/memory/backups.ts";
-import { agentConnected, isActive, type MemoryGuest, MemoryHost } from "#/vm/memory/host.ts";
+import type { MemoryGuest } from "#/vm/memory/guest.ts";
+import { agentConnected, isActive, MemoryHost } from "#/vm/memory/host.ts";
 
 /** Limits of the twin, where a call has none of its own. */
 const LIMITS = { agentTimeoutMs: 5 * SECOND_MS, detachTimeoutMs: 5 * SECOND_MS };
@@ -144,7 +145,8 @@ export class MemoryHypervisor implements HypervisorDriver {
       const added = { ...disk, bootOrder: undefined };
       if (guest.live && !has(guest.live, disk.target)) {
         await this.#host.claim(guest, added);
-        guest.live = [...guest.live, added];
+        this.#unsaved(id);
+        if (guest.live) guest.live = [...guest.live, added];
       }
       if (!has(guest.config.disks, disk.target)) guest.config = { ...guest.config, disks: [...guest.config.disks, added] };
     });
@@ -255,11 +257,12 @@ export class MemoryHypervisor implements HypervisorDriver {
     return this.#call("agent", id, options, async () => this.#host.answer(await this.#listeningAgent(id, options), command));
   }
 
-  freeze(id: string, options: CallOptions = {}): Promise<number> {
+  freeze(id: string, options: CallOptions = {}): Promise<Frozen> {
     return this.#call("freeze", id, options, async () => {
       const guest = await this.#listeningAgent(id, options);
+      const sinceMs = performance.now();
       guest.frozen = true;
-      return 1;
+      return { fileSystems: 1, sinceMs };
     });
   }
 

@@ -2,34 +2,9 @@ import { access, appendFile } from "node:fs/promises";
 import { AppError } from "#/domain/errors.ts";
 import { filesOf } from "#/tools/qemu-img.ts";
 import { MiB } from "#/lib/units.ts";
-import type { BlockNode } from "#/domain/block-node.ts";
-import type { MemoryBackup, Remembered } from "#/vm/memory/backups.ts";
+import type { MemoryGuest } from "#/vm/memory/guest.ts";
 import type { AgentCommand, GuestEvent, GuestState, HostFacts } from "#/vm/driver.ts";
-import type { GuestDisk, GuestSpec } from "#/vm/guest.ts";
-
-/** A guest as the twin of a hypervisor keeps it. `live` is the hardware that it runs with; `config` what it starts with next. */
-export interface MemoryGuest {
-  config: GuestSpec;
-  live: readonly GuestDisk[] | undefined;
-  state: GuestState;
-  reason: string;
-  /** How it was when its memory was saved. */
-  saved: "running" | "paused" | undefined;
-  frozen: boolean;
-  bootCount: number;
-  /** Whether its agent answers. */
-  agentHangs: boolean;
-  /** Whether it takes notice of the power button, and of the request to let go of a disk. */
-  listens: boolean;
-  /** Whether it writes faster than its disks are copied. */
-  outruns: boolean;
-  readonly written: Map<string, number>;
-  backup: MemoryBackup | undefined;
-  /** What each disk held at the instant of each checkpoint, by name and target. */
-  readonly checkpoints: Map<string, Map<string, Remembered>>;
-  /** Where the disks are copied to, by target. */
-  readonly mirrors: Map<string, BlockNode>;
-}
+import type { GuestDisk } from "#/vm/guest.ts";
 
 /** What tests have happen around each call: throw, to fail; never resolve, to die. */
 export interface Hooks {

@@ -71,6 +71,7 @@ describe("a server that goes away", () => {
       for (;;) await driver.create(bench.newDisk(MiB));
     });
     await server.resume();
+    await server.endGrace();
     await driver.create(bench.newDisk(MiB));
   });
 
@@ -79,6 +80,7 @@ describe("a server that goes away", () => {
     await server.pause();
     await bench.rejectsWith("pool_unavailable", () => NfsDriver.open(folder, { answerTimeoutMs: ANSWER_MS }));
     await server.resume();
+    await server.endGrace();
     await NfsDriver.open(folder);
   });
 });

@@ -18,6 +18,7 @@ fi
 
 umount -n -l /mnt
 for console in 1 2; do stty -F /dev/tty$console raw -echo -opost; done
+exec 6>/dev/tty1 7>/dev/tty2
 mount -t sysfs sysfs /sys
 for folder in /run /tmp /dev/shm; do mkdir -p $folder && mount -t tmpfs -o size=100%,mode=1777 tmpfs $folder; done
 mkdir -p /run/lock /run/lvm /run/kernel-vm /dev/pts && chmod 755 /run
@@ -27,22 +28,29 @@ folder=$(cat /run/kernel-vm/folder)
 case $folder in
   /tmp/* | /run/* | /dev/shm/*) mkdir -p "$folder" && mount -r -t hostfs -o "$folder" none "$folder" ;;
 esac
+if [ -s /run/kernel-vm/writable ]; then
+  folder=$(cat /run/kernel-vm/writable)
+  mkdir -p "$folder" && mount -t hostfs -o "$folder" none "$folder"
+fi
 ln -sfn /proc/self/fd /dev/fd
 ln -sfn ../proc/self/mounts /etc/mtab
 ip link set lo up 2>/dev/null || busybox ip link set lo up
 busybox hostname kernel-vm
 echo '127.0.0.1 localhost kernel-vm' >/etc/hosts
 # There is no udev here: the LVM tools make the device nodes themselves. Touching memory takes long: they are not to reserve any, nor to
-# look at more devices than there can be volume groups on. 500 terminals of the old kind they would look at each time.
-printf '%s\n' 'activation { udev_sync=0 udev_rules=0 monitoring=0 reserved_memory=0 reserved_stack=0 }' \
+# lock what they have (a filter that fits all of /proc/self/maps), nor to look at more devices than there can be volume groups on. Terminals,
+# eight loop devices that nobody uses and what is said in C.UTF-8 they would look at each time.
+printf '%s\n' 'activation { udev_sync=0 udev_rules=0 monitoring=0 reserved_memory=0 reserved_stack=0 mlock_filter=[":"] }' \
   'devices { use_devicesfile=0 filter=["a|^/dev/loop|", "r|.*|"] md_component_detection=0 multipath_component_detection=0 }' \
   'backup { backup=0 archive=0 }' 'global { use_aio=0 thin_check_executable="" }' >/etc/lvm/lvm.conf
-rm -f /dev/pty* /dev/tty[a-zA-Z]* /dev/vcs*
+rm -rf /dev/pty* /dev/tty?* /dev/vcs* /usr/lib/locale/C.utf8
+mkdir -p /etc/modprobe.d && echo 'options loop max_loop=1' >/etc/modprobe.d/loop.conf
 
 # A command that ends may leave daemons behind, which hold its output open: they are ended, then the two copiers end.
 mkfifo /run/output /run/errors
-cat /run/output >/dev/tty1 & output=$!
-cat /run/errors >/dev/tty2 & errors=$!
+cat /run/output >&6 & output=$!
+cat /run/errors >&7 & errors=$!
+exec 6>&- 7>&-
 /bin/bash /run/kernel-vm/command </dev/null >/run/output 2>/run/errors
 status=$?
 for process in /proc/[0-9]*; do

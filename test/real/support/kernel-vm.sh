@@ -2,11 +2,12 @@
 # Runs a command as root under a Linux kernel of its own, for what the machine's kernel lacks: device-mapper, NFS server and
 # client. The kernel is Debian's user-mode-linux, an ordinary process: it needs neither KVM nor modules.
 #
-#   kernel-vm.sh [-m MEMORY] [-d SIZE]... [-e NAME=VALUE]... [-t SECONDS] [--] COMMAND [ARGUMENT]...
+#   kernel-vm.sh [-m MEMORY] [-d SIZE]... [-e NAME=VALUE]... [-w FOLDER] [-t SECONDS] [--] COMMAND [ARGUMENT]...
 #
 #   -m  memory of the guest, taken from the machine as it is used (1G)
 #   -d  an empty disk: /dev/ubda, /dev/ubdb, … in this order, all of them in $KERNEL_VM_DISKS; a sparse file, gone afterwards
 #   -e  a variable for the command
+#   -w  a folder of this machine that the command may write to, and what it writes stays
 #   -t  the guest is ended after so many seconds (300)
 #
 # The guest sees this machine's files at the same paths through a layer in memory: it may write anywhere, and nothing stays.
@@ -68,12 +69,13 @@ choose_processor() {
   processor=$(processors | shuf -n 1)
 }
 
-memory=1G seconds=300 disks=() variables=()
-while getopts m:d:e:t: option; do
+memory=1G seconds=300 disks=() variables=() writable=
+while getopts m:d:e:w:t: option; do
   case $option in
     m) memory=$OPTARG ;;
     d) disks+=("$OPTARG") ;;
     e) variables+=("$OPTARG") ;;
+    w) writable=$OPTARG ;;
     t) seconds=$OPTARG ;;
     *) fail "see the head of $0" ;;
   esac
@@ -110,6 +112,7 @@ done
   echo
 } >"$run/command"
 printf %s "$PWD" >"$run/folder"
+printf %s "$writable" >"$run/writable"
 
 # Output and errors leave through two consoles of the guest; the kernel's own messages go to a file.
 exec 3> >(exec cat) 4> >(exec cat >&2)

@@ -38,7 +38,7 @@ const processors = new Semaphore(Math.max(1, availableParallelism() - 1));
 async function runTests(file: string, options: KernelVmOptions): Promise<{ status: number | null; output: string }> {
   using _processor = await processors.take();
   const { disks = [], memory = "1G", timeLimitSeconds = 300 } = options;
-  const flags = ["-m", memory, "-t", String(timeLimitSeconds), ...disks.flatMap((size) => ["-d", size])];
+  const flags = ["-m", memory, "-t", String(timeLimitSeconds), ...disks.flatMap((size) => ["-d", size]), ...compileCache()];
   const command = [process.execPath, `--test-reporter=${REPORTER}`, "--test-reporter-destination=stdout", file];
   const child = spawn(SCRIPT, [...flags, "--", ...command], { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
@@ -48,6 +48,12 @@ async function runTests(file: string, options: KernelVmOptions): Promise<{ statu
   const status = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
   process.off("exit", end);
   return { status, output };
+}
+
+/** Compiled code is kept between guests too: Node and Mica start in half the time. */
+function compileCache(): string[] {
+  const folder = process.env["NODE_COMPILE_CACHE"];
+  return folder ? ["-w", folder, "-e", `NODE_COMPILE_CACHE=${folder}`] : [];
 }
 
 function outcomesIn(output: string): Outcome[] {

@@ -4,7 +4,7 @@ import type { Server } from "#/api/server.ts";
 import { type Aggregate, aggregateNotFound, zoneOfAggregate } from "#/domain/aggregate.ts";
 import { AppError } from "#/domain/errors.ts";
 import { IdParams, strict } from "./fields.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 import { preciseTimeView, updatedView } from "./time.ts";
 
 /** A colon would end the zone in `zone:host`. */

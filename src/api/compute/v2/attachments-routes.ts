@@ -6,7 +6,7 @@ import { AppError } from "#/domain/errors.ts";
 import { DeviceTag } from "./block-devices.ts";
 import { Flag, flag, IdParams, strict } from "./fields.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 const VolumeParams = Type.Object({ id: Type.String(), volumeId: Type.String() });
 const ATTACH_2_1 = {

@@ -54,7 +54,12 @@ export function devicesIn(mappings: readonly Mapping[]): BlockDeviceRequest[] {
   return mappings.filter(({ no_device }) => !no_device).map(deviceIn);
 }
 
-/** The same of the old form; with a server's image, or else the first of them to boot from. */
+/** The names of devices that are not to be there, in either form: an image that stands for disks may bring them. */
+export function leftOutIn(mappings: readonly Pick<Mapping, "no_device" | "device_name">[]): string[] {
+  return mappings.filter(({ no_device }) => no_device).flatMap(({ device_name }) => device_name || []);
+}
+
+/** The disks that the old form asks for; with a server's image, or else the first of them to boot from. */
 export function oldDevicesIn(mappings: readonly OldMapping[], { hasImage }: { hasImage: boolean }): BlockDeviceRequest[] {
   return mappings.filter(({ no_device }) => !no_device).map((mapping, index) => oldDeviceIn(mapping, !hasImage && index === 0 ? 0 : undefined));
 }

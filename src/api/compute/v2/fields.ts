@@ -6,8 +6,8 @@ import { AppError } from "#/domain/errors.ts";
 /** Nova has been strict about what it does not know since 2.1. */
 export const strict = <T extends Parameters<typeof Type.Object>[0]>(fields: T) => Type.Object(fields, { additionalProperties: false });
 
-/** Something to see, and nothing that cannot be seen: XML has no place for control characters. */
-export const Name = Type.String({ minLength: 1, maxLength: 255, pattern: "^(?=.*\\P{Z})[^\\p{C}\\p{Zl}\\p{Zp}]+$" });
+/** Begins and ends with something to see, and has nothing that cannot be seen: XML has no place for control characters. nova/api/validation/parameter_types.py `name`. */
+export const Name = Type.String({ minLength: 1, maxLength: 255, pattern: "^(?!\\p{Z})[^\\p{C}\\p{Zl}\\p{Zp}]+(?<!\\p{Z})$" });
 
 /** Clients send flags as booleans or as words. */
 export const Flag = Type.Union([

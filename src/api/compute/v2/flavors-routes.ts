@@ -9,7 +9,7 @@ import { flag, IdKeyParams, IdParams, onePair } from "./fields.ts";
 import { DescribeFlavor, FlavorSpecBody, FlavorSpecsBody, type NewFlavorBody, parseCreateFlavor, TenantAccess } from "./flavors-schema.ts";
 import { flavorPageView, flavorSummaryView, flavorView } from "./flavors-view.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 export function addFlavorRoutes(app: Server, api: ComputeApi): void {
   const { flavors, viewers } = api;

@@ -8,7 +8,7 @@ import { IdParams } from "./fields.ts";
 import { hostId, hypervisorDetailView, hypervisorHostname, hypervisorView, resourcesView } from "./hosts-view.ts";
 import { machineNow } from "./machine.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 const PatternParams = Type.Object({ pattern: Type.String() });
 

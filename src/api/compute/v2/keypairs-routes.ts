@@ -6,7 +6,7 @@ import type { NewKeypair } from "#/app/keypairs.ts";
 import type { Keypair } from "#/domain/keypair.ts";
 import { strict } from "./fields.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 import { preciseTimeView } from "./time.ts";
 
 const NameParams = Type.Object({ name: Type.String() });

@@ -4,7 +4,7 @@ import type { NewServer } from "#/app/server-creation.ts";
 import { type Caller, requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { SchedulerHints } from "#/domain/server-group.ts";
-import { devicesIn, oldDevicesIn } from "./block-devices.ts";
+import { devicesIn, leftOutIn, oldDevicesIn } from "./block-devices.ts";
 import { flag, idIn } from "./fields.ts";
 import type { NewServerBody } from "./servers-schema.ts";
 
@@ -25,6 +25,7 @@ export function newServer(caller: Caller, body: NewServerBody, hints: SchedulerH
     imageId,
     flavorId: idIn(String(body.flavorRef)),
     keyName: body.key_name,
+    adminPassword: body.adminPass,
     userData: userDataIn(body.user_data ?? undefined),
     personality: (body.personality ?? []).map(({ path, contents }) => ({ path, contents: base64In(contents, `Personality content for ${path} cannot be decoded`) })),
     metadata: body.metadata ?? {},
@@ -32,6 +33,7 @@ export function newServer(caller: Caller, body: NewServerBody, hints: SchedulerH
     configDrive: body.config_drive === undefined || body.config_drive === null || body.config_drive === "" ? undefined : flag(body.config_drive),
     availabilityZone: body.availability_zone,
     devices: asked,
+    leftOut: leftOutIn([...(body.block_device_mapping ?? []), ...(body.block_device_mapping_v2 ?? [])]),
     hints,
     network: networkIn(body.networks),
     diskConfig: body["OS-DCF:diskConfig"] ?? "AUTO",

@@ -8,7 +8,7 @@ import { COMPUTE_QUOTA_RESOURCES, UNLIMITED } from "#/domain/quota.ts";
 import { Flag, flag, IdParams } from "./fields.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
 import { absoluteLimitsView, detailsOf, limitsOf, quotaClassView, quotaSetView } from "./quotas-view.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 const Limit = Type.Union([Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1 }), Type.String({ pattern: "^(-1|[0-9]{1,10})$" }), Type.Null()]);
 

@@ -1,11 +1,10 @@
 import { BaseUrls } from "#/api/base-urls.ts";
 import { cinderFault } from "#/api/fault-shapes.ts";
-import { type Microversions, useMicroversions } from "#/api/microversion.ts";
+import { useMicroversions } from "#/api/microversion.ts";
 import { type Server, useFaultShape, useRequestIdHeader } from "#/api/server.ts";
 import type { BlockStorage } from "#/app/block-storage.ts";
 import { type Compute, openCompute } from "#/app/compute.ts";
 import type { AppContext } from "#/app/context.ts";
-import type { Clock } from "#/lib/clock.ts";
 import { addAggregateImageRoutes, addAggregateRoutes } from "./aggregates-routes.ts";
 import { addAttachmentRoutes } from "./attachments-routes.ts";
 import { addExtensionRoutes } from "./extensions.ts";
@@ -21,17 +20,7 @@ import { addServerMetadataRoutes, addServerRoutes, addServerTagRoutes } from "./
 import { addServiceRoutes, addZoneRoutes } from "./services-routes.ts";
 import { addVersionRoutes } from "./versions-routes.ts";
 import { Viewers } from "./viewer.ts";
-
-/** Up to what Nova has in 2026.2. */
-export const MICROVERSIONS: Microversions = { service: "compute", major: 2, min: 1, max: 104, legacyHeader: "X-OpenStack-Nova-API-Version" };
-
-/** What the routes work with. */
-export interface ComputeApi extends Compute {
-  readonly viewers: Viewers;
-  readonly clock: Clock;
-  /** The longest page, and the one of a list without `limit`. */
-  readonly limitMax: number;
-}
+import { type ComputeApi, MICROVERSIONS } from "./compute-api.ts";
 
 /** The Compute API v2.1 under `/compute`, https://docs.openstack.org/api-ref/compute/. */
 export function registerCompute(app: Server, context: AppContext, storage: BlockStorage): Compute {

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from "fastify";
 import type { Static, TSchema } from "typebox";
 import { parserOf } from "#/api/parse.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 /** What an action works with, beside its argument. */
 export interface Call {

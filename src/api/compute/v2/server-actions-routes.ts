@@ -4,7 +4,7 @@ import type { Server } from "#/api/server.ts";
 import { requireRole } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
 import { IdParams, Nothing, strict } from "./fields.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 import { type Action, type Answer, action } from "./server-action.ts";
 import { CHANGES } from "./server-changes-actions.ts";
 import { IMAGES } from "./server-images-actions.ts";

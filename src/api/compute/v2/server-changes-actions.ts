@@ -7,7 +7,7 @@ import { idIn, MetadataPairs, Name, Nothing, strict } from "./fields.ts";
 import { userDataIn } from "./new-server.ts";
 import { type Action, action } from "./server-action.ts";
 import { AccessIpV4, AccessIpV6, Description, DiskConfig, Hostname, Password, Personality, TrustedCertificates, UserData } from "./servers-schema.ts";
-import { rebuiltServerView } from "./servers-view.ts";
+import { passwordView, rebuiltServerView } from "./servers-view.ts";
 
 const Key = Type.Optional(Type.Union([Name, Type.Null()]));
 const ImageRef = Type.String({ minLength: 1, maxLength: 1024 });
@@ -25,7 +25,7 @@ const REBUILD_FIELDS = [
   [90, 104, { hostname: Type.Optional(Hostname) }],
 ] as const;
 
-const Newest = Type.Object({ imageRef: ImageRef, name: Type.Optional(Name), description: Type.Optional(Description), metadata: Type.Optional(MetadataPairs), key_name: Key, user_data: Type.Optional(Type.Union([UserData, Type.Null()])), hostname: Type.Optional(Hostname) });
+const Newest = Type.Object({ imageRef: ImageRef, name: Type.Optional(Name), adminPass: Type.Optional(Password), description: Type.Optional(Description), metadata: Type.Optional(MetadataPairs), key_name: Key, user_data: Type.Optional(Type.Union([UserData, Type.Null()])), hostname: Type.Optional(Hostname) });
 type RebuildBody = Type.Static<typeof Newest>;
 
 const rebuildParsers = new Map<number, (received: unknown) => unknown>();
@@ -65,8 +65,9 @@ export const CHANGES: Readonly<Record<string, Action>> = {
   rebuild: async ({ api, request, serverId }, argument) => {
     const body = parseRebuild(request.microversion, argument);
     await api.serverLimits.refuseBeyond(request.caller, { metadata: body.metadata ?? {}, personality: [] });
-    await api.serverChanges.rebuild(request.caller, serverId, {
+    const password = await api.serverChanges.rebuild(request.caller, serverId, {
       imageId: idIn(body.imageRef),
+      adminPassword: body.adminPass,
       name: body.name,
       description: body.description,
       metadata: body.metadata,
@@ -76,7 +77,7 @@ export const CHANGES: Readonly<Record<string, Action>> = {
       volumesToo: request.microversion >= 93,
     });
     const viewer = api.viewers.of(request);
-    return { status: 202, location: viewer.url("servers", serverId), body: { server: rebuiltServerView(await api.servers.get(request.caller, serverId), viewer) } };
+    return { status: 202, location: viewer.url("servers", serverId), body: { server: { ...rebuiltServerView(await api.servers.get(request.caller, serverId), viewer), ...passwordView(password) } } };
   },
   resize: action(Resize, async ({ api, request, serverId }, { flavorRef }) => {
     await api.serverChanges.resize(request.caller, serverId, idIn(String(flavorRef)));
@@ -85,8 +86,8 @@ export const CHANGES: Readonly<Record<string, Action>> = {
   confirmResize: change("confirmResize", 204),
   revertResize: change("revertResize"),
   rescue: action(Rescue, async ({ api, request, serverId }, body) => {
-    await api.serverChanges.rescue(request.caller, serverId, body?.rescue_image_ref === undefined ? undefined : idIn(body.rescue_image_ref));
-    return { status: 200, body: body?.adminPass === undefined ? {} : { adminPass: body.adminPass } };
+    const imageId = body?.rescue_image_ref === undefined ? undefined : idIn(body.rescue_image_ref);
+    return { status: 200, body: passwordView(await api.serverChanges.rescue(request.caller, serverId, { imageId, adminPassword: body?.adminPass })) };
   }),
   unrescue: change("unrescue"),
   shelve: action(Nothing, async ({ api, request, serverId }) => {

@@ -6,7 +6,7 @@ import { AppError } from "#/domain/errors.ts";
 import { SERVER_GROUP_POLICIES } from "#/domain/server-group.ts";
 import { count, IdParams, Name, strict } from "./fields.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 /** nova/api/openstack/compute/schemas/server_groups.py: one policy in a list before 2.64, soft ones since 2.15. */
 const oldBody = (policies: readonly (typeof SERVER_GROUP_POLICIES)[number][]) =>

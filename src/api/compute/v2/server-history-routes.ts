@@ -5,7 +5,7 @@ import type { ServerActionTable } from "#/db/server-tables.ts";
 import { AppError } from "#/domain/errors.ts";
 import { IdParams } from "./fields.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 import { hostIdOf } from "./servers-view.ts";
 import { preciseTimeView } from "./time.ts";
 import type { Viewer } from "./viewer.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { loadImage, removeImage } from "#/db/images.ts";
+import { loadImage, removeImage, updateImage } from "#/db/images.ts";
 import { snapshotsOfImage } from "#/db/snapshots.ts";
+import { GiB } from "#/lib/units.ts";
 import { deleteImage } from "#/saga/delete-image.ts";
 import { ComputeWorld } from "./test-world.ts";
 
@@ -65,6 +66,57 @@ describe("createImage", () => {
     await world.base.assertAuditClean();
   });
 
+  it("says who asked for it, and takes of the metadata what the Image API takes as properties", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const admin = world.admin;
+    const { image_id: imageId } = await world.expect(202, "POST", `/servers/${id}/action`, { as: admin, body: { createImage: { name: "copy" } } });
+    await world.base.settle();
+    const image = await loadImage(world.base.context.db, imageId);
+    assert.deepEqual([image?.properties["user_id"], image?.properties["owner_id"], image?.visibility], [admin.userId, world.alice.projectId, "shared"]);
+    const many = Object.fromEntries(Array.from({ length: 128 }, (_, n) => [`key${n}`, ""]));
+    const refused = [[403, { status: "queued" }], [403, { os_glance_stage_host: "x" }], [400, { min_ram: "1" }], [400, { id: imageId }], [400, { kernel_id: "none" }], [403, many]] as const;
+    for (const [status, metadata] of refused) {
+      await world.refusal(status, "POST", `/servers/${id}/action`, { body: { createImage: { name: "copy", metadata } } });
+      await world.refusal(status, "POST", `/servers/${id}/action`, { body: { createBackup: { name: "copy", backup_type: "daily", rotation: 1, metadata } } });
+    }
+  });
+
+  it("has no more metadata than a server may have before 2.39", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await world.expect(200, "PUT", `/os-quota-sets/${world.alice.projectId}`, { as: world.admin, body: { quota_set: { metadata_items: 1 } } });
+    for (const body of [{ createImage: { name: "copy", metadata: { a: "", b: "" } } }, { createBackup: { name: "copy", backup_type: "daily", rotation: 1, metadata: { a: "", b: "" } } }]) {
+      assert.match(await world.refusal(403, "POST", `/servers/${id}/action`, { minor: 38, body }), /^Image metadata limit exceeded/);
+      await world.expect(202, "POST", `/servers/${id}/action`, { minor: 39, body });
+      await world.base.settle();
+    }
+    await world.expect(202, "POST", `/servers/${id}/action`, { minor: 38, body: { createImage: { name: "copy", metadata: { a: "" } } } });
+  });
+
+  it("is nobody else's to fill while it waits for its turn, as an image of a volume does here", async (t) => {
+    await using world = await ComputeWorld.open({ enableForceUpload: true });
+    const { id, dataId } = await volumeBacked(world);
+    const { db, hypervisor } = world.base.context;
+    const [begun, goesOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const beginBackup = hypervisor.beginBackup.bind(hypervisor);
+    t.mock.method(hypervisor, "beginBackup", async (...how: Parameters<typeof beginBackup>) => {
+      begun.resolve();
+      await goesOn.promise;
+      return beginBackup(...how);
+    });
+    const { image_id: first } = await world.expect(202, "POST", `/servers/${id}/action`, { body: { createImage: { name: "copy" } } });
+    await begun.promise;
+    const upload = { image_name: "copy", disk_format: "qcow2", container_format: "bare", force: true };
+    const answer = await world.base.expect(202, "POST", `/volumes/${dataId}/action`, { body: { "os-volume_upload_image": upload } });
+    const second = answer["os-volume_upload_image"].image_id;
+    const statuses = async () => Promise.all([first, second].map(async (image) => (await loadImage(db, image))?.status));
+    const meanwhile = await statuses();
+    goesOn.resolve();
+    await world.base.settle();
+    assert.deepEqual([meanwhile, await statuses()], [["saving", "saving"], ["active", "active"]]);
+  });
+
   it("answers as the microversion has it", async () => {
     await using world = await ComputeWorld.open();
     const id = await world.makeServer();
@@ -85,6 +137,16 @@ describe("createImage", () => {
     const strict = await world.makeServer({ imageRef: await world.base.makeImage({ properties: { os_require_quiesce: "yes" } }) });
     assert.match(await world.refusal(409, "POST", `/servers/${strict}/action`, { body: { createImage: { name: "copy" } } }), /^Failed to quiesce instance: /);
     assert.equal((await world.expect(200, "GET", `/servers/${strict}`)).server["OS-EXT-STS:task_state"], null);
+  });
+
+  it("is taken of a locked server too, as a backup is: neither changes it", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await world.expect(202, "POST", `/servers/${id}/action`, { body: { lock: null } });
+    await createImage(world, id);
+    await world.expect(202, "POST", `/servers/${id}/action`, { body: { createBackup: { name: "copy", backup_type: "daily", rotation: 1 } } });
+    await world.base.settle();
+    assert.equal(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { shelve: null } }), `Instance ${id} is locked`);
   });
 
   it("is refused where the only method that the operator allows is not open", async () => {
@@ -109,12 +171,33 @@ describe("createImage", () => {
     });
   }
 
+  it("keeps the form of the image that the server was made of, or last made anew of, when that is deleted", async () => {
+    await using world = await ComputeWorld.open();
+    const { db } = world.base.context;
+    const bases = await Promise.all(["first", "second"].map(() => world.base.makeImage()));
+    for (const [index, base] of bases.entries()) await updateImage(db, base, { disk_format: "ami", container_format: "ami", min_ram_mib: 16 + index, min_disk_gib: 1 });
+    const [first = "", second = ""] = bases;
+    const id = await world.makeServer({ imageRef: first });
+    const formOfCopy = async () => {
+      const copy = await loadImage(db, await createImage(world, id));
+      return [copy?.status, copy?.diskFormat, copy?.containerFormat, copy?.minRamMib, copy?.minDiskGib];
+    };
+    await deleteImageOf(world, first);
+    assert.deepEqual(await formOfCopy(), ["active", "ami", "ami", 16, 1]);
+    await world.expect(202, "POST", `/servers/${id}/action`, { body: { rebuild: { imageRef: second } } });
+    await world.base.settle();
+    await deleteImageOf(world, second);
+    assert.deepEqual(await formOfCopy(), ["active", "ami", "ami", 17, 1]);
+  });
+
   it("of a server of volumes stands for snapshots, boots as they are, and takes them along", async () => {
     await using world = await ComputeWorld.open();
     const { id, dataId } = await volumeBacked(world);
     const imageId = await createImage(world, id);
     const image = await loadImage(world.base.context.db, imageId);
     assert.deepEqual([image?.status, image?.sizeBytes, image?.properties["bdm_v2"], image?.properties["root_device_name"]], ["active", 0, "True", "/dev/vda"]);
+    const ofOldImage = ["image_id", "image_name", "checksum", "container_format", "disk_format", "min_disk", "min_ram", "size"];
+    assert.deepEqual([ofOldImage.filter((name) => name in (image?.properties ?? {})), image?.properties["os_distro"]], [[], "cirros"]);
     const mapping = JSON.parse(image?.properties["block_device_mapping"] ?? "[]");
     const snapshots = await snapshotsOfImage(world.base.context.db, imageId);
     assert.deepEqual(snapshots.map(({ status, name }) => [status, name]), [["available", "snapshot for copy"], ["available", "snapshot for copy"]]);
@@ -130,6 +213,22 @@ describe("createImage", () => {
     await deleteImageOf(world, imageId);
     assert.deepEqual(await snapshotsOfImage(world.base.context.db, imageId), []);
     await world.base.assertAuditClean();
+  });
+
+  it("of a server of volumes boots with what the request names in their place, and without what it does not want", async () => {
+    await using world = await ComputeWorld.open();
+    const { id } = await volumeBacked(world);
+    const imageRef = await createImage(world, id);
+    const disksWith = async (...block_device_mapping_v2: object[]) => {
+      const copy = await world.makeServer({ imageRef, block_device_mapping_v2 });
+      const rows = await world.base.context.db.selectFrom("block_device").selectAll().where("server_id", "=", copy).orderBy("target").execute();
+      return rows.map(({ target, source, size_bytes }) => [target, source, size_bytes / GiB]);
+    };
+    const larger = { device_name: "vdb", source_type: "blank", destination_type: "volume", volume_size: 3, boot_index: -1 };
+    assert.deepEqual(await disksWith(larger), [["vda", "snapshot", 1], ["vdb", "blank", 3]]);
+    assert.deepEqual(await disksWith({ device_name: "/dev/vdb", no_device: true }), [["vda", "snapshot", 1]]);
+    const server = { name: "one", imageRef, flavorRef: "42", networks: "none", block_device_mapping_v2: [{ device_name: "/dev/vda", no_device: true }] };
+    await world.refusal(400, "POST", "/servers", { body: { server } });
   });
 
   it("of all disks takes snapshots of the volumes of the same instant, and a server of it has them all", async () => {
@@ -173,11 +272,29 @@ describe("createBackup", () => {
     };
     for (const name of ["one", "two", "three"]) await backup(name, "daily", 2);
     await backup("week", "weekly", 1);
-    const names = async () => (await world.base.context.db.selectFrom("image").select("name").where("name", "in", ["one", "two", "three", "week", "none"]).orderBy("created_at").execute()).map((image) => image.name);
+    const names = async () => (await world.base.context.db.selectFrom("image").select("name").where("name", "in", ["one", "two", "three", "week", "four", "none"]).orderBy("created_at").execute()).map((image) => image.name);
     assert.deepEqual(await names(), ["two", "three", "week"]);
+    const disguised = { createBackup: { name: "four", backup_type: "daily", rotation: 2, metadata: { backup_type: "weekly", image_type: "snapshot" } } };
+    await world.expect(202, "POST", `/servers/${id}/action`, { body: disguised });
+    await world.base.settle();
+    assert.deepEqual(await names(), ["three", "week", "four"]);
     await backup("none", "daily", 0);
     assert.deepEqual(await names(), ["week"]);
     await world.base.assertAuditClean();
+  });
+
+  it("answers with the image's id from 2.45 on, also where it is not kept; with its address before, only where it is", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const answer = async (rotation: number, minor: number) => {
+      const { statusCode, body, headers } = await act(world, id, { createBackup: { name: "copy", backup_type: "daily", rotation } }, minor);
+      await world.base.settle();
+      return [statusCode, /^\{"image_id":"[0-9a-f-]{36}"\}$/.test(body) || body, headers.location !== undefined];
+    };
+    assert.deepEqual(await answer(0, 45), [202, true, false]);
+    assert.deepEqual(await answer(1, 45), [202, true, false]);
+    assert.deepEqual(await answer(0, 44), [202, "", false]);
+    assert.deepEqual(await answer(1, 44), [202, "", true]);
   });
 
   it("is for servers of images", async () => {

@@ -6,7 +6,7 @@ import { AppError, asAppError } from "#/domain/errors.ts";
 import type { Server as ServerRecord } from "#/app/servers.ts";
 import { POWER_STATES } from "#/domain/server.ts";
 import { IdParams, strict } from "./fields.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 
 /** What else can be asked of one server: its addresses, and what its guest has done. */
 export function addServerPartRoutes(app: Server, api: ComputeApi): void {

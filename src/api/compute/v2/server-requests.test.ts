@@ -8,6 +8,8 @@ const FLAVOR = "42";
 const UNFIT: readonly (readonly [string, object, number, RegExp])[] = [
   ["a name that cannot be printed", { name: "a\u0000b" }, 400, /name/],
   ["a name of spaces", { name: "  " }, 400, /name/],
+  ["a name that begins with a space", { name: " a" }, 400, /name/],
+  ["a name that ends with one", { name: "a b " }, 400, /name/],
   ["a description with a control character", { description: "a\u0001" }, 400, /description/],
   ["an address that is none", { accessIPv4: "999.1.1.1" }, 400, /accessIPv4/],
   ["colons for an address", { accessIPv6: ":::::" }, 400, /accessIPv6/],

@@ -45,6 +45,21 @@ async function worldOf(shelvedOffloadMs: number): Promise<ComputeWorld> {
 }
 
 describe("a shelved server", () => {
+  it("has an image with a name as long as names may be", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer({ name: "n".repeat(255) });
+    await act(world, id, { shelve: null });
+    assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
+    assert.equal((await imagesNamed(world, `${"n".repeat(247)}-shelved`)).length, 1);
+  });
+
+  it("is refused with 403 where its image would have more properties than images have", async () => {
+    await using world = await ComputeWorld.open();
+    const properties = Object.fromEntries(Array.from({ length: 124 }, (_, n) => [`key${n}`, ""]));
+    const id = await world.makeServer({ imageRef: await world.base.makeImage({ properties }) });
+    assert.match(await world.refusal(403, "POST", `/servers/${id}/action`, { body: { shelve: null } }), /allowed image properties/);
+  });
+
   it("is an image of its name, comes back from it with its other disks, and then it is gone", async () => {
     await using world = await ComputeWorld.open();
     const ephemeral = { source_type: "blank", destination_type: "local", boot_index: -1, volume_size: 1 };

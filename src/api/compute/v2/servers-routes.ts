@@ -6,10 +6,10 @@ import { AppError, asAppError } from "#/domain/errors.ts";
 import { flag, IdKeyParams, IdParams, MetadataPairs, onePair, strict } from "./fields.ts";
 import { addressIn, newServer } from "./new-server.ts";
 import { Query } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 import { serverListRequest } from "./servers-filter.ts";
 import { parseCreateServer, parseUpdateServer, Tag, Tags, TAGS_MAX } from "./servers-schema.ts";
-import { changedServerView, createdServerView, serverPageView, serverSummaryView, serverView } from "./servers-view.ts";
+import { changedServerView, createdServerView, passwordView, serverPageView, serverSummaryView, serverView } from "./servers-view.ts";
 
 export function addServerRoutes(app: Server, api: ComputeApi): void {
   const { servers, serverCreation, serverLimits, serverOperations, viewers } = api;
@@ -22,12 +22,12 @@ export function addServerRoutes(app: Server, api: ComputeApi): void {
     const { body, hints } = parseCreateServer(request.microversion, request.body);
     const asked = newServer(caller, body, hints);
     await serverLimits.refuseBeyond(caller, asked);
-    const { servers: made, reservationId } = await serverCreation.create(caller, asked).catch(refuseOverQuota);
+    const { servers: made, reservationId, adminPassword } = await serverCreation.create(caller, asked).catch(refuseOverQuota);
     if (flag(body.return_reservation_id)) return reply.code(202).send({ reservation_id: reservationId });
     const [first] = made;
     if (!first) throw new Error("Broken invariant: a create makes a server");
     const viewer = viewers.of(request);
-    return reply.code(202).header("location", viewer.url("servers", first.id)).send({ server: createdServerView(first, viewer) });
+    return reply.code(202).header("location", viewer.url("servers", first.id)).send({ server: { ...createdServerView(first, viewer), ...passwordView(adminPassword) } });
   });
 
   app.get("/servers/:id", { schema: { params: IdParams } }, async (request) => ({

@@ -31,6 +31,11 @@ export function rebuiltServerView(server: Server, viewer: Viewer): object {
   };
 }
 
+/** What a create, a rebuild and a rescue answer once. */
+export function passwordView(adminPassword: string | undefined): object {
+  return adminPassword === undefined ? {} : { adminPass: adminPassword };
+}
+
 /** What a create answers. */
 export function createdServerView({ id, disk_config }: Server, viewer: Viewer): object {
   return { id, links: viewer.links("servers", id), "OS-DCF:diskConfig": disk_config, security_groups: SECURITY_GROUPS };

@@ -7,7 +7,7 @@ import { AppError } from "#/domain/errors.ts";
 import { Flag, flag, IdParams, strict } from "./fields.ts";
 import { BINARY, serviceView, statusView } from "./hosts-view.ts";
 import { Query, STRICT_QUERIES_SINCE } from "./query.ts";
-import type { ComputeApi } from "./routes.ts";
+import type { ComputeApi } from "./compute-api.ts";
 import { preciseTimeView } from "./time.ts";
 
 const Reason = Type.String({ minLength: 1, maxLength: 255 });

@@ -51,6 +51,11 @@ export class ComputeWorld implements AsyncDisposable {
     this.#dir = dir;
   }
 
+  /** Where hosts keep what servers have beside their disks. */
+  get serversDir(): string {
+    return join(this.#dir, "servers");
+  }
+
   get alice(): Session {
     return this.base.alice;
   }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { Server } from "#/api/server.ts";
-import { type ComputeApi, MICROVERSIONS } from "./routes.ts";
+import { type ComputeApi, MICROVERSIONS } from "./compute-api.ts";
 
 /** The version documents: without a token, as clients read them to find out where to go. */
 export function addVersionRoutes(app: Server, { viewers }: ComputeApi): void {

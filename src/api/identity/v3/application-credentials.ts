@@ -3,7 +3,7 @@ import type { NewApplicationCredential } from "#/app/identity/application-creden
 import { AppError } from "#/domain/errors.ts";
 import { userId } from "#/domain/ids.ts";
 import type { Server } from "#/api/server.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { type ApplicationCredentialBody, CreateApplicationCredential, ListQuery } from "./schema.ts";
 import { applicationCredentialView, linkTo, listOf } from "./view.ts";
 

@@ -2,7 +2,7 @@ import { endpointsOf, REGION, SERVICES } from "#/domain/catalog.ts";
 import { AppError } from "#/domain/errors.ts";
 import type { Server } from "#/api/server.ts";
 import type { BaseUrls } from "#/api/base-urls.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { CatalogFilter, IdPath } from "./schema.ts";
 import { endpointView, linkTo, listOf, type RecordView, regionView, serviceView } from "./view.ts";
 

@@ -3,7 +3,7 @@ import type { Project } from "#/domain/identity.ts";
 import { projectId } from "#/domain/ids.ts";
 import type { Server } from "#/api/server.ts";
 import { filterOf, pageOf } from "./queries.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { CreateProject, IdPath, ListQuery, type ProjectBody, UpdateProject } from "./schema.ts";
 import { projectView } from "./view.ts";
 

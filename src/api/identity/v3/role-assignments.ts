@@ -3,7 +3,7 @@ import type { AssignmentTarget } from "#/domain/identity.ts";
 import { projectId, userId } from "#/domain/ids.ts";
 import type { Server } from "#/api/server.ts";
 import { flag, LIST_MAX } from "./queries.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { RoleAssignmentQuery } from "./schema.ts";
 import { linkTo, listOf, roleAssignmentView, roleView } from "./view.ts";
 

@@ -1,6 +1,6 @@
 import type { Server } from "#/api/server.ts";
 import { filterOf, pageOf } from "./queries.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { CreateRole, IdPath, ListQuery, UpdateRole } from "./schema.ts";
 import { roleView } from "./view.ts";
 

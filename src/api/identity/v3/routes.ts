@@ -12,12 +12,7 @@ import { addRoleRoutes } from "./roles.ts";
 import { addTokenRoutes } from "./tokens.ts";
 import { addUserRoutes } from "./users.ts";
 import { addVersionRoutes } from "./versions.ts";
-
-/** What the routes of Identity work with. */
-export interface IdentityApi {
-  readonly identity: Identity;
-  readonly baseUrls: BaseUrls;
-}
+import type { IdentityApi } from "./identity-api.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

@@ -8,6 +8,7 @@ import type { KyselyPlugin } from "kysely";
 import { openDatabase } from "#/db/database.ts";
 import { HOUR_MS, MINUTE_MS } from "#/lib/units.ts";
 import { ADMIN_PASSWORD, type Session, TestServer } from "../../test-server.ts";
+import { openMemoryDatabase } from "../../../../test/support/memory-database.ts";
 
 const DOMAIN = { id: "default" };
 
@@ -273,7 +274,7 @@ describe("a token", () => {
         return result;
       },
     };
-    await using server = await TestServer.start({ db: (await openDatabase(":memory:")).withPlugin(count) });
+    await using server = await TestServer.start({ db: (await openMemoryDatabase()).withPlugin(count) });
     const { token } = await server.login("ann", "blue");
     queries = 0;
     await server.identity.tokens.check(token);

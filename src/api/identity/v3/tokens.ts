@@ -6,7 +6,7 @@ import type { Subject } from "#/domain/identity.ts";
 import { projectId, userId } from "#/domain/ids.ts";
 import type { Server } from "#/api/server.ts";
 import { flag, LIST_MAX } from "./queries.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { AuthRequest, CatalogQuery, type DomainReference as DomainBody, type UserReference as UserBody } from "./schema.ts";
 import { catalogView, domainView, linkTo, listOf, projectView, tokenView } from "./view.ts";
 

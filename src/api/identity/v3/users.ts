@@ -3,7 +3,7 @@ import type { UserChanges } from "#/app/identity/users.ts";
 import { projectId, userId } from "#/domain/ids.ts";
 import type { Server } from "#/api/server.ts";
 import { filterOf, pageOf } from "./queries.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 import { ChangePassword, CreateUser, IdPath, ListQuery, UpdateUser, type UserBody } from "./schema.ts";
 import { projectView, userView } from "./view.ts";
 

@@ -1,5 +1,5 @@
 import type { Server } from "#/api/server.ts";
-import type { IdentityApi } from "./routes.ts";
+import type { IdentityApi } from "./identity-api.ts";
 
 /** Keystone's last version of the API, of Train (2019); later releases did not change it. */
 const VERSION = { id: "v3.14", status: "stable", updated: "2020-04-07T00:00:00Z" };

@@ -144,6 +144,14 @@ export function requireWritable(name: string): void {
   if (Object.hasOwn(READ_ONLY_ATTRIBUTES, name) || name === "stores") throw new AppError("forbidden", `Attribute '${name}' is read-only.`);
 }
 
+/** Throws `forbidden` or `bad_request` where the property `name` is an attribute of images, reserved, or cannot have the value. */
+export function requireFreeProperty(name: string, value: string): void {
+  requireWritable(name);
+  if (name === "id" || name === "locations" || Object.hasOwn(WRITABLE_ATTRIBUTES, name)) throw new AppError("bad_request", `'${name}' is an attribute of images, and no property.`);
+  requirePropertyName(name);
+  requireValue(name, value);
+}
+
 function compileValue(schema: JsonSchema) {
   return Compile(Type.Object({ value: Type.Unsafe<unknown>(schema) }));
 }

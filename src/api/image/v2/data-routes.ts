@@ -7,7 +7,7 @@ import type { ImageContent } from "#/app/image-data.ts";
 import type { ImageStores } from "#/app/image-stores.ts";
 import { AppError } from "#/domain/errors.ts";
 import { parseRange } from "./range.ts";
-import type { ImagesApi } from "./routes.ts";
+import type { ImagesApi } from "./images-api.ts";
 import { DownloadQuery, ImageParams } from "./schema.ts";
 
 const OCTET_STREAM = "application/octet-stream";

@@ -2,7 +2,7 @@ import type { Server } from "#/api/server.ts";
 import type { ImageStore } from "#/app/image-stores.ts";
 import { requireRole } from "#/domain/caller.ts";
 import { IMAGE_SCHEMA, MEMBER_SCHEMA } from "./attributes.ts";
-import type { ImagesApi } from "./routes.ts";
+import type { ImagesApi } from "./images-api.ts";
 import { StoreParams } from "./schema.ts";
 import { MiB } from "#/lib/units.ts";
 

@@ -5,7 +5,7 @@ import type { Image } from "#/domain/image.ts";
 import { parseListQuery } from "./list-query.ts";
 import { parseNewImage } from "./new-image.ts";
 import { PATCH_MEDIA_TYPES, type PatchDraft, parsePatch, patchDraft } from "./patch.ts";
-import type { ImagesApi } from "./routes.ts";
+import type { ImagesApi } from "./images-api.ts";
 import { ImageParams, TagParams } from "./schema.ts";
 import { imagesView, imageView } from "./view.ts";
 

@@ -1,7 +1,7 @@
 import type { Server } from "#/api/server.ts";
 import { AppError } from "#/domain/errors.ts";
 import { parseLocation } from "./location.ts";
-import type { ImagesApi } from "./routes.ts";
+import type { ImagesApi } from "./images-api.ts";
 import { ImageParams, ImportImage } from "./schema.ts";
 
 /** Other ways to bytes than an upload: locations; and imports, of which none is enabled, and each is refused as Glance refuses what is not. */

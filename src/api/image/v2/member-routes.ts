@@ -1,5 +1,5 @@
 import type { Server } from "#/api/server.ts";
-import type { ImagesApi } from "./routes.ts";
+import type { ImagesApi } from "./images-api.ts";
 import { AddMember, ImageParams, MemberParams, SetMemberStatus } from "./schema.ts";
 import { memberView } from "./view.ts";
 

@@ -16,21 +16,10 @@ import { addDataRoutes } from "./data-routes.ts";
 import { addDiscoveryRoutes } from "./discovery-routes.ts";
 import { addImageRoutes } from "./image-routes.ts";
 import { addImportRoutes } from "./import-routes.ts";
-import type { PageLimits } from "./list-query.ts";
 import { addMemberRoutes } from "./member-routes.ts";
 import { PATCH_MEDIA_TYPES } from "./patch.ts";
 import { addVersionRoutes } from "./versions.ts";
-
-/** What the routes of images work with. */
-export interface ImagesApi {
-  readonly images: Images;
-  readonly members: ImageMembers;
-  readonly data: ImageData;
-  readonly stores: ImageStores;
-  readonly locations: ImageLocations;
-  readonly pages: PageLimits;
-  readonly baseUrls: BaseUrls;
-}
+import type { ImagesApi } from "./images-api.ts";
 
 const PATCH_BYTES_MAX = MiB;
 const PATCH_TIMEOUT_MS = 30 * SECOND_MS;

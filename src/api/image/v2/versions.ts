@@ -1,6 +1,6 @@
 import type { FastifyRequest } from "fastify";
 import type { Server } from "#/api/server.ts";
-import type { ImagesApi } from "./routes.ts";
+import type { ImagesApi } from "./images-api.ts";
 
 /**
  * The versions of a Glance with one store and without an image cache, newest first; 2.8 and 2.10 to 2.14, 2.16 and 2.18 are about

@@ -3,6 +3,7 @@ import { describe, it } from "node:test";
 import type { Session } from "#/api/test-server.ts";
 import { ComputeWorld } from "#/api/compute/v2/test-world.ts";
 import type { ConfigChanges } from "#/api/volume/v3/test-world.ts";
+import { removeImage, updateImage } from "#/db/images.ts";
 import { mountMica } from "./test-world.ts";
 
 async function open(changes: ConfigChanges = {}) {
@@ -99,12 +100,38 @@ describe("GET /mica/v1/servers/ID/captures", () => {
     assert.deepEqual(calls[0].ways[0].methods, { vda: "backup_job", vdb: "backup_job" });
   });
 
+  it("knows the form that the image will have, also when the image that the server was made of is deleted", async () => {
+    await using opened = await open();
+    const { db } = opened.world.base.context;
+    const base = await opened.world.base.makeImage();
+    await updateImage(db, base, { disk_format: "ami", container_format: "ami" });
+    const id = await opened.world.makeServer({ imageRef: base });
+    const becomes = async () => (await opened.explain(id)).calls[0].becomes;
+    assert.equal(await becomes(), "ami");
+    await db.transaction().execute((trx) => removeImage(trx, base));
+    assert.equal(await becomes(), "ami");
+  });
+
   it("says why the call would be refused", async () => {
     await using opened = await open();
     const { id } = await withVolume(opened.world, { os_require_quiesce: "yes" });
     const [image] = (await opened.explain(id)).calls;
     assert.match(image.refusal, /os_require_quiesce/);
     assert.deepEqual(image.ways, []);
+  });
+
+  it("says why an upload of a volume would be refused, as the call does", async () => {
+    await using opened = await open({ enableForceUpload: true });
+    const { world } = opened;
+    const { id, volumeId } = await withVolume(world, { os_require_quiesce: "yes" });
+    const [, , raw] = (await opened.explain(id)).calls;
+    assert.match(raw.refusal, /^Failed to quiesce instance: QEMU guest agent is not enabled/);
+    assert.deepEqual(raw.ways, []);
+    const upload = { image_name: "copy", disk_format: "raw", container_format: "bare", force: true };
+    assert.equal(await world.base.refusal(409, "POST", `/volumes/${volumeId}/action`, { body: { "os-volume_upload_image": upload } }), raw.refusal);
+    assert.equal(await world.base.refusal(409, "POST", "/snapshots", { body: { snapshot: { volume_id: volumeId, force: true } } }), raw.refusal);
+    const { volume } = await world.base.expect(200, "GET", `/volumes/${volumeId}`);
+    assert.equal(volume.status, "in-use");
   });
 
   it("is for members of the server's project", async () => {

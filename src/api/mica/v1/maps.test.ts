@@ -118,6 +118,8 @@ describe("GET /mica/v1/{images,volumes,snapshots}/{id}/extents", () => {
     assert.match(await api.refusal(400, `/volumes/${volume}/extents?offset=${2 * GiB}`), /ends at byte 1073741824/);
     const queued = await world.makeImage({ diskId: null, status: "queued" });
     assert.match(await api.refusal(409, `/images/${queued}/extents`), /no disk that is whole: wait until it is active/);
+    const ofVolumes = await world.makeImage({ diskId: null, status: "active" });
+    assert.match(await api.refusal(409, `/images/${ofVolumes}/extents`), /stands for snapshots of volumes, which have maps/);
   });
 });
 

@@ -2,7 +2,7 @@ import type { Server } from "#/api/server.ts";
 import type { MessageTable } from "#/db/tables.ts";
 import { IdParams } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import { timeView } from "./time.ts";
 import type { Viewer } from "./viewer.ts";
 

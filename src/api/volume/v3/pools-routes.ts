@@ -5,7 +5,7 @@ import { AppError } from "#/domain/errors.ts";
 import { VERSION } from "#/lib/version.ts";
 import { backendOf, hostOf } from "./hosts.ts";
 import { ListQuery } from "./list-query.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import { timeView } from "./time.ts";
 
 /** The filters that a list of pools has, for `GET /resource_filters`. */

@@ -5,7 +5,7 @@ import { AppError } from "#/domain/errors.ts";
 import { requireRole } from "#/domain/caller.ts";
 import { IdParams } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 
 const Limit = Type.Union([Type.Integer({ minimum: -1, maximum: 2 ** 31 - 1 }), Type.String({ pattern: "^(-1|[0-9]{1,9})$" })]);
 

@@ -1,13 +1,12 @@
 import type { FastifyRequest } from "fastify";
 import { cinderFault } from "#/api/fault-shapes.ts";
 import { BaseUrls } from "#/api/base-urls.ts";
-import { type Microversions, useMicroversions } from "#/api/microversion.ts";
+import { useMicroversions } from "#/api/microversion.ts";
 import { type Server, useFaultShape, useRequestIdHeader } from "#/api/server.ts";
 import { type BlockStorage, openBlockStorage } from "#/app/block-storage.ts";
 import type { AppContext } from "#/app/context.ts";
 import { isAdmin } from "#/domain/caller.ts";
 import { AppError } from "#/domain/errors.ts";
-import type { Clock } from "#/lib/clock.ts";
 import { addDiscoveryRoutes } from "./discovery-routes.ts";
 import { addMessageRoutes } from "./messages-routes.ts";
 import { addPoolRoutes } from "./pools-routes.ts";
@@ -19,18 +18,7 @@ import { addVersionRoutes } from "./versions-routes.ts";
 import { Viewers } from "./viewer.ts";
 import { addVolumeActionRoutes } from "./volume-actions-routes.ts";
 import { addVolumeMetadataRoutes, addVolumeRoutes } from "./volumes-routes.ts";
-
-/** Cinder 2024.2 has the same. */
-export const MICROVERSIONS: Microversions = { service: "volume", major: 3, min: 0, max: 71 };
-
-/** What the routes work with. */
-export interface VolumeApi extends BlockStorage {
-  readonly viewers: Viewers;
-  readonly clock: Clock;
-  readonly availabilityZone: string;
-  /** The longest page, and the one of a list without `limit`. */
-  readonly limitMax: number;
-}
+import { MICROVERSIONS, type VolumeApi } from "./volume-api.ts";
 
 /** The Block Storage API v3 under `/volume`, https://docs.openstack.org/api-ref/block-storage/v3/. */
 export async function registerVolumes(app: Server, context: AppContext): Promise<BlockStorage> {

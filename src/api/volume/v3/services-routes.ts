@@ -2,7 +2,7 @@ import type { Server } from "#/api/server.ts";
 import { requireRole } from "#/domain/caller.ts";
 import { ListQuery } from "./list-query.ts";
 import { backendOf, SERVICE_HOST } from "./hosts.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import { timeView } from "./time.ts";
 
 /**

@@ -6,7 +6,7 @@ import { invalidInput } from "#/domain/volume.ts";
 import { either, type Flag, flag, IdKeyParams, IdParams, MetaBody, MetadataBody, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
 import { onePair } from "./metadata.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import { snapshotListRequest } from "./snapshots-filter.ts";
 import { CreateSnapshot, ResetSnapshotStatus, UpdateSnapshot } from "./snapshots-schema.ts";
 import { snapshotDetailView, snapshotPageView, snapshotView } from "./snapshots-view.ts";

@@ -9,7 +9,6 @@ import { type BlockStorage, openBlockStorage } from "#/app/block-storage.ts";
 import type { AppContext } from "#/app/context.ts";
 import { loadConfig } from "#/config/load.ts";
 import type { Config } from "#/config/schema.ts";
-import { openDatabase } from "#/db/database.ts";
 import { insertDisk, setDiskReady } from "#/db/disks.ts";
 import { insertImage } from "#/db/images.ts";
 import { diskId, imageId, operationId, poolName } from "#/domain/ids.ts";
@@ -29,6 +28,7 @@ import { FaultyDriver } from "#/storage/wrap/faulty.ts";
 import { MemoryHypervisor } from "#/vm/memory/driver.ts";
 import { sagaLimits } from "../../../../test/support/saga-limits.ts";
 import { mountVolumes } from "./routes.ts";
+import { openMemoryDatabase } from "../../../../test/support/memory-database.ts";
 
 type Method = "GET" | "POST" | "PUT" | "DELETE";
 
@@ -66,7 +66,7 @@ export class TestWorld implements AsyncDisposable {
   readonly faults: { broken: boolean };
 
   static async open({ quotas, ...changes }: ConfigChanges = {}, { store, limits = {}, base, dir = tmpdir(), mount }: WorldOptions = {}): Promise<TestWorld> {
-    const db = await openDatabase(":memory:");
+    const db = await openMemoryDatabase();
     const { config } = loadConfig({ flags: { dataDir: "/nowhere" }, env: {}, readFile: () => undefined });
     const faults = { broken: false };
     const driver = new FaultyDriver(base ?? new MemoryDriver({ capacityBytes: 100 * GiB, clone: "dependent" }), {

@@ -6,7 +6,7 @@ import { AppError } from "#/domain/errors.ts";
 import { flag, IdKeyParams, IdParams, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
 import { onePair } from "./metadata.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import { CreateVolumeType, ExtraSpecBody, ExtraSpecsBody, ProjectAccess, UpdateVolumeType } from "./types-schema.ts";
 import { volumeTypeDetailView, volumeTypePageView } from "./types-view.ts";
 

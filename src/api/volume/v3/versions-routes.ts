@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Server } from "#/api/server.ts";
-import { MICROVERSIONS, type VolumeApi } from "./routes.ts";
+import { MICROVERSIONS, type VolumeApi } from "./volume-api.ts";
 
 /** The version documents: without a token, as clients read them to find out where to go. */
 export function addVersionRoutes(app: Server, { viewers }: VolumeApi): void {

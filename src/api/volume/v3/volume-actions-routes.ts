@@ -5,7 +5,7 @@ import type { Server } from "#/api/server.ts";
 import type { ImageOfVolume } from "#/app/volume-uploads.ts";
 import { AppError } from "#/domain/errors.ts";
 import { flag, IdParams } from "./fields.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import {
   Extend,
   Nothing,

@@ -6,7 +6,7 @@ import { gibibytesFor } from "#/lib/units.ts";
 import { either, flag, IdKeyParams, IdParams, MetaBody, MetadataBody, named, text } from "./fields.ts";
 import { ListQuery } from "./list-query.ts";
 import { onePair } from "./metadata.ts";
-import type { VolumeApi } from "./routes.ts";
+import type { VolumeApi } from "./volume-api.ts";
 import { volumeListRequest } from "./volumes-filter.ts";
 import { type NewVolumeBody, parseCreateVolume, UpdateVolume } from "./volumes-schema.ts";
 import { volumeDetailView, volumePageView, volumeSummaryView, volumeView } from "./volumes-view.ts";

@@ -8,7 +8,7 @@ import { GiB, KiB, MiB } from "#/lib/units.ts";
 import { cancelled, rejectsWith, writeNode } from "#/storage/contract/bench.ts";
 import { convert, createOverlay } from "#/tools/qemu-img.ts";
 import { openWriter } from "#/tools/qemu-nbd.ts";
-import { mapNode } from "#/transfer/map-node.ts";
+import { mapNode } from "#/storage/map-node.ts";
 
 const root = await mkdtemp(join(tmpdir(), "mica-map-node-"));
 after(() => rm(root, { recursive: true, force: true }));
