@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { fileNode } from "#/domain/block-node.ts";
-import { GiB, MiB } from "#/lib/units.ts";
+import { MiB } from "#/lib/units.ts";
 import { preallocate } from "#/transfer/preallocate.ts";
 
 describe("preallocate()", async () => {
@@ -22,10 +22,23 @@ describe("preallocate()", async () => {
     }
   });
 
-  it("does nothing to what is no file, and fails where there is no room", async () => {
+  it("does nothing to what is no file", async () => {
     assert.equal(await preallocate({ driver: "host_device", filename: "/dev/none" }, MiB), false);
+  });
+
+  it("takes nothing where there is no room for all of it: what others write there goes on", async () => {
     const path = join(dir, "too-large");
-    await writeFile(path, "");
-    await assert.rejects(preallocate(fileNode(path, "raw"), 10 * 1024 * GiB), { code: "pool_full" });
+    await writeFile(path, "bytes");
+    const { blocks } = await stat(path);
+    const { bavail, bsize } = await statfs(dir);
+    await assert.rejects(preallocate(fileNode(path, "raw"), 2 * bavail * bsize), { code: "pool_full", message: /are free/ });
+    assert.equal((await stat(path)).blocks, blocks);
+  });
+
+  it("needs no room for what the disk has already", async () => {
+    const path = join(dir, "whole");
+    await writeFile(path, Buffer.alloc(8 * MiB, 1));
+    assert.equal(await preallocate(fileNode(path, "raw"), 8 * MiB), true);
+    assert.equal((await stat(path)).size, 8 * MiB);
   });
 });

@@ -137,7 +137,7 @@ it("server disks take all their space at once with preallocateImages space, over
   const serverId = await makeServer(world, imageId, row, free);
   const [disk] = (await filesIn(folder)).filter(({ name }) => name.endsWith(".overlay"));
   assert.ok((disk?.allocatedBytes ?? 0) >= free, `${disk?.allocatedBytes} bytes`);
-  await assert.rejects(makeServer(world, imageId, row, 2 * GiB), /No space left|no room/);
+  await assert.rejects(makeServer(world, imageId, row, 2 * GiB), /No space left|are free/);
   assert.equal((await world.run(deleteServer, { serverId })).state, "done");
   await world.sagas.assertAuditClean();
   assert.equal(before.length, 0);
