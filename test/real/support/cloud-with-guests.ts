@@ -24,7 +24,9 @@ export class CloudWithGuests implements AsyncDisposable {
 
   static async start(env: Record<string, string> = {}, { dataDir }: { dataDir?: string } = {}): Promise<CloudWithGuests> {
     const libvirt = await startLibvirt();
-    const host = { MICA_HYPERVISOR_DRIVER: "libvirt", MICA_HYPERVISOR_SOCKET_PATH: libvirt.socketPath, MICA_HYPERVISOR_SHUTDOWN_GRACE_MS: "15000" };
+    const { socketPath } = libvirt;
+    const patience = { MICA_HYPERVISOR_SHUTDOWN_GRACE_MS: "15000" };
+    const host = { MICA_HYPERVISOR_DRIVER: "libvirt", MICA_HYPERVISOR_SOCKET_PATH: socketPath, MICA_HYPERVISOR_VIRT_TYPE: "qemu", ...patience };
     return new CloudWithGuests(await MicaProcess.start({ env: { ...host, ...env }, ...(dataDir && { dataDir }) }), libvirt);
   }
 
