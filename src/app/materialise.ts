@@ -130,7 +130,7 @@ export class Materialise {
 
   /** The plan of an image of a volume. `store`: only into that pool of images, else `not_found`; `pool`: into that one, whatever its roles. */
   async planImage({ volumeId, form, store, pool }: { volumeId: string; form: ImageForm; store?: string | undefined; pool?: PoolName }): Promise<Plan> {
-    const source = await this.#source("volume", volumeId);
+    const source = { ...(await this.#source("volume", volumeId)), mayBeWritten: await this.#isInUse(volumeId) };
     const pools = pool ? [this.#pools.get(pool)] : this.#storesFor(store);
     const target = { kind: "image", virtualSizeBytes: source.virtualSizeBytes, ...(await contentOf(form)) } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));
@@ -175,6 +175,11 @@ export class Materialise {
     return this.#sourceFacts(kind, id, disk);
   }
 
+  /** An upload has any other volume to itself: its status says so. */
+  async #isInUse(volumeId: string): Promise<boolean> {
+    return (await this.#db.selectFrom("volume").select("status").where("id", "=", volumeId).executeTakeFirst())?.status === "in-use";
+  }
+
   async #sourceFacts(kind: SourceFacts["kind"], id: string, disk: Disk): Promise<SourceFacts> {
     const pool = this.#pools.get(disk.pool);
     const stored = await this.#stats.stat(pool, disk);
@@ -190,6 +195,7 @@ export class Materialise {
       ownBytes: stored.allocatedBytes,
       ...(await this.#chain(disk, stored.allocatedBytes)),
       live: kind === "volume",
+      mayBeWritten: kind === "volume",
     };
   }
 

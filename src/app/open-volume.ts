@@ -6,13 +6,14 @@ import { attachmentsOf } from "#/db/block-devices.ts";
 import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findServer } from "#/db/servers.ts";
 import type { VolumeTable } from "#/db/tables.ts";
-import { AppError, asAppError } from "#/domain/errors.ts";
+import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { notFrozen, quiesceWishes, whyNoFreeze } from "#/domain/server-capture.ts";
 import type { CaptureFacts } from "#/planner/capture.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { CaptureServer } from "#/saga/capture-server.ts";
 import type { CapturedDisk } from "#/saga/captured-disk.ts";
+import { unlessAway } from "#/saga/open-in-guest.ts";
 import type { GuestStat } from "#/vm/driver.ts";
 
 /** A volume that a guest has open, which may write to it at any moment. */
@@ -61,8 +62,4 @@ export function standingOf(guest: GuestStat | undefined): CaptureFacts["guest"] 
 
 export function onlyMethod({ captureMethod }: Config["servers"]): CaptureFacts["only"] {
   return captureMethod === "auto" ? undefined : captureMethod;
-}
-
-function unlessAway(error: unknown): undefined {
-  if (asAppError(error)?.code !== "hypervisor_unavailable") throw error;
 }

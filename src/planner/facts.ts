@@ -27,6 +27,8 @@ export interface SourceFacts {
   readonly depth: number;
   /** Its bytes may still change: a volume. Images and snapshots are frozen. */
   readonly live: boolean;
+  /** A guest may write to it while it is read. */
+  readonly mayBeWritten?: boolean | undefined;
   /** Why its bytes can only be read and neither shared nor copied by the storage, where they come out of a guest. */
   readonly readOut?: string | undefined;
   /** Of a server's disk that is to be an image: the image before, where what changed since then is known. */

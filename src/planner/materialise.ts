@@ -2,6 +2,7 @@ import type { DiskFormat } from "#/domain/disk.ts";
 import type { PoolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
 import type { Facts, SourceFacts, TargetFacts } from "#/planner/facts.ts";
+import { isReadFrozen } from "#/planner/freeze-before.ts";
 import { isPrevious, whyNotBuiltOn } from "#/planner/previous-image.ts";
 import type { Capabilities } from "#/storage/driver.ts";
 import { type Plan, type PlanBytes, type PlanStep, STRATEGIES, type Strategy } from "./plan.ts";
@@ -253,11 +254,8 @@ function wordsFor({ format, clusters, stream }: TargetFacts): string {
   return clusters ? `${format} with compressed clusters` : format;
 }
 
-/** What a clone comes to read through must not change; and a volume that is read for a while for another one may be written to meanwhile. */
 function freezeBefore(strategy: Strategy, source: SourceFacts, target: TargetFacts): PlanStep[] {
-  if (!source.live || strategy === "adopt") return [];
-  const isFrozen = strategy === "clone" ? target.can.clone === "dependent" && !source.can.snapshotReadsSource : target.kind === "volume" && source.can.snapshot;
-  return isFrozen ? [{ name: "freeze", description: `Freeze the ${source.kind}'s disk.` }] : [];
+  return source.live && isReadFrozen(strategy, source, target) ? [{ name: "freeze", description: `Freeze the ${source.kind}'s disk.` }] : [];
 }
 
 function stepsOf(strategy: Strategy, source: SourceFacts, target: TargetFacts, fillsCache: boolean): PlanStep[] {

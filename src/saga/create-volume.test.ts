@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { describe, it } from "node:test";
 import type { VolumeSource } from "#/app/materialise.ts";
 import { getDisk } from "#/db/disks.ts";
+import { AppError } from "#/domain/errors.ts";
 import { diskId, poolName } from "#/domain/ids.ts";
 import { createVolume } from "#/saga/create-volume.ts";
 import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
@@ -153,6 +154,28 @@ describe("createVolume", () => {
       await world.assertAuditClean();
       assert.equal((await world.db.selectFrom("disk").select("id").execute()).length, ids); // An overlay stays on what was frozen.
     }
+  });
+
+  it("is of one instant too where a clone breaks, and it is copied", async () => {
+    await using world = await SagaWorld.open({ sagas: SAGAS, clone: "independent" });
+    const live = await world.addVolume({}, content);
+    const volumeId = await world.addVolume();
+    const pool = world.services.pools.get(poolName("fast"));
+    pool.clone = async () => {
+      throw new AppError("not_supported", "the storage forgot how");
+    };
+    const frozen: string[] = [];
+    const snapshot = pool.snapshot.bind(pool);
+    pool.snapshot = async (source, target) => {
+      frozen.push(target.id);
+      return snapshot(source, target);
+    };
+    const context = world.context({ volumeId }, await world.planVolume({ kind: "volume", id: live }, MiB));
+    assert.deepEqual(await runSaga(createVolume, context, new MemoryJournal()), { ended: "done" });
+    assert.deepEqual(frozen, [context.operationId]);
+    await world.settle();
+    await world.assertAuditClean();
+    assert.equal((await world.db.selectFrom("disk").select("id").execute()).length, 2);
   });
 
   it("does not read through its source where that is flattened as soon as it is frozen", async () => {

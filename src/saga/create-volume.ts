@@ -1,15 +1,14 @@
-import { findDisk, getDisk } from "#/db/disks.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
-import { type DiskId, diskId, type OperationId } from "#/domain/ids.ts";
+import { diskId, type OperationId } from "#/domain/ids.ts";
+import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { beginFlatten, flattenBeyondLimit } from "#/saga/flatten-disk.ts";
-import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import { keepSourceShallow, sourceToRead, unfreezeSource } from "#/saga/frozen-source.ts";
 import { makeDisk } from "#/saga/make-disk.ts";
-import { discardTarget, type Materialisation, planOf, sourceDisk } from "#/saga/materialise.ts";
+import { discardTarget, type Materialisation, planOf } from "#/saga/materialise.ts";
 import { noWayBackOnce } from "#/saga/no-way-back.ts";
-import { refuseWhileGuestRuns } from "#/saga/open-in-guest.ts";
 import { tellUser } from "#/saga/tell-user.ts";
 
 export interface CreateVolume {
@@ -32,17 +31,13 @@ export const createVolume: Saga<Context> = {
     },
     {
       name: "freeze",
-      run: freezeLiveSource,
-      undo: unfreezeLiveSource,
+      run: async (context) => void (await sourceToRead(context, planOf(context).strategy, BY_ANYBODY)),
+      undo: unfreezeSource,
     },
     {
       name: "materialise",
       run: materialise,
       undo: (context) => discardTarget(context, targetOf(context)),
-    },
-    {
-      name: "unfreeze",
-      run: async (context) => (movesBytes(context) ? unfreezeLiveSource(context) : undefined),
     },
     {
       name: "publish",
@@ -51,47 +46,12 @@ export const createVolume: Saga<Context> = {
   ]),
 };
 
+/** The source goes on while it is read: its guest may write to it, or another one get it. */
+const BY_ANYBODY = { mayBeWritten: true };
+
 async function materialise(context: Context, scope: StepScope): Promise<void> {
-  const plan = planOf(context);
-  const source = async () => (await frozenSource(context)) ?? (await sourceDisk(context, plan));
-  await makeDisk(context, { plan, target: targetOf(context), source }, scope);
-}
-
-/** What is read for a while is read as it was at one instant: its guest may write to it, or another one get it meanwhile. And a clone that reads through its parent needs one that never changes again. */
-async function freezeLiveSource(context: Context): Promise<void> {
-  const source = isOfVolume(context) ? await sourceDisk(context, planOf(context)) : undefined;
-  if (!source) return;
-  if (needsFreeze(context)) await freezeDisk(context, source, frozenId(context), { kind: "ancestor", id: frozenId(context) });
-  else if (movesBytes(context)) await refuseWhileGuestRuns(context, await getDisk(context.db, source));
-}
-
-async function unfreezeLiveSource(context: Context): Promise<void> {
-  if (!needsFreeze(context)) return;
-  const source = await sourceDisk(context, planOf(context)).catch(() => undefined);
-  await unfreezeDisk(context, source ?? frozenId(context), frozenId(context));
-}
-
-function needsFreeze(context: Context): boolean {
-  const { source, target } = planOf(context);
-  if (!isOfVolume(context)) return false;
-  if (movesBytes(context)) return context.pools.get(source.pool ?? target.pool).can.snapshot;
-  const { can } = context.pools.get(target.pool);
-  return can.clone === "dependent" && !can.snapshotReadsSource;
-}
-
-function isOfVolume(context: Context): boolean {
-  return planOf(context).source.kind === "volume";
-}
-
-function movesBytes(context: Context): boolean {
-  return planOf(context).strategy !== "clone";
-}
-
-/** What was frozen is frozen anew where it is gone: whoever made the source independent meanwhile found nothing yet that reads through it. */
-async function frozenSource(context: Context): Promise<DiskId | undefined> {
-  if (!needsFreeze(context)) return undefined;
-  if (!(await findDisk(context.db, frozenId(context)))) await freezeLiveSource(context);
-  return frozenId(context);
+  const source = (strategy: Plan["strategy"]) => sourceToRead(context, strategy, BY_ANYBODY);
+  await makeDisk(context, { plan: planOf(context), target: targetOf(context), source }, scope);
 }
 
 /** Its user may have written to it. */
@@ -117,7 +77,7 @@ async function show(context: Context): Promise<OperationId[]> {
 async function keepShallow(context: Context): Promise<void> {
   const { id } = targetOf(context);
   if (!planOf(context).flattenAfter) await flattenBeyondLimit(context, id);
-  if (needsFreeze(context)) await flattenBeyondLimit(context, (await sourceDisk(context, planOf(context))) ?? id);
+  await keepSourceShallow(context);
 }
 
 async function markFailed(context: Context, because: Failure): Promise<void> {
@@ -135,11 +95,6 @@ function targetOf(context: Context): Materialisation["target"] {
   const { volumeId } = context.params;
   const { pool, virtualSizeBytes } = planOf(context).target;
   return { id: diskId(volumeId), pool, format: "raw", virtualSizeBytes, holder: { kind: "volume", id: volumeId } };
-}
-
-/** The frozen disk takes the operation's id: a repeat finds it again. */
-function frozenId({ operationId }: Context): DiskId {
-  return diskId(operationId);
 }
 
 function assertCreating(volume: { status: string } | undefined): void {

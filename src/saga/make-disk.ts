@@ -14,7 +14,7 @@ export interface PlannedDisk {
   readonly plan: Plan;
   readonly target: NewDiskRecord;
   /** Undefined only for a blank disk. Asked for when it is needed: the source may have been deleted meanwhile. */
-  source(): Promise<DiskId | undefined>;
+  source(strategy: Plan["strategy"]): Promise<DiskId | undefined>;
 }
 
 /** Makes the disk, and reports how. Repeatable: a target that is whole is left as it is. */
@@ -28,7 +28,7 @@ export async function makeDisk(context: SagaContext<object>, disk: PlannedDisk, 
 }
 
 async function takeWay(context: SagaContext<object>, disk: PlannedDisk, way: Way, scope: StepScope): Promise<void> {
-  const source = way.strategy === "blank" ? undefined : await disk.source();
+  const source = way.strategy === "blank" ? undefined : await disk.source(way.strategy);
   if (source && way.viaCache) return throughCache(context, disk, { ...way, source }, scope);
   await makeTarget(context, disk, { strategy: way.strategy, source }, scope);
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, it } from "node:test";
 import { insertDevice } from "#/db/block-devices.ts";
+import { getDisk } from "#/db/disks.ts";
 import { diskId, poolName } from "#/domain/ids.ts";
 import { MiB } from "#/lib/units.ts";
 import { attachVolume } from "#/saga/attach-volume.ts";
@@ -9,6 +10,7 @@ import { createSnapshot } from "#/saga/create-snapshot.ts";
 import { createVolume } from "#/saga/create-volume.ts";
 import { flattenInBackground } from "#/saga/flatten-disk.ts";
 import { powerServer } from "#/saga/power-server.ts";
+import { uploadVolume } from "#/saga/upload-volume.ts";
 import { type Attachment, assertAttached, reserve } from "../../test/support/attachments.ts";
 import { someContent } from "../../test/support/saga-world.ts";
 import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
@@ -75,6 +77,34 @@ describe("a disk of files that a guest has open", () => {
     assert.deepEqual([refused.state, refused.error_code], ["undone", "conflict"]);
     await world.run(powerServer, { serverId: attached.serverId, action: "os-stop" });
     assert.equal((await copy()).state, "done");
+  });
+
+  it("is read as it lies for an image where its guest is suspended and its pool cannot freeze it under a guest; frozen where that is stopped", async () => {
+    await using world = await ServerWorld.open();
+    const { db, sagas } = world;
+    const attached = await reserve(world);
+    await world.run(attachVolume, attached);
+    const before = await sagas.content(attached.volumeId, MiB);
+    const upload = async () => {
+      const plan = await sagas.planImage(attached.volumeId, { diskFormat: "raw" }, "slow");
+      const params = { volumeId: attached.volumeId, imageId: await sagas.addQueuedImage(), previousStatus: "in-use" };
+      await db.updateTable("volume").set({ status: "uploading" }).where("id", "=", attached.volumeId).execute();
+      const meta = { projectId: "project", userId: null, requestId: null, subject: { kind: "volume", id: attached.volumeId }, plan };
+      const { state } = await sagas.runner.run(await sagas.runner.begin(db, uploadVolume, params, meta));
+      await sagas.settle();
+      assert.deepEqual(await sagas.content(params.imageId, MiB), before);
+      return { state, status: (await sagas.volume(attached.volumeId))?.status };
+    };
+    const parent = async () => (await getDisk(db, diskId(attached.volumeId))).parent;
+    await world.run(powerServer, { serverId: attached.serverId, action: "suspend" });
+    assert.deepEqual([await upload(), await parent()], [{ state: "done", status: "in-use" }, undefined]);
+    await world.run(powerServer, { serverId: attached.serverId, action: "resume" });
+    await assertWritesToItsVolume(world, attached);
+    await world.run(powerServer, { serverId: attached.serverId, action: "os-stop" });
+    assert.deepEqual(await upload(), { state: "done", status: "in-use" });
+    assert.ok(await parent());
+    await world.run(powerServer, { serverId: attached.serverId, action: "os-start" });
+    await assertWritesToItsVolume(world, attached);
   });
 
   it("is not made independent under the guest, and no longer once the guest comes", async () => {

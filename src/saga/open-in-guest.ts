@@ -1,8 +1,8 @@
 import type { Database } from "#/db/database.ts";
 import { findDisk } from "#/db/disks.ts";
 import type { Disk } from "#/domain/disk.ts";
-import { AppError } from "#/domain/errors.ts";
-import { diskId, operationId } from "#/domain/ids.ts";
+import { AppError, asAppError } from "#/domain/errors.ts";
+import { type DiskId, diskId, operationId } from "#/domain/ids.ts";
 import type { SagaContext, SagaServices } from "#/saga/context.ts";
 import type { Pool } from "#/storage/pool.ts";
 
@@ -20,6 +20,19 @@ export async function refuseWhileOpen(services: Pick<SagaServices, "db" | "pools
 export async function refuseWhileGuestRuns(services: Pick<SagaServices, "db" | "hypervisor">, disk: Pick<Disk, "id" | "pool">): Promise<void> {
   const serverId = await serverThatHasOpen(services, disk);
   if (serverId) throw new AppError("conflict", `Server ${serverId} has the disk open, and pool "${disk.pool}" cannot freeze it: stop the server, detach the volume, or make a snapshot of it first.`);
+}
+
+/** Whether a guest has the disk whose memory is saved. Where nobody can say, none. */
+export async function isSuspended({ db, hypervisor }: Pick<SagaServices, "db" | "hypervisor">, id: DiskId): Promise<boolean> {
+  for (const serverId of await serversWith(db, id)) {
+    if ((await hypervisor.stat(serverId).catch(unlessAway))?.state === "suspended") return true;
+  }
+  return false;
+}
+
+/** For answers that do without the hypervisor where it is away. */
+export function unlessAway(error: unknown): undefined {
+  if (asAppError(error)?.code !== "hypervisor_unavailable") throw error;
 }
 
 async function serverThatHasOpen({ db, hypervisor }: Pick<SagaServices, "db" | "hypervisor">, { id }: Pick<Disk, "id">): Promise<string | undefined> {

@@ -15,6 +15,7 @@ import { giveBack, volumeQuota } from "#/domain/quota.ts";
 import { MiB } from "#/lib/units.ts";
 import { MemoryJournal, sagaContract } from "#/saga/engine/contract.ts";
 import { runSaga } from "#/saga/engine/saga.ts";
+import { dropDisk } from "#/saga/drop-disk.ts";
 import { flattenDisk } from "#/saga/flatten-disk.ts";
 import { freezeDisk } from "#/saga/freeze-disk.ts";
 import { hashImage } from "#/saga/hash-image.ts";
@@ -35,6 +36,8 @@ interface Flow {
   readonly store?: string;
   /** The volume reads through another disk. */
   readonly isOverlay?: boolean;
+  /** A server has it that does not run, and may be started meanwhile. */
+  readonly isInUse?: boolean;
 }
 
 const FLOWS: readonly Flow[] = [
@@ -44,19 +47,23 @@ const FLOWS: readonly Flow[] = [
   { name: "a dependent clone in another pool of the same place", strategy: "clone", options: { clone: "dependent" }, store: "near" },
   { name: "an independent clone in another pool of the same place", strategy: "clone", options: { clone: "independent" }, store: "near" },
   { name: "a copy by the storage", strategy: "offload_copy", options: { clone: "dependent", cloneDepthMax: 0 } },
+  { name: "a copy by the storage of what a server has", strategy: "offload_copy", options: { clone: "dependent", cloneDepthMax: 0 }, isInUse: true },
+  { name: "a copy into a pool elsewhere of what a server has", strategy: "stream_convert", options: { clone: "independent" }, store: "slow", isInUse: true },
   { name: "a copy into a pool elsewhere", strategy: "stream_convert", options: {}, store: "slow" },
   { name: "a stream that is compressed", strategy: "stream_convert", options: {}, form: { diskFormat: "raw", stream: "zstd" } },
   { name: "a qcow2 in a compressed stream, staged", strategy: "staged_convert", options: {}, form: { diskFormat: "qcow2", stream: "gzip" } },
 ];
 
-async function uploading({ options, form = { diskFormat: "raw" }, store, isOverlay = false }: Omit<Flow, "name" | "strategy">) {
-  const world = await SagaWorld.open({ ...options, sagas: [hashImage, flattenDisk] });
+async function uploading({ options, form = { diskFormat: "raw" }, store, isOverlay = false, isInUse = false }: Omit<Flow, "name" | "strategy">) {
+  const world = await SagaWorld.open({ ...options, sagas: [dropDisk, hashImage, flattenDisk] });
   const volumeId = await world.addVolume({}, content);
   if (isOverlay) await freezeDisk(world.services, diskId(volumeId), diskId(FROZEN), { kind: "ancestor", id: FROZEN });
+  const previousStatus = isInUse ? "in-use" : "available";
+  await world.db.updateTable("volume").set({ status: previousStatus }).where("id", "=", volumeId).execute();
   const plan = await world.planImage(volumeId, form, store);
   await world.db.updateTable("volume").set({ status: "uploading" }).where("id", "=", volumeId).execute();
   const imageId = await world.addQueuedImage();
-  return { world, volumeId, imageId, plan, context: world.context({ volumeId, imageId, previousStatus: "available" }, plan) };
+  return { world, volumeId, imageId, plan, context: world.context({ volumeId, imageId, previousStatus }, plan) };
 }
 
 for (const flow of FLOWS) {
@@ -144,6 +151,31 @@ it("uploadVolume takes the next way where a clone cannot be made", async () => {
   await world.settle();
   assert.deepEqual(await world.content(imageId, MiB), content);
   await world.assertAuditClean();
+});
+
+it("uploadVolume reads what a server has as it was at one instant, whatever way it takes, and leaves nothing of that", async () => {
+  for (const [clone, disks] of [["dependent", 4], ["independent", 2]] as const) {
+    const { world, volumeId, imageId, plan, context: planned } = await uploading({ options: { clone }, isInUse: true, isOverlay: clone === "dependent" });
+    await using _ = world;
+    assert.equal(plan.strategy, "clone");
+    const context = world.context(planned.params, { ...plan, fallbacks: ["offload_copy"] });
+    const pool = world.services.pools.get(poolName("fast"));
+    const read: string[] = [];
+    const copy = pool.copy.bind(pool);
+    pool.copy = (source, ...rest) => {
+      read.push(source.id);
+      return copy(source, ...rest);
+    };
+    pool.clone = async () => {
+      throw new AppError("not_supported", "the storage forgot how");
+    };
+    assert.equal((await runSaga(uploadVolume, context, new MemoryJournal())).ended, "done");
+    assert.deepEqual(read, [context.operationId]);
+    await world.settle();
+    for (const id of [volumeId, imageId]) assert.deepEqual(await world.content(id, MiB), content);
+    assert.equal((await world.db.selectFrom("disk").select("id").execute()).length, disks); // An overlay stays on what was frozen, and that on what there was.
+    await world.assertAuditClean();
+  }
 });
 
 it("uploadVolume leaves the volume as it was when the image is deleted meanwhile", async () => {

@@ -10,13 +10,15 @@ import { restingStatus } from "#/saga/attached-volume.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
 import { takeFirstThatWorks, waysOf } from "#/saga/fall-back.ts";
-import { beginFlatten, flattenBeyondLimit } from "#/saga/flatten-disk.ts";
+import { beginFlatten } from "#/saga/flatten-disk.ts";
 import { forgetImage, uncountImageVolume } from "#/saga/forget-image.ts";
 import { freezeDisk, unfreezeDisk } from "#/saga/freeze-disk.ts";
+import { keepSourceShallow, sourceToRead, unfreezeSource } from "#/saga/frozen-source.ts";
 import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
 import { isPublished } from "#/saga/image-content.ts";
 import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
 import { noWayBackOnce } from "#/saga/no-way-back.ts";
+import { isSuspended } from "#/saga/open-in-guest.ts";
 import { tellUser } from "#/saga/tell-user.ts";
 
 export interface UploadVolume {
@@ -69,34 +71,39 @@ async function findOwnImage({ db, params }: Context): Promise<void> {
   if (!(await findImage(db, params.imageId))) throw new AppError("gone", "The image was deleted before the volume could be copied into it.");
 }
 
-/**
- * Freezes the volume's bytes where the image is to share them: as its own disk, or, where it is a clone that reads through them, as
- * an ancestor of both.
- */
+/** An image that adopts the volume's bytes gets them frozen as its own disk; others are read of what was frozen for them, where they need that. */
 async function freeze(context: Context): Promise<void> {
-  const frozen = frozenTarget(context);
-  if (!frozen) return;
+  if (isAdopted(context)) return adopt(context);
+  await sourceToRead(context, planOf(context).strategy, await writersOf(context));
+}
+
+async function adopt(context: Context): Promise<void> {
   const source = await liveDisk(context);
-  await freezeDisk(context, source, frozen.id, frozen.holder);
-  if (isAdopted(context)) await context.report({ strategy: "adopt", bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 });
-  await flattenBeyondLimit(context, source);
+  const { id, holder } = targetOf(context);
+  await freezeDisk(context, source, id, holder);
+  await context.report({ strategy: "adopt", bytesRead: 0, bytesWritten: 0, bytesThroughUs: 0, bytesTemporary: 0 });
 }
 
 async function unfreeze(context: Context): Promise<void> {
-  const frozen = frozenTarget(context);
-  if (frozen) await unfreezeDisk(context, (await liveDisk(context).catch(() => undefined)) ?? frozen.id, frozen.id);
+  if (!isAdopted(context)) return unfreezeSource(context);
+  const { id } = targetOf(context);
+  await unfreezeDisk(context, (await liveDisk(context).catch(() => undefined)) ?? id, id);
 }
 
 async function materialise(context: Context, scope: StepScope): Promise<void> {
   if (isAdopted(context)) return;
   const target = targetOf(context);
   if ((await findDisk(context.db, target.id))?.state === "ready") return;
-  const source = (await frozenSource(context)) ?? (await liveDisk(context));
   await takeFirstThatWorks(context, waysOf(planOf(context)), {
     signal: scope.signal,
-    take: ({ strategy }) => take(context, { strategy, source, target }, scope),
+    take: async ({ strategy }) => take(context, { strategy, source: await sourceToRead(context, strategy, await writersOf(context)), target }, scope),
     clear: () => discardTarget(context, target),
   });
+}
+
+/** An ordinary upload has the volume to itself. One that was forced reads what a server has, which may be started meanwhile. Where that is suspended its disks lie still, and not every pool can freeze them. */
+async function writersOf(context: Context): Promise<{ mayBeWritten: boolean }> {
+  return { mayBeWritten: context.params.previousStatus === "in-use" && !(await isSuspended(context, await liveDisk(context))) };
 }
 
 async function take(context: Context, way: Pick<Materialisation, "strategy" | "source" | "target">, scope: StepScope): Promise<void> {
@@ -113,13 +120,14 @@ async function hash(context: Context, scope: StepScope): Promise<void> {
 }
 
 async function publish(context: Context): Promise<void> {
-  const { db, pools, params, runner } = context;
+  const { db, log, pools, params, runner } = context;
   const target = targetOf(context);
   const stored = await pools.get(target.pool).stat(target.id);
   if (!stored) throw new AppError("disk_not_found", `Disk ${target.id} of image ${params.imageId} is not in pool "${target.pool}".`);
   const facts = { size_bytes: stored.sizeBytes, virtual_size_bytes: target.virtualSizeBytes, disk_id: target.id };
   const begun = await db.transaction().execute((trx) => show({ ...context, db: trx }, facts));
   for (const operation of begun) void runner.run(operation);
+  await keepSourceShallow(context).catch((err: unknown) => log.warn({ volume: params.volumeId, err }, "a disk reads through more others than its pool likes"));
 }
 
 /** And begins what was put off so that the image can be used at once: to make it independent of the volume, and to read it all. */
@@ -165,23 +173,6 @@ function movesNothing(context: Context): boolean {
 
 function isAdopted(context: Context): boolean {
   return planOf(context).strategy === "adopt";
-}
-
-/** What is frozen of the volume, for an image that adopts it or is a dependent clone of it. */
-function frozenTarget(context: Context): Pick<Materialisation["target"], "id" | "holder"> | undefined {
-  const { strategy, target } = planOf(context);
-  if (strategy === "adopt") return targetOf(context);
-  const { can } = context.pools.get(target.pool);
-  if (strategy !== "clone" || can.clone !== "dependent" || can.snapshotReadsSource) return undefined;
-  const id = diskId(context.operationId); // A repeat finds it again.
-  return { id, holder: { kind: "ancestor", id } };
-}
-
-/** What was frozen is frozen anew where it is gone: whoever made the volume independent meanwhile found nothing yet that reads through it. */
-async function frozenSource(context: Context): Promise<DiskId | undefined> {
-  const frozen = frozenTarget(context);
-  if (frozen && !(await findDisk(context.db, frozen.id))) await freezeDisk(context, await liveDisk(context), frozen.id, frozen.holder);
-  return frozen?.id;
 }
 
 async function liveDisk(context: Context): Promise<DiskId> {
