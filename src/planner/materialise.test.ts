@@ -28,7 +28,7 @@ const image = (facts: Partial<SourceFacts> = {}): SourceFacts => ({
   live: false,
   ...facts,
 });
-const live = (facts: Partial<SourceFacts> = {}) => image({ kind: "volume", id: "v", live: true, ...facts });
+const live = (facts: Partial<SourceFacts> = {}) => image({ kind: "volume", id: "v", live: true, mayBeWritten: true, ...facts });
 const volume = (facts: Partial<TargetFacts> = {}): TargetFacts => ({
   kind: "volume",
   pool: fast,
@@ -154,6 +154,18 @@ const CASES: readonly Case[] = [
     {
       steps: [
         { name: "freeze", description: "Freeze the volume's disk." },
+        { name: "reserve", description: `Record the disk and reserve its space in pool "fast".` },
+        { name: "copy", description: "Have the storage copy the disk." },
+      ],
+    },
+  ],
+  [
+    "copies a volume into an image without a freeze where nobody writes to it meanwhile",
+    { source: live({ mayBeWritten: false }), target: toImage({ cloneDepthMax: 0 }) },
+    "offload_copy",
+    [["adopt", /./], ["clone", /cloneDepthMax is 0/], ["clone_cached", /./]],
+    {
+      steps: [
         { name: "reserve", description: `Record the disk and reserve its space in pool "fast".` },
         { name: "copy", description: "Have the storage copy the disk." },
       ],
