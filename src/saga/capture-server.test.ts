@@ -122,6 +122,17 @@ describe("captureServer", () => {
     });
   }
 
+  it("reads the disk at rest where its guest has ended by itself before it was its turn", async () => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world);
+    await world.sagas.services.hypervisor.destroy(params.serverId);
+    const { actual } = await world.run(captureServer, params);
+    const { methods, level, because } = JSON.parse(actual ?? "{}").capture;
+    assert.deepEqual([methods, level, because], [{ vda: "cold" }, "crash", "the guest had not shut down by itself"]);
+    await assertImage(world, params, "raw");
+    await assertAsBefore(world, params, "stopped");
+  });
+
   it("takes the next method where one breaks, and says so", async () => {
     await using world = await ServerWorld.open();
     const params = await prepare(world);

@@ -32,11 +32,17 @@ export async function prepareViews(context: Context, methods: Methods, signal: A
     const { mirrorStallMsMax: stallMsMax } = limits.servers;
     await hypervisor.mirrorDisk(params.serverId, disk.target, node, { shallow, signal, onProgress: progress, bytesPerSecondMax, stallMsMax });
   }
-  if (has(methods, "cold")) await hypervisor.save(params.serverId, { signal });
+  if (has(methods, "cold")) await stop(context, signal);
   const shown = by(params, methods, "backup_job");
   const openBackup = shown.length > 0 ? await prepareBackup(context, shown, signal) : undefined;
   await freezeAll(context, methods, prepareFreeze);
   return (signal) => openViews(context, methods, { openBackup, signal });
+}
+
+/** With its memory saved. One that has ended by itself, while the capture waited for its turn, stands still already. */
+async function stop({ hypervisor, params }: Context, signal: AbortSignal): Promise<void> {
+  const state = (await hypervisor.stat(params.serverId))?.state;
+  if (state !== "shutoff" && state !== "crashed") await hypervisor.save(params.serverId, { signal });
 }
 
 async function openViews(context: Context, methods: Methods, { openBackup, signal }: { openBackup: OpenViews | undefined; signal: AbortSignal }): Promise<void> {
