@@ -11,7 +11,7 @@ import { findImage } from "#/db/images.ts";
 import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId, type PoolName, poolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
-import { type CaptureFacts, planCapture } from "#/planner/capture.ts";
+import { type CaptureFacts, knownToSavedMemory, planCapture } from "#/planner/capture.ts";
 import type { CacheFacts, SourceFacts, TargetFacts } from "#/planner/facts.ts";
 import { planBlank, planMaterialise } from "#/planner/materialise.ts";
 import { whyNotMatching } from "#/planner/extra-specs.ts";
@@ -54,6 +54,14 @@ export interface CaptureRequest extends Pick<CaptureFacts, "guest" | "only" | "r
   /** As for `planImage`. */
   readonly store?: string | undefined;
   readonly pool?: PoolName | undefined;
+}
+
+export interface VolumeImageRequest {
+  readonly volumeId: string;
+  readonly form: ImageForm;
+  readonly store?: string | undefined;
+  readonly pool?: PoolName | undefined;
+  readonly isSuspended?: boolean;
 }
 
 /** The drivers that keep disks of a kind; undefined: all. */
@@ -128,9 +136,10 @@ export class Materialise {
     return whyNotMatching(extraSpecs, capabilitiesOf(facts));
   }
 
-  /** The plan of an image of a volume. `store`: only into that pool of images, else `not_found`; `pool`: into that one, whatever its roles. */
-  async planImage({ volumeId, form, store, pool }: { volumeId: string; form: ImageForm; store?: string | undefined; pool?: PoolName }): Promise<Plan> {
-    const source = { ...(await this.#source("volume", volumeId)), mayBeWritten: await this.#isInUse(volumeId) };
+  /** The plan of an image of a volume. `store`: only into that pool of images, else `not_found`; `pool`: into that one, whatever its roles. `isSuspended`: the guest that has it. */
+  async planImage({ volumeId, form, store, pool, isSuspended = false }: VolumeImageRequest): Promise<Plan> {
+    const volume = { ...(await this.#source("volume", volumeId)), mayBeWritten: await this.#isInUse(volumeId) };
+    const source = isSuspended ? knownToSavedMemory(volume) : volume;
     const pools = pool ? [this.#pools.get(pool)] : this.#storesFor(store);
     const target = { kind: "image", virtualSizeBytes: source.virtualSizeBytes, ...(await contentOf(form)) } as const;
     return cheapest(pools.map((pool) => planMaterialise({ source, target: { ...target, ...placeOf(pool), cache: {} } })));

@@ -4,7 +4,7 @@ import { imageFormOf } from "#/app/image-form.ts";
 import { Materialise } from "#/app/materialise.ts";
 import { findOpenVolume, planOpenVolume, type VolumeCapture } from "#/app/open-volume.ts";
 import { Quotas } from "#/app/quotas.ts";
-import { staysInPlace, storeOf } from "#/app/upload-plans.ts";
+import { planAtRest, staysInPlace, storeOf } from "#/app/upload-plans.ts";
 import { Volumes } from "#/app/volumes.ts";
 import type { Database } from "#/db/database.ts";
 import { insertImageVolume } from "#/db/image-volumes.ts";
@@ -136,7 +136,7 @@ export class VolumeUploads {
   /** From a guest that has the volume open its bytes of one instant are captured. */
   async #startAt(caller: Caller, volume: VolumeTable, where: { form: ImageForm; store?: string | undefined; pool?: PoolName }, upload: Omit<Upload, "plan" | "capture">) {
     const open = await findOpenVolume(this.#context, volume);
-    if (!open) return this.#start(caller, volume.id, { ...upload, plan: await this.#materialise.planImage({ volumeId: volume.id, ...where }) });
+    if (!open) return this.#start(caller, volume.id, { ...upload, plan: await planAtRest(this.#context, this.#materialise, volume, where) });
     const capture = await planOpenVolume(this.#context, this.#materialise, open, { volume, where });
     return this.#start(caller, volume.id, { ...upload, plan: capture.plan, capture });
   }

@@ -106,7 +106,7 @@ function planFrozen({ source, target }: CaptureFacts): Plan {
 function seenBy(method: CaptureMethod, { source, guest }: CaptureFacts): SourceFacts {
   switch (method) {
     case "at_rest":
-      return guest === "suspended" ? keptInPlace(source, "the guest's saved memory knows its disk") : source;
+      return guest === "suspended" ? knownToSavedMemory(source) : source;
     case "pool_snapshot":
       return { ...source, live: false, depth: source.depth + (source.can.snapshotReadsSource ? 1 : 0) };
     case "backup_job":
@@ -137,6 +137,11 @@ function whyPoolIsNotAsked(method: CaptureMethod, can: Capabilities): string | u
 }
 
 /** The disk must stay the file that it is. */
+/** The disk of a suspended guest. */
+export function knownToSavedMemory(source: SourceFacts): SourceFacts {
+  return keptInPlace(source, "the guest's saved memory knows its disk");
+}
+
 function keptInPlace(source: SourceFacts, because: string): SourceFacts {
   if (!movesLiveDisk(source.can)) return source;
   return { ...source, can: { ...source.can, snapshot: false, why: { ...source.can.why, snapshot: because } } };

@@ -22,12 +22,18 @@ export async function refuseWhileGuestRuns(services: Pick<SagaServices, "db" | "
   if (serverId) throw new AppError("conflict", `Server ${serverId} has the disk open, and pool "${disk.pool}" cannot freeze it: stop the server, detach the volume, or make a snapshot of it first.`);
 }
 
-/** Whether a guest has the disk whose memory is saved. Where nobody can say, none. */
-export async function isSuspended({ db, hypervisor }: Pick<SagaServices, "db" | "hypervisor">, id: DiskId): Promise<boolean> {
+/** Whether a suspended guest has the disk. Where nobody can say, none. */
+export async function isSuspended({ db, hypervisor }: Pick<SagaServices, "db" | "hypervisor">, id: string): Promise<boolean> {
   for (const serverId of await serversWith(db, id)) {
     if ((await hypervisor.stat(serverId).catch(unlessAway))?.state === "suspended") return true;
   }
   return false;
+}
+
+/** Whether the disk can be frozen neither now, since a suspended guest's saved memory knows where it is, nor otherwise. It lies still as long. */
+export async function staysWithSavedMemory(services: Pick<SagaServices, "db" | "pools" | "hypervisor">, { id, pool: name }: Pick<Disk, "id" | "pool">): Promise<boolean> {
+  const pool = services.pools.get(name);
+  return (renamesBytes(pool) || !pool.can.snapshot) && isSuspended(services, id);
 }
 
 /** For answers that do without the hypervisor where it is away. */

@@ -1,5 +1,5 @@
 import type { Database } from "#/db/database.ts";
-import { findDisk, setDiskHolder } from "#/db/disks.ts";
+import { findDisk, getDisk, setDiskHolder } from "#/db/disks.ts";
 import { dataColumns, findImage, updateImage } from "#/db/images.ts";
 import type { ImageTable } from "#/db/tables.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
@@ -18,7 +18,7 @@ import { beginHashImage, hashImageDisk } from "#/saga/hash-image.ts";
 import { isPublished } from "#/saga/image-content.ts";
 import { discardTarget, fillTarget, type Materialisation, planOf, recordTarget, sourceDisk } from "#/saga/materialise.ts";
 import { noWayBackOnce } from "#/saga/no-way-back.ts";
-import { isSuspended } from "#/saga/open-in-guest.ts";
+import { staysWithSavedMemory } from "#/saga/open-in-guest.ts";
 import { tellUser } from "#/saga/tell-user.ts";
 
 export interface UploadVolume {
@@ -101,9 +101,10 @@ async function materialise(context: Context, scope: StepScope): Promise<void> {
   });
 }
 
-/** An ordinary upload has the volume to itself. One that was forced reads what a server has, which may be started meanwhile. Where that is suspended its disks lie still, and not every pool can freeze them. */
+/** An ordinary upload has the volume to itself. One that was forced reads what a server has, which may be started meanwhile. */
 async function writersOf(context: Context): Promise<{ mayBeWritten: boolean }> {
-  return { mayBeWritten: context.params.previousStatus === "in-use" && !(await isSuspended(context, await liveDisk(context))) };
+  if (context.params.previousStatus !== "in-use") return { mayBeWritten: false };
+  return { mayBeWritten: !(await staysWithSavedMemory(context, await getDisk(context.db, await liveDisk(context)))) };
 }
 
 async function take(context: Context, way: Pick<Materialisation, "strategy" | "source" | "target">, scope: StepScope): Promise<void> {

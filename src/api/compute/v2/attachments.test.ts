@@ -118,3 +118,27 @@ describe("volumes of guests that run", () => {
     await world.base.assertAuditClean();
   });
 });
+
+describe("volumes of guests that do not run", () => {
+  it("are uploaded with force as they are, in every form, and their guests go on with them", async () => {
+    for (const [action, begin] of [["suspend", "resume"], ["os-stop", "os-start"]] as const) {
+      await using world = await ComputeWorld.open({ enableForceUpload: true });
+      const id = await world.makeServer();
+      const volumeId = await world.base.makeVolume();
+      await world.expect(202, "POST", `/servers/${id}/os-volume_attachments`, { body: { volumeAttachment: { volumeId } } });
+      await world.base.settle();
+      await world.expect(202, "POST", `/servers/${id}/action`, { body: { [action]: null } });
+      await world.base.settle();
+      for (const disk_format of ["raw", "qcow2"]) {
+        const upload = { "os-volume_upload_image": { image_name: "copy", force: true, disk_format } };
+        const { "os-volume_upload_image": begun } = await world.base.expect(202, "POST", `/volumes/${volumeId}/action`, { body: upload });
+        await world.base.settle();
+        assert.deepEqual([(await loadImage(world.base.context.db, begun.image_id))?.status, await world.base.status(volumeId)], ["active", "in-use"], `${action}, ${disk_format}`);
+      }
+      await world.expect(202, "POST", `/servers/${id}/action`, { body: { [begin]: null } });
+      await world.base.settle();
+      assert.equal((await world.expect(200, "GET", `/servers/${id}`)).server.status, "ACTIVE");
+      await world.base.assertAuditClean();
+    }
+  });
+});
