@@ -2,7 +2,7 @@ import type { Database } from "#/db/database.ts";
 import { findDisk } from "#/db/disks.ts";
 import type { Disk } from "#/domain/disk.ts";
 import { AppError, asAppError } from "#/domain/errors.ts";
-import { type DiskId, diskId, operationId } from "#/domain/ids.ts";
+import { diskId, operationId } from "#/domain/ids.ts";
 import type { SagaContext, SagaServices } from "#/saga/context.ts";
 import type { Pool } from "#/storage/pool.ts";
 
