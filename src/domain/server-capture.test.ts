@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { GiB } from "#/lib/units.ts";
-import { minDiskGibOf, quiesceWishes, snapshotProperties, whyBeyondQuiesce } from "./server-capture.ts";
+import { GiB, MiB } from "#/lib/units.ts";
+import { mappingOf, minDiskGibOf, quiesceWishes, snapshotProperties, whyBeyondQuiesce } from "./server-capture.ts";
 
 const server = { id: "s", projectId: "p", userId: "u", imageId: "base", properties: {}, rootSizeBytes: 3 * GiB + 1, architecture: "x86_64" };
 
@@ -40,6 +40,19 @@ it("an image of a server inherits what is true of the disk, and nothing that was
 
 it("of a server without an image there is none to name", () => {
   assert.equal("base_image_ref" in snapshotProperties({ ...server, imageId: null }, []), false);
+});
+
+it("what an image stands for has its size in GiB, and swap of the server's own in MiB", () => {
+  const device = { target: "vda", boot_index: null, size_bytes: 2 * GiB, bus: "virtio", kind: "disk", guest_format: null, tag: null, delete_on_termination: 1 };
+  const swap = { ...device, guest_format: "swap", size_bytes: 512 * MiB };
+  const sizes = JSON.parse(mappingOf([{ ...device, snapshotId: "s" }, device, swap, { ...swap, snapshotId: "s", size_bytes: GiB }]));
+  assert.deepEqual(sizes.map(({ volume_size }: { volume_size: number }) => volume_size), [2, 2, 512, 1]);
+});
+
+it("what an image stands for is booted in its order, also where a volume of that was detached", () => {
+  const device = { target: "vda", size_bytes: GiB, bus: "virtio", kind: "disk", guest_format: null, tag: null, delete_on_termination: 1, snapshotId: "s" };
+  const orderOf = (...indexes: (number | null)[]) => JSON.parse(mappingOf(indexes.map((boot_index) => ({ ...device, boot_index })))).map((mapping: { boot_index: number | null }) => mapping.boot_index);
+  assert.deepEqual([orderOf(0, null, 3, 2), orderOf(null, 2)], [[0, null, 2, 1], [null, 1]]);
 });
 
 it("its smallest disk holds the server's, and is no smaller than its image's", () => {

@@ -1,4 +1,4 @@
-import { GiB } from "#/lib/units.ts";
+import { GiB, MiB } from "#/lib/units.ts";
 import { AppError } from "./errors.ts";
 import type { Image } from "./image.ts";
 import { isOn } from "./server.ts";
@@ -84,16 +84,20 @@ export interface MappedDevice {
   readonly volumeType?: string | undefined;
 }
 
-/** The disks that an image stands for, as Nova writes them (nova/objects/block_device.py `get_image_mapping`, nova/block_device.py `snapshot_from_bdm`). */
+/**
+ * The disks that an image stands for, as Nova writes them (nova/objects/block_device.py `get_image_mapping`, nova/block_device.py `snapshot_from_bdm`). A place in the order of booting that is
+ * empty, since its volume was detached, is closed: no server could be made of an image that has it.
+ */
 export function mappingOf(devices: readonly MappedDevice[]): string {
+  const order = [...new Set([0, ...devices.flatMap(({ boot_index }) => boot_index ?? [])])].toSorted((a, b) => a - b);
   return JSON.stringify(
     devices.map((device) => ({
       device_name: `/dev/${device.target}`,
       source_type: device.snapshotId ? "snapshot" : "blank",
       destination_type: device.snapshotId ? "volume" : "local",
       snapshot_id: device.snapshotId ?? null,
-      volume_size: Math.ceil(device.size_bytes / GiB),
-      boot_index: device.boot_index,
+      volume_size: Math.ceil(device.size_bytes / (isLocalSwap(device) ? MiB : GiB)),
+      boot_index: device.boot_index === null ? null : order.indexOf(device.boot_index),
       delete_on_termination: device.delete_on_termination === 1,
       disk_bus: device.bus,
       device_type: device.kind,
@@ -102,4 +106,9 @@ export function mappingOf(devices: readonly MappedDevice[]): string {
       volume_type: device.volumeType ?? null,
     })),
   );
+}
+
+/** Its size is in MiB: `sizeGibOf`. */
+function isLocalSwap({ guest_format: format, snapshotId }: MappedDevice): boolean {
+  return format === "swap" && snapshotId === undefined;
 }

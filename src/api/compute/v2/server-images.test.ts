@@ -231,6 +231,21 @@ describe("createImage", () => {
     await world.refusal(400, "POST", "/servers", { body: { server } });
   });
 
+  it("of a server of volumes boots with blank disks of the server's own as large as they were", async () => {
+    await using world = await ComputeWorld.open();
+    const flavor = { name: "swapping", id: "swapping", vcpus: 1, ram: 192, disk: 1, swap: 64, "OS-FLV-EXT-DATA:ephemeral": 1 };
+    await world.expect(200, "POST", "/flavors", { as: world.admin, body: { flavor } });
+    const root = { boot_index: 0, uuid: await world.base.makeImage(), source_type: "image", destination_type: "volume", volume_size: 1 };
+    const disksOf = async (fields: object) => {
+      const id = await world.makeServer({ flavorRef: "swapping", ...fields });
+      const rows = await world.base.context.db.selectFrom("block_device").selectAll().where("server_id", "=", id).orderBy("target").execute();
+      return { id, disks: rows.map(({ target, guest_format, size_bytes }) => [target, guest_format, size_bytes / GiB]) };
+    };
+    const { id, disks } = await disksOf({ imageRef: "", block_device_mapping_v2: [root] });
+    assert.deepEqual(disks, [["vda", null, 1], ["vdb", null, 1], ["vdc", "swap", 1 / 16]]);
+    assert.deepEqual((await disksOf({ imageRef: await createImage(world, id) })).disks, disks);
+  });
+
   it("of all disks takes snapshots of the volumes of the same instant, and a server of it has them all", async () => {
     await using world = await ComputeWorld.open();
     const data = { boot_index: -1, source_type: "blank", destination_type: "volume", volume_size: 1, tag: "data" };
