@@ -55,7 +55,7 @@ export class ServerOperations {
   async consoleOutput(caller: Caller, id: string, lines?: number): Promise<string> {
     requireRole(caller, "member", "see the console of servers");
     const server = await this.#servers.find(this.#context.db, caller, id);
-    if (server.vm_state === "building") throw refusedInState("os-getConsoleOutput", server);
+    if (["building", "shelved_offloaded"].includes(server.vm_state)) throw refusedInState("os-getConsoleOutput", server); // It is on no host.
     const output = await this.#context.hypervisor.consoleTail(id, CONSOLE_BYTES_MAX);
     if (lines === undefined || lines < 0) return output;
     return lines === 0 ? "" : `${output.replace(/\n$/, "").split("\n").slice(-lines).join("\n")}\n`;

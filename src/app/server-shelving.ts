@@ -68,7 +68,7 @@ export class ServerShelving {
     );
   }
 
-  /** Puts the server on its host again, and starts it. `hasPlace`: the request says where. 409 where its image is gone, or where it is on a host and is told another place. */
+  /** Puts the server on its host again, and starts it. `hasPlace`: the request says where. 409 where its image or its root volume is gone, or where it is on a host and is told another place. */
   async unshelve(caller: Caller, id: string, { hasPlace = false } = {}): Promise<void> {
     requireRole(caller, "member", "shelve servers");
     const before = await this.#parts.servers.findUnlocked(this.#context.db, caller, id);
@@ -111,11 +111,12 @@ export class ServerShelving {
     return { target: root.target, deviceId: root.id, volumeId: null, ways, becomes: { kind: "image", id: image.id }, viewId: randomUUID() };
   }
 
-  /** Null where the server has all of its disks. */
+  /** Null where the server has all of its disks. 409 where it has none to boot from. */
   async #planRoot(server: ServerTable): Promise<RootAnew | null> {
     const { db, config } = this.#context;
     const root = (await devicesOf(db, server.id)).find(({ boot_index }) => boot_index === 0);
-    if (!root || root.volume_id !== null || root.disk_id !== null) return null;
+    if (!root) throw new AppError("conflict", `Instance ${server.id} has nothing to boot from: its root volume was detached. Attach that, or another bootable volume, first.`);
+    if (root.volume_id !== null || root.disk_id !== null) return null;
     const image = await findImage(db, server.shelved_image_id ?? "");
     // nova/exception.py UnshelveException, which Nova's users find as the fault of a server in error.
     if (!image?.disk_id) throw new AppError("conflict", `Unshelve attempted but the image ${server.shelved_image_id} cannot be found.`);

@@ -138,6 +138,8 @@ export class ServerVolumes {
     const taken = new Set(others.map(({ target }) => target));
     if (device && taken.has(targetOf(device))) throw new AppError("bad_request", `The supplied device path (${device}) is in use.`);
     const bus = busOf(JSON.parse(server.image_properties), "disk");
+    // A server that is shelved away may have given up its root volume: it boots from what it is given in its place.
+    const isRoot = volume.bootable === 1 && others.every(({ boot_index }) => boot_index !== 0);
     const row: BlockDeviceTable = {
       id: randomUUID(),
       server_id: server.id,
@@ -150,7 +152,7 @@ export class ServerVolumes {
       target: freeTarget(bus, taken),
       bus,
       kind: "disk",
-      boot_index: null,
+      boot_index: isRoot ? 0 : null,
       guest_format: null,
       tag: tag ?? null,
       delete_on_termination: Number(deleteOnTermination),

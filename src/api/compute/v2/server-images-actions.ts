@@ -15,6 +15,7 @@ export const IMAGES: Readonly<Record<string, Action>> = {
   }),
   createBackup: action(CreateBackup, async (call, { name, metadata = {}, backup_type: type, rotation }) => {
     await requireMetadata(call, metadata);
+    requireFreeProperty("backup_type", type);
     const backup = { type, rotation: Number(rotation) };
     const imageId = await call.api.serverImages.create(call.request.caller, call.serverId, { name, metadata, backup });
     const isKept = backup.rotation > 0;

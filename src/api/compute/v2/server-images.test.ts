@@ -312,6 +312,13 @@ describe("createBackup", () => {
     assert.deepEqual(await answer(1, 44), [202, "", true]);
   });
 
+  it("is of a type that can be kept as it was sent", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    const body = { createBackup: { name: "copy", backup_type: "\ud800", rotation: 1 } };
+    assert.match(await world.refusal(400, "POST", `/servers/${id}/action`, { body }), /not valid Unicode/);
+  });
+
   it("is for servers of images", async () => {
     await using world = await ComputeWorld.open();
     const { id } = await volumeBacked(world);

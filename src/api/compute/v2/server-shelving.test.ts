@@ -109,6 +109,34 @@ describe("a shelved server", () => {
     assert.equal(await statusOf(world, id), "SHELVED_OFFLOADED");
   });
 
+  it("that has given up its root volume comes back only from that, or from another one that boots", async () => {
+    await using world = await ComputeWorld.open();
+    const root = { boot_index: 0, uuid: await world.base.makeImage(), source_type: "image", destination_type: "volume", volume_size: 1 };
+    const id = await world.makeServer({ imageRef: "", block_device_mapping_v2: [root] });
+    const [{ volume_id: rootId } = { volume_id: null }] = await devicesOf(world.base.context.db, id);
+    const attach = async (volumeId: string | null) => {
+      await world.expect(202, "POST", `/servers/${id}/os-volume_attachments`, { body: { volumeAttachment: { volumeId } } });
+      await world.base.settle();
+    };
+    await act(world, id, { shelve: null });
+    await world.expect(202, "DELETE", `/servers/${id}/os-volume_attachments/${rootId}`);
+    await world.base.settle();
+    await attach(await world.base.makeVolume());
+    assert.match(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { unshelve: null } }), /has nothing to boot from/);
+    await attach(rootId);
+    await act(world, id, { unshelve: null });
+    assert.equal(await statusOf(world, id), "ACTIVE");
+    assert.deepEqual((await devicesOf(world.base.context.db, id)).map(({ volume_id, boot_index }) => [volume_id === rootId, boot_index]).toSorted(), [[false, null], [true, 0]]);
+    await world.base.assertAuditClean();
+  });
+
+  it("has no console, as one that is being made has none", async () => {
+    await using world = await ComputeWorld.open();
+    const id = await world.makeServer();
+    await act(world, id, { shelve: null });
+    assert.equal(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { "os-getConsoleOutput": {} } }), `Cannot 'os-getConsoleOutput' instance ${id} while it is in vm_state shelved_offloaded`);
+  });
+
   it("of a volume has no image, keeps its volumes, and leaves at once", async () => {
     await using world = await worldOf(-1);
     const uuid = await world.base.makeImage();
