@@ -2,9 +2,12 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { Materialise } from "#/app/materialise.ts";
 import { insertDevice } from "#/db/block-devices.ts";
+import { getDisk } from "#/db/disks.ts";
 import { updateServer } from "#/db/servers.ts";
+import { updateVolume } from "#/db/volumes.ts";
 import { AppError } from "#/domain/errors.ts";
 import { diskId } from "#/domain/ids.ts";
 import { MiB } from "#/lib/units.ts";
@@ -14,8 +17,9 @@ import type { CapturedDisk } from "#/saga/captured-disk.ts";
 import { SagaRunner } from "#/saga/runner.ts";
 import { SAGAS } from "#/saga/sagas.ts";
 import { detachVolume } from "#/saga/detach-volume.ts";
+import { extendVolume } from "#/saga/extend-volume.ts";
 import { reserve } from "../../test/support/attachments.ts";
-import { someContent } from "../../test/support/saga-world.ts";
+import { PROJECT, someContent } from "../../test/support/saga-world.ts";
 import { newDevice, ServerWorld } from "../../test/support/server-world.ts";
 
 /** A running server with a volume, of which an image that stands for it is queued, or a snapshot alone. */
@@ -109,6 +113,37 @@ describe("volumes of servers", () => {
     assert.deepEqual([(await world.sagas.volume(volumeId))?.status, world.host.get(serverId).backup], ["available", undefined]);
     await world.sagas.assertAuditClean();
   });
+
+  for (const method of ["backup_job", "live_mirror"] as const) {
+    it(`that are extended before it was their turn, or while they are read by ${method}, are captured as large as they were, and grow afterwards`, async () => {
+      await using world = await ServerWorld.open();
+      const { db, sagas, host } = world;
+      const params = await prepare(world, { image: false });
+      const { serverId, volumeId } = params;
+      const disks = params.disks.map((disk) => ({ ...disk, ways: disk.ways.filter(({ capture }) => capture?.method === method) }));
+      const meta = { projectId: PROJECT, userId: null, requestId: null, subject: { kind: "volume", id: volumeId } };
+      await sagas.services.captureSlots.take(serverId, "another", new AbortController().signal);
+      const captured = sagas.runner.run(await sagas.runner.begin(db, captureServer, { ...params, disks }, meta));
+      await updateVolume(db, volumeId, { status: "extending" });
+      const extended = sagas.runner.run(await sagas.runner.begin(db, extendVolume, { volumeId, sizeBytes: 2 * MiB, previousSizeBytes: MiB, previousStatus: "in-use" }, meta));
+      const sizes = new Set<number | undefined>();
+      host.hooks.before = async (call) => {
+        if (call !== "endBackup" && call !== "endMirror") return;
+        await delay(100);
+        sizes.add((await sagas.volume(volumeId))?.size_bytes);
+      };
+      await delay(100);
+      assert.deepEqual([(await sagas.volume(volumeId))?.status, sizes.size], ["extending", 0]);
+      await sagas.services.captureSlots.giveBack(serverId, "another");
+      assert.deepEqual([(await captured).error_message, (await extended).error_message, [...sizes]], [null, null, [MiB]]);
+      const snapshot = await sagas.snapshot(disks[0]?.becomes.id ?? "");
+      assert.deepEqual([snapshot?.status, snapshot?.size_bytes], ["available", MiB]);
+      assert.equal((await getDisk(db, diskId(snapshot?.disk_id ?? ""))).virtualSizeBytes, MiB);
+      const volume = await sagas.volume(volumeId);
+      assert.deepEqual([volume?.status, volume?.size_bytes], ["in-use", 2 * MiB]);
+      assert.equal((await world.sagas.services.hypervisor.diskStats(serverId, "vdb")).sizeBytes, 2 * MiB);
+    });
+  }
 
   it("leave their guest paused whose user asked for that at the very instant", async () => {
     await using world = await ServerWorld.open();

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { attachmentsOf, updateDevice } from "#/db/block-devices.ts";
 import { getDisk, setDiskSize } from "#/db/disks.ts";
 import { addQuotaUsage } from "#/db/quota-usage.ts";
@@ -6,11 +5,12 @@ import type { BlockDeviceTable } from "#/db/server-tables.ts";
 import { findVolume, updateVolume } from "#/db/volumes.ts";
 import type { BlockNode } from "#/domain/block-node.ts";
 import type { Disk } from "#/domain/disk.ts";
-import { AppError, asAppError } from "#/domain/errors.ts";
+import { AppError } from "#/domain/errors.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
 import { volumeQuota } from "#/domain/quota.ts";
-import { HOUR_MS, SECOND_MS } from "#/lib/units.ts";
 import { restingStatus } from "#/saga/attached-volume.ts";
+import { awaitOperation } from "#/saga/await-operation.ts";
+import type { CaptureParams } from "#/saga/captured-disk.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { volumeTypeOf } from "#/saga/delete-snapshot.ts";
 import type { Failure, Saga, StepScope } from "#/saga/engine/saga.ts";
@@ -51,28 +51,16 @@ export const extendVolume: Saga<Context> = {
   ],
 };
 
-/** How often is looked whether the disk is still read, and for how long. */
-const LOOK_MS = SECOND_MS / 2;
-const READ_MS_MAX = 6 * HOUR_MS;
-
-/** While a view of it is read under its guest, for an image or a snapshot, a disk stays as large as it is: that is waited for. */
-async function resize(context: Context, { signal }: StepScope): Promise<void> {
-  const dueMs = performance.now() + READ_MS_MAX;
-  for (let isRead = true; ; await sleep(LOOK_MS, undefined, { signal })) {
-    try {
-      return await resizeNow(context);
-    } catch (error) {
-      const wasRead = isRead;
-      isRead = await isViewed(context);
-      if (!(isRead || wasRead) || asAppError(error)?.code !== "conflict" || performance.now() >= dueMs) throw error;
-    }
-  }
+/** Captures of the volume that were asked for before come first: they are planned for a disk as large as it was, which stays so while it is read under its guest. */
+async function resize(context: Context, scope: StepScope): Promise<void> {
+  for (const capture of await openCaptures(context)) await awaitOperation(context, capture, scope).catch(() => scope.signal.throwIfAborted()); // However it ends.
+  await resizeNow(context);
 }
 
-async function isViewed(context: Context): Promise<boolean> {
-  const device = await runningDevice(context);
-  const views = device && (await context.hypervisor.findBackup(device.server_id));
-  return views?.some(({ target }) => target === device?.target) ?? false;
+/** None begins while the volume is `extending`. */
+async function openCaptures({ db, params }: Context): Promise<string[]> {
+  const rows = await db.selectFrom("operation").select(["id", "params"]).where("ended_at", "is", null).where("saga", "=", "capture-server").execute();
+  return rows.filter((row) => (JSON.parse(row.params) as CaptureParams).disks.some(({ volumeId }) => volumeId === params.volumeId)).map(({ id }) => id);
 }
 
 async function resizeNow(context: Context): Promise<void> {
