@@ -107,6 +107,35 @@ describe("a disk of files that a guest has open", () => {
     await assertWritesToItsVolume(world, attached);
   });
 
+  it("is frozen for an image also where its guest is suspended, in a pool that freezes it where it lies: the server may be resumed meanwhile", async () => {
+    await using world = await ServerWorld.open({ sharesBlocks: true });
+    const { db, sagas } = world;
+    const attached = await reserve(world);
+    await world.run(attachVolume, attached);
+    const before = await sagas.content(attached.volumeId, MiB);
+    await world.run(powerServer, { serverId: attached.serverId, action: "suspend" });
+    const plan = await sagas.planImage(attached.volumeId, { diskFormat: "raw" }, "slow");
+    assert.ok(plan.steps.some(({ name }) => name === "freeze"));
+    const params = { volumeId: attached.volumeId, imageId: await sagas.addQueuedImage(), previousStatus: "in-use" };
+    await db.updateTable("volume").set({ status: "uploading" }).where("id", "=", attached.volumeId).execute();
+    const frozen: string[] = [];
+    const pool = sagas.services.pools.get(poolName("fast"));
+    const snapshot = pool.snapshot.bind(pool);
+    pool.snapshot = async (source, target) => {
+      frozen.push(source.id);
+      const lineage = await snapshot(source, target);
+      await world.run(powerServer, { serverId: attached.serverId, action: "resume" });
+      await assertWritesToItsVolume(world, attached);
+      return lineage;
+    };
+    const meta = { projectId: "project", userId: null, requestId: null, subject: { kind: "volume", id: attached.volumeId }, plan };
+    const ended = await sagas.runner.run(await sagas.runner.begin(db, uploadVolume, params, meta));
+    assert.deepEqual([ended.error_message, frozen], [null, [attached.volumeId]]);
+    await sagas.settle();
+    assert.deepEqual(await sagas.content(params.imageId, MiB), before);
+    await sagas.assertAuditClean();
+  });
+
   it("is not made independent under the guest, and no longer once the guest comes", async () => {
     await using world = await ServerWorld.open();
     const attached = await reserve(world);
