@@ -11,6 +11,7 @@ import { runSaga } from "#/saga/engine/saga.ts";
 import { dropDisk } from "#/saga/drop-disk.ts";
 import { fillCache } from "#/saga/fill-cache.ts";
 import { flattenDisk } from "#/saga/flatten-disk.ts";
+import { prepareFreeze } from "#/saga/freeze-disk.ts";
 import { MiB } from "#/lib/units.ts";
 import { SagaWorld, type SagaWorldOptions, someContent } from "../../test/support/saga-world.ts";
 
@@ -176,6 +177,22 @@ describe("createVolume", () => {
     await world.settle();
     await world.assertAuditClean();
     assert.equal((await world.db.selectFrom("disk").select("id").execute()).length, 2);
+  });
+
+  it("brings a freeze to its end that a crash cut short", async () => {
+    await using world = await SagaWorld.open({ sagas: SAGAS, clone: "independent" });
+    const live = await world.addVolume({}, content);
+    const volumeId = await world.addVolume();
+    const context = world.context({ volumeId }, await world.planVolume({ kind: "volume", id: live }, MiB));
+    const id = diskId(context.operationId);
+    await prepareFreeze(world.services, diskId(live), id, { kind: "ancestor", id });
+    world.services.pools.get(poolName("fast")).clone = async () => {
+      throw new AppError("not_supported", "the storage forgot how");
+    };
+    assert.deepEqual(await runSaga(createVolume, context, new MemoryJournal()), { ended: "done" });
+    assert.deepEqual(await world.content(volumeId, MiB), content);
+    await world.settle();
+    await world.assertAuditClean();
   });
 
   it("does not read through its source where that is flattened as soon as it is frozen", async () => {
