@@ -179,6 +179,35 @@ describe("createVolume", () => {
     assert.equal((await world.db.selectFrom("disk").select("id").execute()).length, 2);
   });
 
+  it("flattens a source that it left deeper than its pool likes", async () => {
+    await using world = await SagaWorld.open({ sagas: SAGAS, cloneDepthMax: 0 });
+    const live = await world.addVolume({}, content);
+    const volumeId = await world.addVolume();
+    const context = world.context({ volumeId }, await world.planVolume({ kind: "volume", id: live }, MiB));
+    assert.deepEqual(await runSaga(createVolume, context, new MemoryJournal()), { ended: "done" });
+    await world.settle();
+    assert.equal((await getDisk(world.db, diskId(live))).parent, undefined);
+    assert.deepEqual(await world.content(live, MiB), content);
+    await world.assertAuditClean();
+  });
+
+  it("leaves nothing of what it froze where it fails", async () => {
+    await using world = await SagaWorld.open({ sagas: SAGAS, clone: "independent" });
+    const live = await world.addVolume({}, content);
+    const volumeId = await world.addVolume();
+    const pool = world.services.pools.get(poolName("fast"));
+    const broken = async () => {
+      throw new AppError("not_supported", "the storage forgot how");
+    };
+    Object.assign(pool, { clone: broken });
+    const plan = await world.planVolume({ kind: "volume", id: live }, MiB);
+    const context = world.context({ volumeId }, { ...plan, fallbacks: ["offload_copy"] });
+    Object.assign(pool, { stat: broken }); // How much room the copy takes is asked before anything reads what was frozen.
+    assert.equal((await runSaga(createVolume, context, new MemoryJournal())).ended, "undone");
+    await world.settle();
+    assert.deepEqual((await world.db.selectFrom("disk").select("id").execute()).map(({ id }) => id), [live]);
+  });
+
   it("brings a freeze to its end that a crash cut short", async () => {
     await using world = await SagaWorld.open({ sagas: SAGAS, clone: "independent" });
     const live = await world.addVolume({}, content);

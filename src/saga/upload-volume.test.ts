@@ -178,6 +178,14 @@ it("uploadVolume reads what a server has as it was at one instant, whatever way 
   }
 });
 
+it("uploadVolume freezes nothing of a volume that it has to itself", async () => {
+  const { world, volumeId, imageId, context } = await uploading({ options: {}, store: "slow" });
+  await using _ = world;
+  world.services.pools.get(poolName("fast")).snapshot = async () => assert.fail("it was frozen");
+  assert.equal((await runSaga(uploadVolume, context, new MemoryJournal())).ended, "done");
+  for (const id of [volumeId, imageId]) assert.deepEqual(await world.content(id, MiB), content);
+});
+
 it("uploadVolume leaves the volume as it was when the image is deleted meanwhile", async () => {
   const { world, volumeId, imageId, context } = await uploading({ options: { clone: "dependent" } });
   await using _ = world;
