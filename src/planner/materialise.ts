@@ -1,8 +1,8 @@
 import type { DiskFormat } from "#/domain/disk.ts";
+import { isReadFrozen } from "#/domain/freeze-before.ts";
 import type { PoolName } from "#/domain/ids.ts";
 import { formatBytes } from "#/lib/units.ts";
 import type { Facts, SourceFacts, TargetFacts } from "#/planner/facts.ts";
-import { isReadFrozen } from "#/planner/freeze-before.ts";
 import { isPrevious, whyNotBuiltOn } from "#/planner/previous-image.ts";
 import type { Capabilities } from "#/storage/driver.ts";
 import { type Plan, type PlanBytes, type PlanStep, STRATEGIES, type Strategy } from "./plan.ts";

@@ -1,6 +1,6 @@
 import { findDisk, getDisk } from "#/db/disks.ts";
+import { isReadFrozen } from "#/domain/freeze-before.ts";
 import { type DiskId, diskId } from "#/domain/ids.ts";
-import { isReadFrozen } from "#/planner/freeze-before.ts";
 import type { Plan } from "#/planner/plan.ts";
 import type { SagaContext } from "#/saga/context.ts";
 import { flattenBeyondLimit } from "#/saga/flatten-disk.ts";
