@@ -82,7 +82,7 @@ export class ServerImages {
     refuseUnlessIn(server, request.backup ? "createBackup" : "createImage");
     const { image, disks, params } = await this.#decide(caller, server, request);
     const operationId = await db.transaction().execute(async (trx) => {
-      await this.#lock(trx, caller, id, request.backup ? "createBackup" : "createImage");
+      await this.#lock(trx, caller, server, request.backup ? "createBackup" : "createImage");
       for (const wanted of disks) await this.#recordSnapshot(trx, caller, { wanted, image });
       await insertServerImage(trx, image, server);
       const [first] = disks;
@@ -148,11 +148,12 @@ export class ServerImages {
     return disks.flatMap(({ device, volume, disk }) => (volume ? [{ ...device, snapshotId: disk.becomes.id, volumeType: types.get(volume.volume_type_id) }] : []));
   }
 
-  async #lock(trx: Database, caller: Caller, id: string, action: ServerAction): Promise<void> {
+  /** How the disks are read was decided for a guest that stands as it did `before`. */
+  async #lock(trx: Database, caller: Caller, { id, vm_state: before }: ServerTable, action: ServerAction): Promise<void> {
     const { clock } = this.#context;
     const server = await this.#parts.servers.find(trx, caller, id);
-    const { from, task } = SERVER_ACTIONS[action];
-    if (!(await changeServerIn(trx, id, { from, changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
+    const { task } = SERVER_ACTIONS[action];
+    if (!(await changeServerIn(trx, id, { from: [before], changes: { task_state: task, updated_at: clock.nowMs() } }))) throw refusedInState(action, server);
     await recordStart(trx, caller, server, { action, nowMs: clock.nowMs() });
   }
 

@@ -139,6 +139,26 @@ describe("createImage", () => {
     assert.equal((await world.expect(200, "GET", `/servers/${strict}`)).server["OS-EXT-STS:task_state"], null);
   });
 
+  it("is refused where the server is started while it is decided how its disk is read", async (t) => {
+    await using world = await ComputeWorld.open();
+    const { hypervisor } = world.base.context;
+    const id = await world.makeServer();
+    const run = async (body: object) => {
+      await world.expect(202, "POST", `/servers/${id}/action`, { body });
+      await world.base.settle();
+    };
+    await run({ "os-stop": null });
+    const stat = hypervisor.stat.bind(hypervisor);
+    const looked = t.mock.method(hypervisor, "stat", async (...how: Parameters<typeof stat>) => {
+      looked.mock.restore();
+      const guest = await stat(...how);
+      await run({ "os-start": null });
+      return guest;
+    });
+    assert.equal(await world.refusal(409, "POST", `/servers/${id}/action`, { body: { createImage: { name: "copy" } } }), `Cannot 'createImage' instance ${id} while it is in vm_state active`);
+    await createImage(world, id);
+  });
+
   it("is taken of a locked server too, as a backup is: neither changes it", async () => {
     await using world = await ComputeWorld.open();
     const id = await world.makeServer();
