@@ -209,11 +209,35 @@ describe("captureServer", () => {
       if (vmState === "active") await hypervisor.pause(params.serverId);
       await updateServer(world.db, params.serverId, { vm_state: "paused" }); // As whoever follows guests says, of a volume's capture.
       const context = world.context(params);
-      await context.report({ capture: { methods: { vda: "backup_job" }, holds: true, stopsGuest: vmState === "active" } });
+      await context.report({ capture: { methods: { vda: "backup_job" }, freezesGuest: vmState === "active", stopsGuest: vmState === "active" } });
       assert.deepEqual(await runSaga(captureServer, context, new MemoryJournal()), { ended: "done" });
       await assertAsBefore(world, params, vmState);
     });
   }
+
+  it("lets a guest go that was frozen when the process ended as soon as its agent is there again", async (t) => {
+    await using world = await ServerWorld.open();
+    const params = await prepare(world);
+    const { hypervisor } = world.sagas.services;
+    const guest = world.host.get(params.serverId);
+    guest.frozen = true;
+    const stat = hypervisor.stat.bind(hypervisor);
+    const away = t.mock.method(hypervisor, "stat", async (...how: Parameters<typeof stat>) => {
+      const found = await stat(...how);
+      return found && { ...found, agentConnected: false };
+    });
+    world.host.hooks.before = (method) => {
+      if (method === "thaw") throw new AppError("agent_unavailable", "the agent starts anew");
+    };
+    const context = world.context(params);
+    await context.report({ capture: { methods: { vda: "backup_job" }, freezesGuest: true } });
+    assert.deepEqual(await runSaga(captureServer, context, new MemoryJournal()), { ended: "done" });
+    assert.ok(guest.frozen);
+    away.mock.restore();
+    delete world.host.hooks.before;
+    await world.sagas.settle();
+    await assertAsBefore(world, params, "active");
+  });
 
   it("fails where a freeze is required and the guest was paused meanwhile", async () => {
     await using world = await ServerWorld.open();

@@ -123,7 +123,7 @@ async function takeTurn(context: Context, scope: StepScope): Promise<void> {
 }
 
 async function takeBy(context: Context, methods: Methods, { signal, progress }: StepScope): Promise<void> {
-  await context.report({ capture: { methods, holds: true } });
+  await context.report({ capture: { methods } });
   const atMs = context.clock.nowMs();
   const open = await prepareViews(context, methods, signal, progress);
   const facts = has(methods, "pool_snapshot", "backup_job", "live_mirror") ? await instant(context, methods, open) : { atMs, ...(await whileStill(context, open)) };
@@ -157,7 +157,7 @@ function wishOf({ params }: Context, methods: Methods): InstantWish {
 async function dropViews(context: Context): Promise<void> {
   const { capture } = context.actual;
   if (!capture) return;
-  if (capture.holds) await letGo(context, wishOf(context, capture.methods));
+  await letGo(context, context.params.serverId);
   await closeViews(context, capture.methods, { all: true, restarts: context.params.runs });
   await forgetCheckpoints(context);
 }

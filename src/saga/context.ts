@@ -108,8 +108,8 @@ export interface Captured {
   readonly freezeMs?: number;
   readonly downtimeMs?: number;
   readonly atMs?: number;
-  /** The guest is being held, or was when the process ended. */
-  readonly holds?: boolean;
+  /** The guest's file systems are frozen for the capture, or were when the process ended: its agent had been told to. */
+  readonly freezesGuest?: boolean;
   /** It stands still for the capture, or did when the process ended: its user has not paused it. */
   readonly stopsGuest?: boolean;
 }

@@ -30,15 +30,14 @@ export async function atOneInstant(context: SagaContext<object>, wish: InstantWi
   return { ...(isRunning && wish.pauses ? await paused(context, wish, work) : await timed(context, work)), level, because: frozen };
 }
 
-/** A guest that was left frozen, or standing still, by a process that ended in the middle goes on. One that its user has paused does not, and was not frozen. */
-export async function letGo(context: SagaContext<object>, { serverId, hasAgent }: InstantWish): Promise<void> {
-  const { hypervisor, actual } = context;
-  const guest = await hypervisor.stat(serverId);
-  const isPaused = guest?.state === "paused" && guest.reason === "user";
+/** A guest that was left frozen, or standing still, by a process that ended in the middle goes on; where its agent is not there just then, as soon as it is. One that its user has paused stays so. */
+export async function letGo(context: SagaContext<object>, serverId: string): Promise<void> {
+  const { freezesGuest = false, stopsGuest = false } = context.actual.capture ?? {};
+  if (!freezesGuest && !stopsGuest) return;
+  const guest = await context.hypervisor.stat(serverId);
   // The server's own state does not tell whose pause it is: whoever follows guests writes down what they see.
-  if (isPaused && actual.capture?.stopsGuest) await goOn(context, serverId);
-  else if (isPaused) return;
-  if (hasAgent && guest?.agentConnected) await thawSurely(context, serverId);
+  if (stopsGuest && guest?.state === "paused" && guest.reason === "user") await goOn(context, serverId);
+  if (freezesGuest && guest && !["shutoff", "crashed"].includes(guest.state)) await thawSurely(context, serverId);
 }
 
 /** Unless its user has asked for a pause meanwhile. */
@@ -51,6 +50,7 @@ async function freeze(context: SagaContext<object>, { serverId, hasAgent }: Inst
   if (guest?.state !== "running") return "the guest was paused: its agent could not freeze its file systems";
   if (!hasAgent) return "its image does not say hw_qemu_guest_agent=yes";
   if (!guest.agentConnected) return "the agent in the guest is not there";
+  await note(context, { freezesGuest: true });
   try {
     return await context.hypervisor.freeze(serverId, { timeoutMs: context.limits.servers.freezeMsMax });
   } catch (error) {
@@ -71,7 +71,7 @@ async function whileFrozen(context: SagaContext<object>, { serverId }: InstantWi
 }
 
 async function paused(context: SagaContext<object>, { serverId }: InstantWish, work: (signal: AbortSignal) => Promise<void>) {
-  await noteStop(context, true);
+  await note(context, { stopsGuest: true });
   const startedMs = performance.now();
   let [facts, downtimeMs]: [Pick<Captured, "atMs">, number] = [{}, 0];
   try {
@@ -80,14 +80,14 @@ async function paused(context: SagaContext<object>, { serverId }: InstantWish, w
   } finally {
     await goOn(context, serverId);
     downtimeMs = Math.ceil(performance.now() - startedMs);
-    await noteStop(context, false);
+    await note(context, { stopsGuest: false });
   }
   return { ...facts, downtimeMs };
 }
 
 /** For whoever goes on after a crash. */
-async function noteStop({ actual, report }: SagaContext<object>, stopsGuest: boolean): Promise<void> {
-  if (actual.capture) await report({ capture: { ...actual.capture, stopsGuest } });
+async function note({ actual, report }: SagaContext<object>, holding: Pick<Captured, "freezesGuest" | "stopsGuest">): Promise<void> {
+  if (actual.capture) await report({ capture: { ...actual.capture, ...holding } });
 }
 
 /** The guest must not wait longer than its operator allows. */
