@@ -16,6 +16,8 @@ export const FINDING_KINDS = {
   orphan_snapshot: "Delete the snapshot: nobody but its image made use of it.",
   orphan_disk: "Report it: a disk without a holder is a defect. Its bytes are safe to remove.",
   dangling_record: "Delete the record: its bytes are gone.",
+  lost_guest: "Reboot the server hard: its guest is defined anew. Its disks are there.",
+  wrong_status: "Nothing is lost: set the volume's status to what is so (openstack volume set --state in-use --attached, or --state available --detached).",
   broken_chain: "Restore the parent's file from a backup; the disk cannot be read without it.",
   unfinished: "Restart the service: it takes up what is unfinished. If it stays, report it.",
   stuck_operation: "Read the operation's error (`mica operations show`), mend the cause; it is tried again every minute.",

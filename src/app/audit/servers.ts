@@ -34,7 +34,7 @@ async function auditGuests(db: Database, hypervisor: HypervisorDriver, busy: Rea
   const lost = servers.filter(({ id, vm_state }) => !busy.has(id) && !found.has(id) && WITH_GUEST.includes(vm_state));
   return [
     ...orphans.map(({ id, state }) => finding("orphan_guest", `guest ${id}`, `The hypervisor has a guest of server ${id} (${state}), and there is no such server.`)),
-    ...lost.map(({ id, vm_state }) => finding("dangling_record", `server ${id}`, `The server ${id} is ${vm_state}, and the hypervisor does not know its guest.`)),
+    ...lost.map(({ id, vm_state }) => finding("lost_guest", `server ${id}`, `The server ${id} is ${vm_state}, and the hypervisor does not know its guest.`)),
   ];
 }
 
@@ -53,7 +53,8 @@ async function auditDevices(db: Database, busy: ReadonlySet<string>): Promise<Fi
     .filter(({ volume_id, diskState, status }) => (volume_id ? FREE.includes(status ?? "deleting") : diskState !== "ready"))
     .map(({ server_id, target, volume_id, status }) => {
       const what = volume_id ? `the volume ${volume_id}, which is ${status ?? "gone"}` : "a disk, which is not whole";
-      return finding("dangling_record", `device ${target} of server ${server_id}`, `The server ${server_id} has as ${target} ${what}.`);
+      const kind = volume_id && status ? "wrong_status" : "dangling_record";
+      return finding(kind, `device ${target} of server ${server_id}`, `The server ${server_id} has as ${target} ${what}.`);
     });
 }
 
@@ -67,5 +68,5 @@ async function auditHeldVolumes(db: Database, busy: ReadonlySet<string>): Promis
     .execute();
   return rows
     .filter(({ id }) => !busy.has(id))
-    .map(({ id, status }) => finding("dangling_record", `attachment of volume ${id}`, `The volume ${id} is ${status}, and no server has it.`));
+    .map(({ id, status }) => finding("wrong_status", `attachment of volume ${id}`, `The volume ${id} is ${status}, and no server has it.`));
 }
