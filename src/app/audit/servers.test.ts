@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { updateVolume } from "#/db/volumes.ts";
 import { attachVolume } from "#/saga/attach-volume.ts";
-import { type Attachment, reserve } from "../../../test/support/attachments.ts";
+import { powerServer } from "#/saga/power-server.ts";
+import { type Attachment, assertAttached, reserve } from "../../../test/support/attachments.ts";
 import { ServerWorld } from "../../../test/support/server-world.ts";
 import type { FindingKind } from "./finding.ts";
 import { auditServers } from "./servers.ts";
@@ -37,4 +38,14 @@ describe("auditServers()", () => {
       assert.match(findings[0]?.subject ?? "", subject);
     });
   }
+
+  it("is content again once a server whose guest was lost is rebooted hard", async () => {
+    await using world = await ServerWorld.open();
+    const attached = await reserve(world);
+    await world.run(attachVolume, attached);
+    await loseGuest(world, attached);
+    assert.equal((await world.run(powerServer, { serverId: attached.serverId, action: "hardReboot" })).state, "done");
+    assert.deepEqual(await auditServers(world.db, world.sagas.services.hypervisor), []);
+    await assertAttached(world, attached);
+  });
 });
