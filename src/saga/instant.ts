@@ -55,19 +55,27 @@ async function freeze(context: SagaContext<object>, { serverId, hasAgent }: Inst
     return await context.hypervisor.freeze(serverId, { timeoutMs: context.limits.servers.freezeMsMax });
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    await thawSurely(context, serverId); // A slow guest may freeze after its limit.
+    await thaw(context, serverId); // A slow guest may freeze after its limit.
     return error.message;
   }
 }
 
 async function whileFrozen(context: SagaContext<object>, { serverId }: InstantWish, { sinceMs, work }: Frozen & { work: (signal: AbortSignal) => Promise<void> }) {
-  let facts: Pick<Captured, "atMs">;
+  let [facts, thawedMs]: [Pick<Captured, "atMs">, number] = [{}, 0];
   try {
     facts = await timed(context, work);
   } finally {
-    await thawSurely(context, serverId);
+    thawedMs = await thaw(context, serverId);
   }
-  return { ...facts, level: "filesystem" as const, freezeMs: Math.ceil(performance.now() - sinceMs) };
+  return { ...facts, level: "filesystem" as const, freezeMs: Math.ceil(thawedMs - sinceMs) };
+}
+
+/** When that was; where the agent does not answer, it is on record that it is asked again. */
+async function thaw(context: SagaContext<object>, serverId: string): Promise<number> {
+  await thawSurely(context, serverId);
+  const thawedMs = performance.now();
+  await note(context, { freezesGuest: false });
+  return thawedMs;
 }
 
 async function paused(context: SagaContext<object>, { serverId }: InstantWish, work: (signal: AbortSignal) => Promise<void>) {
