@@ -239,6 +239,25 @@ describe("captureServer", () => {
     await assertAsBefore(world, params, "active");
   });
 
+  it("has on record that a guest is frozen before its agent is told to, and asks an agent once that does not thaw it: the rest is another's", async () => {
+    await using world = await ServerWorld.open();
+    const params = { ...(await prepare(world)), requiresQuiesce: true };
+    const context = world.context(params);
+    const noted: unknown[] = [];
+    world.host.hooks.before = (method) => {
+      if (method === "freeze") noted.push(context.actual.capture?.freezesGuest);
+      if (method === "freeze" || method === "thaw") throw new AppError("agent_unavailable", "the agent does not answer");
+    };
+    const { ended } = await runSaga(captureServer, context, new MemoryJournal());
+    delete world.host.hooks.before;
+    assert.equal(ended, "undone");
+    assert.deepEqual([noted, context.actual.capture?.freezesGuest], [[true], false]);
+    const asking = await world.db.selectFrom("operation").select("id").where("saga", "=", "thaw-server").execute();
+    assert.equal(asking.length, 1);
+    await world.sagas.settle();
+    await assertAsBefore(world, params, "active");
+  });
+
   it("fails where a freeze is required and the guest was paused meanwhile", async () => {
     await using world = await ServerWorld.open();
     const params = { ...(await prepare(world, { vmState: "paused" })), requiresQuiesce: true };
